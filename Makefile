@@ -1,0 +1,67 @@
+# `make` prints this list. The two that do all the set-up: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test check schemas lock clean
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/uv/bin/uv
+TESTS ?= tests
+# uv is fast but does not read pip's configuration; where it cannot reach the registry, pip does.
+install = $(UV) pip install -q --python $(BIN)/python $(1) || $(BIN)/python -m pip install -q $(1)
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: $(VENV)/.run ## the main job on a real Kafka and Postgres, with a summary and an HTML page
+	@$(BIN)/python -m deploy.local.demo
+
+up: $(VENV)/.run ## start the stack and keep it running; prints what to try next
+	@$(BIN)/python -m deploy.local up
+
+down: $(VENV)/.run ## stop the stack that `make up` started
+	@$(BIN)/python -m deploy.local down
+
+test: $(VENV)/.dev ## all tests, on a real Kafka and Postgres started for them (TESTS=path for some)
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.dev ## lint, types, imports, dependencies, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/python -m schemas --check
+
+schemas: $(VENV)/.dev ## regenerate the JSON Schemas, asyncapi.yaml and the event table
+	$(BIN)/python -m schemas
+
+lock: $(VENV)/.dev ## resolve the dependencies again and write both locks, hash-pinned
+	$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  --python-version 3.11 --extra orders --extra ledger --extra notifier --extra local \
+	  pyproject.toml -o requirements.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  --python-version 3.11 --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## remove the environment and all state of this checkout (not while a stack is up)
+	rm -rf $(VENV) .perennial build
+
+$(UV): requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV) && $(PYTHON) -m venv $(VENV)/uv
+	@$(VENV)/uv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@touch $(UV)
+
+$(VENV)/.run: requirements.lock pyproject.toml $(UV)
+	@echo "installing what the system needs"
+	@$(call install,--require-hashes -r requirements.lock)
+	@$(call install,--no-deps --no-build-isolation -e .)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "installing what the tests and checks need"
+	@$(call install,--require-hashes -r requirements-dev.lock)
+	@touch $@

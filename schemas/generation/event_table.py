@@ -1,0 +1,101 @@
+"""The tables of docs/EVENTS.md that must not drift from the code, between markers in that page."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, Final
+
+from schemas import EVENTS
+from schemas.envelope import Event
+from schemas.generation.json_schema import json_schema
+from schemas.topics import TOPICS
+
+_SECTION: Final = re.compile(
+    r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end of generated -->)", re.DOTALL
+)
+
+
+def with_event_tables(page: str) -> str:
+    """Return `page` with each marked section written anew.
+
+    Raises:
+        KeyError: the page marks a section that nothing generates.
+    """
+    sections = {"topics": _topics, "events": _events, "fields": _fields, "parts": _parts}
+    return _SECTION.sub(
+        lambda match: f"{match[1]}\n{sections[match['name']]()}\n\n{match[3]}", page
+    )
+
+
+def _topics() -> str:
+    rows = ["| topic | written by | read by | carries |", "|---|---|---|---|"]
+    rows += [
+        f"| `{topic.name}` | {topic.written_by} "
+        f"| {', '.join((*topic.groups, *_upstream_reader(topic.written_by)))} | {topic.about} |"
+        for topic in TOPICS
+    ]
+    return "\n".join(rows)
+
+
+def _upstream_reader(written_by: str) -> tuple[str, ...]:
+    return () if written_by == "upstream" else ("upstream",)
+
+
+def _events() -> str:
+    rows = ["| event | topic | what it says | schema, example |", "|---|---|---|---|"]
+    rows += [
+        f"| `{model.__name__}` | `{topic.name}` | {summary_of(model)} "
+        f"| [schema](../schemas/json/{model.__name__}.v{model.schema_version}.json), "
+        f"[example](../schemas/examples/{model.__name__}/v{model.schema_version}.json) |"
+        for model, topic in EVENTS
+    ]
+    return "\n".join(rows)
+
+
+def _fields() -> str:
+    return "\n\n".join(
+        f"### {model.__name__}\n\n{summary_of(model)}\n\n{_field_table(json_schema(model))}"
+        for model, _ in EVENTS
+    )
+
+
+def _parts() -> str:
+    parts: dict[str, dict[str, Any]] = {}
+    for model, _ in EVENTS:
+        parts |= json_schema(model).get("$defs", {})
+    return "\n\n".join(f"### {name}\n\n{_part(part)}" for name, part in sorted(parts.items()))
+
+
+def _part(part: dict[str, Any]) -> str:
+    about = " ".join(part.get("description", "").split())
+    if "enum" in part:
+        return f"{about}\n\n{', '.join(f'`{one}`' for one in part['enum'])}"
+    return f"{about}\n\n{_field_table(part)}"
+
+
+def _field_table(schema: dict[str, Any]) -> str:
+    rows = ["| field | type | required |", "|---|---|---|"]
+    rows += [
+        f"| `{name}` | {_type_of(part)} | {'yes' if name in schema.get('required', []) else ''} |"
+        for name, part in schema["properties"].items()
+    ]
+    return "\n".join(rows)
+
+
+def _type_of(part: dict[str, Any]) -> str:
+    if "$ref" in part:
+        return f"`{part['$ref'].rpartition('/')[2]}`"
+    if part.get("type") == "array":
+        return f"list of {_type_of(part['items'])}"
+    if "const" in part:
+        return f"`{part['const']}`"
+    if "enum" in part:
+        return ", ".join(f"`{one}`" for one in part["enum"])
+    default = f", default `{part['default']}`" if part.get("default", "") != "" else ""
+    return f"{part.get('format') or part['type']}{default}"
+
+
+def summary_of(model: type[Event]) -> str:
+    """Return the docstring of `model` on one line."""
+    return " ".join((inspect.getdoc(model) or "").split())

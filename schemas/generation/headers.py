@@ -1,0 +1,72 @@
+"""The Kafka headers of a message as JSON Schema: CloudEvents in binary mode, and dead letters."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.envelope import SPEC_VERSION, UPSTREAM_PREFIX, Event
+from schemas.topics import Topic
+
+CONTENT_TYPE: Final = "content-type"
+_TEXT: Final = {"type": "string"}
+_UUID: Final = {"type": "string", "format": "uuid"}
+_MOMENT: Final = {"type": "string", "format": "date-time"}
+_COUNT: Final = {"type": "string", "pattern": "^[0-9]{1,20}$"}
+
+
+def event_headers(model: type[Event], topic: Topic) -> dict[str, Any]:
+    """Return the headers of `model` on `topic`: our own topics have more of them than requests."""
+    upstream = topic.written_by == "upstream"
+    properties: dict[str, Any] = {
+        CONTENT_TYPE: {"const": "application/json"},
+        "ce_specversion": {"const": SPEC_VERSION},
+        "ce_id": _UUID,
+        "ce_source": {"type": "string", "pattern": f"^{UPSTREAM_PREFIX}[a-z0-9][a-z0-9-]{{0,62}}$"}
+        if upstream
+        else {"const": f"/billing/{topic.written_by}"},
+        "ce_type": {"const": model.wire_type()},
+        "ce_time": _MOMENT,
+        "ce_partitionkey": {"type": "string", "description": "the account_id, as the key is"},
+    }
+    optional: dict[str, Any] = {
+        "ce_subject": {"type": "string", "description": "the stream the event belongs to"},
+        "ce_dataschema": {"const": model.schema_uri()},
+        "ce_correlationid": {"type": "string", "description": "the request that started it"},
+        "ce_traceparent": {"type": "string", "description": "W3C trace context of the origin"},
+    }
+    if not upstream:
+        optional["ce_causationid"] = _UUID
+        optional["ce_recordedtime"] = _MOMENT
+        optional["ce_sequence"] = {
+            **_COUNT,
+            "description": "dense per source and partition: tells duplicates and gaps",
+        }
+        optional["ce_streamversion"] = _COUNT
+    return {
+        "type": "object",
+        "required": [*properties, *(["ce_sequence"] if not upstream else [])],
+        "properties": properties | optional,
+    }
+
+
+def example_headers(example: dict[str, Any]) -> dict[str, str]:
+    """Return the headers that the structured-mode `example` has in binary mode."""
+    attributes = {
+        f"ce_{name}": str(value)
+        for name, value in example.items()
+        if name not in {"data", "datacontenttype"}
+    }
+    return {CONTENT_TYPE: example["datacontenttype"]} | attributes
+
+
+def dead_letter_headers() -> dict[str, Any]:
+    """Return the headers that a dead letter has beside those of the original record."""
+    properties = {
+        "dlq-reason": {"type": "string", "description": "a short stable code"},
+        "dlq-original-topic": _TEXT,
+        "dlq-original-partition": _COUNT,
+        "dlq-original-offset": _COUNT,
+        "dlq-at": _MOMENT,
+        "dlq-attempts": _COUNT,
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}

@@ -1,0 +1,44 @@
+"""Events that the notifier publishes to `billing.notifications.v1`: no address, name or text."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from schemas.envelope import Event, Identifier, Sha256Hex, ShortText, UtcDatetime
+
+
+class NotificationFailureReason(StrEnum):
+    """Why a customer was not (or perhaps not) told."""
+
+    RECIPIENT_REFUSED = "recipient_refused"
+    MESSAGE_REFUSED = "message_refused"
+    DELIVERY_UNKNOWN = "delivery_unknown"
+    CONTACT_MISSING = "contact_missing"
+    DEADLINE_PASSED = "deadline_passed"
+
+
+class _OfOneFact(Event):
+    notification_id: Identifier
+    fact_event_id: UUID
+    fact_type: ShortText
+    channel: Literal["email"]
+    template: Identifier
+    template_version: Identifier
+
+
+class NotificationSent(_OfOneFact):
+    """The mail server accepted one message about one fact."""
+
+    locale: Identifier
+    message_id: ShortText
+    message_sha256: Sha256Hex
+    sent_at: UtcDatetime
+
+
+class NotificationFailed(_OfOneFact):
+    """No message was accepted; after `delivery_unknown` it may have been, and is not sent again."""
+
+    reason: NotificationFailureReason
+    failed_at: UtcDatetime

@@ -1,0 +1,323 @@
+"""Events that orders publishes to `billing.orders.v1`. No contact data, no ICCID, no token."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from schemas.envelope import DecimalText, Event, Identifier, Sha256Hex, ShortText, UtcDatetime
+from schemas.money import Money
+from schemas.requests import ONE_ORDER_SCHEMA, PaymentMethod, PaymentMode
+
+
+class RejectionReason(StrEnum):
+    """Why a renewal was refused before any money moved."""
+
+    UNKNOWN_PLAN = "unknown_plan"
+    PLAN_NOT_SOLD_IN_CURRENCY = "plan_not_sold_in_currency"
+    PRICE_CHANGED = "price_changed"
+    QUOTE_EXPIRED = "quote_expired"
+    PAYMENT_METHOD_NOT_ACCEPTED = "payment_method_not_accepted"
+    ESIM_NOT_RENEWABLE = "esim_not_renewable"
+    RENEWAL_ID_REUSED = "renewal_id_reused"
+    ACCOUNT_BLOCKED = "account_blocked"
+
+
+class TopUpRejectionReason(StrEnum):
+    """Why a top-up was refused before any money moved."""
+
+    BELOW_MINIMUM_TOP_UP = "below_minimum_top_up"
+    CURRENCY_NOT_SUPPORTED = "currency_not_supported"
+    PAYMENT_METHOD_NOT_ACCEPTED = "payment_method_not_accepted"
+    TOPUP_ID_REUSED = "topup_id_reused"
+    ACCOUNT_BLOCKED = "account_blocked"
+
+
+class DeclineReason(StrEnum):
+    """Why a payment failed; the customer email puts each into words."""
+
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    BANK_LIMIT = "bank_limit"
+    BELOW_MINIMUM_TOP_UP = "below_minimum_top_up"
+    NETWORK_INTERRUPTION = "network_interruption"
+    RISK_DECLINED = "risk_declined"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    EXPIRED = "expired"
+    CANCELLED_BY_CUSTOMER = "cancelled_by_customer"
+    UNKNOWN = "unknown"
+
+
+class UnknownCause(StrEnum):
+    """Why we do not know whether the gateway charged."""
+
+    TIMEOUT = "timeout"
+    CONNECTION_LOST = "connection_lost"
+    GATEWAY_ERROR = "gateway_error"
+
+
+class ActivationFailureReason(StrEnum):
+    """Why a paid plan will not be activated; a refund follows."""
+
+    ESIM_NOT_FOUND = "esim_not_found"
+    ESIM_NOT_ELIGIBLE = "esim_not_eligible"
+    DEADLINE_PASSED = "deadline_passed"
+    ORDER_EXPIRED = "order_expired"
+    AMOUNT_MISMATCH = "amount_mismatch"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Quote(_Part):
+    """The locked price: `list_price` - `discount` = `net`, and `net` + `tax` = `total`."""
+
+    plan_code: Identifier
+    plan_version: Identifier
+    quantity: int = Field(ge=1)
+    list_price: Money
+    discount: Money
+    promotions: list[Identifier]
+    net: Money
+    tax: Money
+    tax_rate: DecimalText
+    tax_jurisdiction: Identifier
+    total: Money
+
+
+class Consideration(_Part):
+    """What a captured amount consists of: `net` + `tax` was paid in money, `bonus` was granted.
+
+    `bonus` is non-zero only for wallet payments (docs/ACCOUNTING.md, bonus as a discount).
+    """
+
+    net: Money
+    tax: Money
+    tax_jurisdiction: Identifier
+    bonus: Money
+
+
+class Allowance(_Part):
+    """What one period of the plan holds; an absent field is not metered."""
+
+    data_mib: int | None = Field(default=None, ge=0)
+    minutes: int | None = Field(default=None, ge=0)
+    sms: int | None = Field(default=None, ge=0)
+
+
+class _OfOneOrder(Event):
+    """About a renewal or a top-up: exactly one of the ids is set."""
+
+    model_config = ConfigDict(json_schema_extra=ONE_ORDER_SCHEMA)
+
+    renewal_id: Identifier | None = None
+    topup_id: Identifier | None = None
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        if (self.renewal_id is None) == (self.topup_id is None):
+            message = "set exactly one of renewal_id and topup_id"
+            raise ValueError(message)
+        return self
+
+
+class RenewalAccepted(Event):
+    """The request is valid and its price locked; `confirm_by` is set for await_confirmation."""
+
+    renewal_id: Identifier
+    esim_hash: Sha256Hex
+    quote: Quote
+    plan_title: dict[Identifier, ShortText]
+    payment_method: PaymentMethod
+    payment_mode: PaymentMode
+    confirm_by: UtcDatetime | None = None
+    request_digest: Sha256Hex
+    accepted_at: UtcDatetime
+
+
+class RenewalRejected(Event):
+    """The request was refused; nothing was charged. `current_total` is set for price_changed."""
+
+    renewal_id: Identifier
+    reason: RejectionReason
+    detail: ShortText
+    current_total: Money | None = None
+    request_digest: Sha256Hex
+    rejected_at: UtcDatetime
+
+
+class OrderExpired(_OfOneOrder):
+    """The customer did not confirm the payment in time; nothing was charged."""
+
+    expired_at: UtcDatetime
+
+
+class PaymentCaptured(_OfOneOrder):
+    """Money (or wallet credit) is ours: `consideration` adds up to `amount`."""
+
+    payment_id: Identifier
+    attempt: int = Field(ge=1)
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    method: PaymentMethod
+    amount: Money
+    consideration: Consideration
+    fee: Money | None = None
+    captured_at: UtcDatetime
+
+
+class PaymentFailed(_OfOneOrder):
+    """Nothing was charged; `retryable` says whether the same method may be tried again."""
+
+    payment_id: Identifier
+    attempt: int = Field(ge=1)
+    method: PaymentMethod
+    amount: Money
+    reason: DeclineReason
+    retryable: bool
+    failed_at: UtcDatetime
+
+
+class PaymentOutcomeUnknown(_OfOneOrder):
+    """The gateway did not say whether it charged. It is looked up, never charged a second time."""
+
+    payment_id: Identifier
+    method: PaymentMethod
+    amount: Money
+    cause: UnknownCause
+    observed_at: UtcDatetime
+
+
+class PaymentOutcomeResolved(_OfOneOrder):
+    """The look-up answered; PaymentCaptured or PaymentFailed follows at once."""
+
+    payment_id: Identifier
+    outcome: Literal["captured", "declined", "not_charged"]
+    resolved_at: UtcDatetime
+
+
+class PlanActivated(Event):
+    """The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data."""
+
+    renewal_id: Identifier
+    activation_id: Identifier
+    payment_id: Identifier
+    esim_hash: Sha256Hex
+    provider: Identifier
+    provider_order_ref: Identifier
+    plan_code: Identifier
+    plan_version: Identifier
+    plan_title: dict[Identifier, ShortText]
+    quantity: int = Field(ge=1)
+    allowance: Allowance
+    payment_method: PaymentMethod
+    price: Money
+    tax: Money
+    total: Money
+    valid_from: UtcDatetime
+    valid_until: UtcDatetime
+    activated_at: UtcDatetime
+
+
+class ActivationDelayed(Event):
+    """Paid, and not active within the promise of 30 minutes; it goes on being tried."""
+
+    renewal_id: Identifier
+    activation_id: Identifier
+    plan_title: dict[Identifier, ShortText]
+    attempts: int = Field(ge=1)
+    promised_by: UtcDatetime
+    delayed_at: UtcDatetime
+
+
+class ActivationFailed(Event):
+    """The plan will not be activated; `refund` is owed to the customer from now on."""
+
+    renewal_id: Identifier
+    activation_id: Identifier
+    payment_id: Identifier
+    reason: ActivationFailureReason
+    method: PaymentMethod
+    refund: Consideration
+    failed_at: UtcDatetime
+
+
+class RefundCompleted(Event):
+    """`refund` went back the way it came: to the gateway, or into the wallet's lots."""
+
+    renewal_id: Identifier
+    refund_id: Identifier
+    payment_id: Identifier
+    gateway: Identifier
+    gateway_refund_ref: Identifier
+    method: PaymentMethod
+    amount: Money
+    refund: Consideration
+    completed_at: UtcDatetime
+
+
+class TopUpAccepted(Event):
+    """The top-up is valid; the bonus it will earn is locked."""
+
+    topup_id: Identifier
+    amount: Money
+    bonus: Money
+    rule_id: Identifier
+    rule_version: Identifier
+    payment_method: PaymentMethod
+    payment_mode: PaymentMode
+    confirm_by: UtcDatetime | None = None
+    request_digest: Sha256Hex
+    accepted_at: UtcDatetime
+
+
+class TopUpRejected(Event):
+    """The top-up was refused; nothing was charged. `minimum` is set for below_minimum_top_up."""
+
+    topup_id: Identifier
+    reason: TopUpRejectionReason
+    detail: ShortText
+    minimum: Money | None = None
+    request_digest: Sha256Hex
+    rejected_at: UtcDatetime
+
+
+class WalletToppedUp(Event):
+    """Paid credit entered the wallet as a lot."""
+
+    topup_id: Identifier
+    payment_id: Identifier
+    lot_id: Identifier
+    method: PaymentMethod
+    amount: Money
+    expires_at: UtcDatetime | None = None
+    rule_id: Identifier
+    rule_version: Identifier
+    topped_up_at: UtcDatetime
+
+
+class BonusGranted(Event):
+    """Granted credit entered the wallet as a lot; nobody paid for it."""
+
+    topup_id: Identifier
+    payment_id: Identifier
+    lot_id: Identifier
+    amount: Money
+    expires_at: UtcDatetime | None = None
+    rule_id: Identifier
+    rule_version: Identifier
+    granted_at: UtcDatetime
+
+
+class WalletChargeRequested(Event):
+    """Orders asks the ledger, which alone decides, to pay `net` + `tax` = `amount` by wallet."""
+
+    charge_id: Identifier
+    renewal_id: Identifier
+    amount: Money
+    net: Money
+    tax: Money
+    tax_jurisdiction: Identifier
+    requested_at: UtcDatetime

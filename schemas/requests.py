@@ -1,0 +1,142 @@
+"""Events that upstreams publish to `billing.requests.v1`: the only ones with contact data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from schemas.envelope import Event, Iccid, Identifier, ShortText, UtcDatetime
+from schemas.money import CurrencyCode, Money
+
+ONE_ORDER_SCHEMA: Final[dict[str, JsonValue]] = {
+    "oneOf": [{"required": ["renewal_id"]}, {"required": ["topup_id"]}]
+}
+"""JSON Schema for "exactly one of the ids is set", beside the validators that check it here."""
+
+_TOKEN_SCHEMA: Final[dict[str, JsonValue]] = {
+    "allOf": [
+        {
+            "if": {"properties": {"mode": {"const": "charge"}}},
+            "then": {"required": ["token"]},
+            "else": {"not": {"required": ["token"]}},
+        },
+        {
+            "if": {"properties": {"mode": {"const": "wallet"}}},
+            "then": {"properties": {"method": {"const": "wallet"}}},
+            "else": {"not": {"properties": {"method": {"const": "wallet"}}}},
+        },
+    ]
+}
+
+
+class PaymentMethod(StrEnum):
+    """How the customer pays."""
+
+    CARD = "card"
+    PAYPAL = "paypal"
+    ALIPAY = "alipay"
+    WECHAT = "wechat"
+    WALLET = "wallet"
+
+
+class PaymentMode(StrEnum):
+    """Who moves the money: we charge a token, the customer confirms, or the wallet pays."""
+
+    CHARGE = "charge"
+    AWAIT_CONFIRMATION = "await_confirmation"
+    WALLET = "wallet"
+
+
+class PaymentInstruction(BaseModel):
+    """How to pay one request. `token` is the gateway's reference, never a card number."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra=_TOKEN_SCHEMA,
+    )
+
+    method: PaymentMethod
+    mode: PaymentMode
+    currency: CurrencyCode
+    token: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
+
+    @model_validator(mode="after")
+    def _token_belongs_to_charge(self) -> Self:
+        if (self.mode is PaymentMode.CHARGE) != (self.token is not None):
+            message = "send `token` with mode charge, and with no other mode"
+            raise ValueError(message)
+        if (self.mode is PaymentMode.WALLET) != (self.method is PaymentMethod.WALLET):
+            message = "method wallet goes with mode wallet, and with no other"
+            raise ValueError(message)
+        return self
+
+
+class Contact(BaseModel):
+    """Where and in which language to reach the customer. Checked in depth by the notifier alone."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    email: Annotated[str, StringConstraints(min_length=3, max_length=320)]
+    phone: Annotated[str, StringConstraints(max_length=32)] | None = None
+    name: ShortText | None = None
+    locale: Annotated[str, StringConstraints(min_length=2, max_length=35)] = "en"
+    time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "UTC"
+
+
+class RenewalRequested(Event):
+    """A customer asks for `quantity` consecutive periods of a plan on one eSIM."""
+
+    renewal_id: Identifier
+    iccid: Iccid
+    plan_code: Identifier
+    quantity: int = Field(default=1, ge=1, le=24)
+    expected_total: Money | None = None
+    quote_expires_at: UtcDatetime | None = None
+    payment: PaymentInstruction
+    promotion_codes: list[Identifier] = Field(default=[], max_length=8)
+    contact: Contact | None = None
+    requested_at: UtcDatetime
+
+
+class TopUpRequested(Event):
+    """A customer adds `amount` to the wallet."""
+
+    topup_id: Identifier
+    amount: Money
+    payment: PaymentInstruction
+    contact: Contact | None = None
+    requested_at: UtcDatetime
+
+
+class PaymentConfirmed(Event):
+    """The customer paid an `await_confirmation` order in the app; exactly one of the ids is set."""
+
+    model_config = ConfigDict(json_schema_extra=ONE_ORDER_SCHEMA)
+
+    renewal_id: Identifier | None = None
+    topup_id: Identifier | None = None
+    method: PaymentMethod
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    amount: Money
+    fee: Money | None = None
+    confirmed_at: UtcDatetime
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        if (self.renewal_id is None) == (self.topup_id is None):
+            message = "set exactly one of renewal_id and topup_id"
+            raise ValueError(message)
+        return self
+
+
+class CustomerContactChanged(Event):
+    """The customer has a new address or language; it replaces the stored contact."""
+
+    contact: Contact
+    changed_at: UtcDatetime

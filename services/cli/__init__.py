@@ -1,0 +1,1 @@
+"""`perennial`: one file per command group. It parses, calls and prints; it decides nothing."""

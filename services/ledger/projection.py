@@ -1,0 +1,100 @@
+"""Keeps the `amount` and `balance` tables in step with the log, in the transaction that appends."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from schemas.envelope import Event
+from services.ledger.amounts import SHAPES, Amount, amounts_of
+from services.ledger.postings import Balances, post, postings_of
+from services.ledger.rules import RuleSet
+from services.runtime.event_log import StoredEvent, Transaction
+from services.runtime.processor import Incoming, Projection
+
+AMOUNT_COLUMNS: Final = (
+    "shard",
+    "position",
+    "ordinal",
+    "kind",
+    "account_id",
+    "jurisdiction",
+    "currency",
+    "amount_minor",
+    "occurred_at",
+    "recorded_at",
+)
+_MOVING: Final = frozenset(model.wire_type() for model in SHAPES)
+
+_ADD_TO_BALANCES: Final = (
+    "INSERT INTO balance (shard, account, currency, amount_minor)"
+    " SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[])"
+    " ON CONFLICT (shard, account, currency)"
+    " DO UPDATE SET amount_minor = balance.amount_minor + excluded.amount_minor"
+)
+
+
+def projection(rules: RuleSet) -> Projection:
+    """Return the projection that books by `rules`."""
+
+    async def project(
+        tx: Transaction, appended: Sequence[StoredEvent], handled: Sequence[Incoming]
+    ) -> None:
+        parsed = {incoming.envelope.id: incoming.event for incoming in handled}
+        rows: list[tuple[object, ...]] = []
+        balances: Balances = defaultdict(int)
+        for stored in appended:
+            event = parsed.get(stored.event_id) or stored.event()
+            if stored.type in _MOVING:
+                amounts = amounts_of(event)
+                rows += amount_rows(stored, amounts)
+                _book(stored, event, amounts, rules, balances)
+            else:
+                post(event, stored.occurred_at, rules)
+        await _write(tx.connection, rows, balances)
+
+    return project
+
+
+def amount_rows(stored: StoredEvent, amounts: Iterable[Amount]) -> list[tuple[object, ...]]:
+    """Return the rows of AMOUNT_COLUMNS for one event."""
+    return [
+        (
+            stored.shard,
+            stored.position,
+            ordinal,
+            amount.kind,
+            stored.account_id,
+            amount.jurisdiction,
+            amount.money.currency,
+            amount.money.amount_minor,
+            stored.occurred_at,
+            stored.recorded_at,
+        )
+        for ordinal, amount in enumerate(amounts)
+    ]
+
+
+def _book(
+    stored: StoredEvent, event: Event, amounts: list[Amount], rules: RuleSet, balances: Balances
+) -> None:
+    for amount in amounts:
+        rule = rules.for_kind(amount.kind, stored.occurred_at)
+        for posting in postings_of(amount, event.account_id, rule):
+            balances[stored.shard, posting.account, posting.currency] += posting.amount_minor
+
+
+async def _write(connection: Any, rows: list[tuple[object, ...]], balances: Balances) -> None:  # noqa: ANN401 - an asyncpg connection
+    if rows:
+        await connection.copy_records_to_table("amount", columns=AMOUNT_COLUMNS, records=rows)
+    if balances:
+        # One order of keys for every writer, so that two transactions cannot deadlock.
+        keys = sorted(balances)
+        await connection.execute(
+            _ADD_TO_BALANCES,
+            [shard for shard, _, _ in keys],
+            [account for _, account, _ in keys],
+            [currency for _, _, currency in keys],
+            [balances[key] for key in keys],
+        )

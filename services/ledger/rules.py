@@ -1,0 +1,235 @@
+"""Reads posting_rules.toml and answers which rule books an amount. A broken file is refused at start."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from schemas import EVENTS
+from schemas.envelope import Event, Identifier
+from schemas.requests import PaymentMethod
+from schemas.topics import LEDGER, ORDERS
+from services.ledger.accounts import AccountRef, account_ref
+from services.ledger.amounts import PURPOSES, SHAPES, kinds_of
+from services.runtime.errors import ConfigurationError, Halt
+
+POSTING_RULES: Final = Path(__file__).with_name("posting_rules.toml")
+RECORDED: Final[dict[str, type[Event]]] = {
+    model.__name__: model for model, topic in EVENTS if topic in {ORDERS, LEDGER}
+}
+"""Every event type that the ledger files or emits."""
+
+
+class _Row(BaseModel):
+    """One [[rule]] table as written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Identifier
+    version: Annotated[int, Field(ge=1)]
+    valid_from: datetime
+    event: str
+    purpose: list[str] | None = None
+    method: list[PaymentMethod] | None = None
+    amount: list[str] | None = None
+    debit: str | None = None
+    credit: str | None = None
+    no_posting: str | None = None
+
+    @model_validator(mode="after")
+    def _posts_or_says_why_not(self) -> _Row:
+        posts = self.debit is not None and self.credit is not None and bool(self.amount)
+        silent = self.debit is None and self.credit is None and bool(self.no_posting)
+        if posts == silent:
+            message = "give `amount`, `debit` and `credit`, or `no_posting` with the reason"
+            raise ValueError(message)
+        if self.valid_from.tzinfo is None:
+            message = "`valid_from` needs a time zone: end it with Z"
+            raise ValueError(message)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row for one kind of amount: it moves the amount, or says in `no_posting` why nothing moves."""
+
+    rule_id: str
+    rule_version: int
+    valid_from: datetime
+    valid_until: datetime | None
+    debit: AccountRef | None = None
+    credit: AccountRef | None = None
+    no_posting: str | None = None
+
+    def holds_at(self, moment: datetime) -> bool:
+        """Say whether the rule applies to a fact of `moment`."""
+        return self.valid_from <= moment and (self.valid_until is None or moment < self.valid_until)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules by kind of amount, and by event name for events that state no amount."""
+
+    name: str
+    sha256: str
+    by_kind: dict[str, tuple[Rule, ...]] = field(repr=False)
+    by_event: dict[str, tuple[Rule, ...]] = field(repr=False)
+
+    def for_kind(self, kind: str, moment: datetime) -> Rule:
+        """Return the rule for one amount of an event that happened at `moment`.
+
+        Raises:
+            Halt: there is none.
+        """
+        return _holding(self.by_kind.get(kind, ()), kind, moment)
+
+    def for_event(self, event_name: str, moment: datetime) -> Rule:
+        """Return the rule that says why an event without amounts posts nothing.
+
+        Raises:
+            Halt: there is none.
+        """
+        return _holding(self.by_event.get(event_name, ()), event_name, moment)
+
+    def rows(self) -> Iterator[tuple[str, Rule]]:
+        """Yield every (kind, rule) in a fixed order."""
+        for kind in sorted(self.by_kind):
+            for rule in self.by_kind[kind]:
+                yield kind, rule
+
+    def boundaries(self) -> list[datetime]:
+        """Return the moments at which a rule begins to hold; between two of them nothing changes."""
+        return sorted({rule.valid_from for _, rule in self.rows()})
+
+
+def missing_rule(what: str, moment: datetime | None = None) -> Halt:
+    """Return the error for an amount or event that nobody said how to book."""
+    when = f" at {moment.isoformat()}" if moment else ""
+    return Halt(
+        f"no posting rule for {what}{when}: nothing was booked. Add a row to posting_rules.toml "
+        "(or a no_posting row with the reason), or correct the producer, and start again"
+    )
+
+
+def _holding(rules: Iterable[Rule], what: str, moment: datetime) -> Rule:
+    for rule in rules:
+        if rule.holds_at(moment):
+            return rule
+    raise missing_rule(what, moment)
+
+
+def load_rules(path: Path = POSTING_RULES) -> RuleSet:
+    """Read and check a rule file.
+
+    Raises:
+        ConfigurationError: every problem of the file, a line each.
+    """
+    try:
+        content = path.read_bytes()
+        document = tomllib.loads(content.decode())
+        name, tables = str(document["rule_set"]), list(document["rule"])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
+        message = f"{path}: not readable as posting rules ({error}): restore the file"
+        raise ConfigurationError(message) from None
+    problems: list[str] = []
+    rows: list[_Row] = []
+    for number, table in enumerate(tables, 1):
+        try:
+            rows.append(_Row.model_validate(table))
+        except ValidationError as error:
+            found = "; ".join(f"{_where(each['loc'])}{each['msg']}" for each in error.errors())
+            problems.append(f"rule {number} ({table.get('id', 'without id')}): {found}")
+    by_kind: dict[str, list[Rule]] = {}
+    by_event: dict[str, list[Rule]] = {}
+    for row in rows:
+        try:
+            _expand(row, _valid_until(row, rows), by_kind, by_event)
+        except ValueError as error:
+            problems.append(f"rule {row.id} version {row.version}: {error}")
+    problems += _overlaps(by_kind) + _overlaps(by_event) + _unruled(by_kind, by_event)
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        message = f"{path} is not usable:\n{lines}"
+        raise ConfigurationError(message)
+    return RuleSet(
+        name,
+        hashlib.sha256(content).hexdigest(),
+        {kind: tuple(rules) for kind, rules in by_kind.items()},
+        {event: tuple(rules) for event, rules in by_event.items()},
+    )
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(str(part) for part in location)}: " if location else ""
+
+
+def _valid_until(row: _Row, rows: list[_Row]) -> datetime | None:
+    later = [
+        other.valid_from for other in rows if other.id == row.id and other.version > row.version
+    ]
+    return min(later, default=None)
+
+
+def _expand(
+    row: _Row,
+    valid_until: datetime | None,
+    by_kind: dict[str, list[Rule]],
+    by_event: dict[str, list[Rule]],
+) -> None:
+    """Add one Rule for each kind of amount that the row covers."""
+    if row.event not in RECORDED:
+        message = f"the ledger records no event {row.event}: correct the name"
+        raise ValueError(message)
+    rule = Rule(row.id, row.version, row.valid_from, valid_until, no_posting=row.no_posting)
+    model = RECORDED[row.event]
+    if model not in SHAPES:
+        if row.no_posting is None or row.purpose or row.method or row.amount:
+            message = f"{row.event} states no amount: give no_posting alone"
+            raise ValueError(message)
+        by_event.setdefault(row.event, []).append(rule)
+        return
+    shape = SHAPES[model]
+    if (
+        (row.purpose and not (shape.by_purpose and set(row.purpose) <= set(PURPOSES)))
+        or (row.method and not shape.by_method)
+        or not set(row.amount or ()) <= set(shape.names)
+    ):
+        message = f"{row.event} has not this purpose, method or amount: see SHAPES in amounts.py"
+        raise ValueError(message)
+    for purpose, method, name, kind in kinds_of(model):
+        if (
+            (row.purpose is None or purpose in row.purpose)
+            and (row.method is None or method in row.method)
+            and (row.amount is None or name in row.amount)
+        ):
+            by_kind.setdefault(kind, []).append(_with_accounts(rule, row, method))
+
+
+def _with_accounts(rule: Rule, row: _Row, method: PaymentMethod | None) -> Rule:
+    if row.debit is None or row.credit is None:
+        return rule
+    return replace(
+        rule, debit=account_ref(row.debit, method), credit=account_ref(row.credit, method)
+    )
+
+
+def _overlaps(rules_by_key: dict[str, list[Rule]]) -> list[str]:
+    problems = []
+    for key, rules in rules_by_key.items():
+        rules.sort(key=lambda rule: rule.valid_from)
+        for earlier, later in zip(rules, rules[1:], strict=False):
+            if earlier.valid_until is None or earlier.valid_until > later.valid_from:
+                problems.append(f"{earlier.rule_id} and {later.rule_id} both book {key}")
+    return problems
+
+
+def _unruled(by_kind: dict[str, list[Rule]], by_event: dict[str, list[Rule]]) -> list[str]:
+    ruled = {kind.partition(".")[0] for kind in by_kind} | by_event.keys()
+    return [f"{name} has neither a rule nor a no_posting row" for name in RECORDED.keys() - ruled]

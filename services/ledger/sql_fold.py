@@ -1,0 +1,69 @@
+"""The same balances by plain SQL inside Postgres: the second opinion on the columnar fold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from services.ledger.accounts import AccountRef
+from services.ledger.postings import Balances
+from services.ledger.replay import Scope
+from services.ledger.rules import RuleSet, missing_rule
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_FOLD: Final = """
+WITH rule AS (
+    SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[],
+                         $6::text[], $7::text[]) WITH ORDINALITY AS
+        rule(kind, valid_from, valid_until, debit, debit_of, credit, credit_of, number)
+), summed AS (
+    SELECT amount.shard, amount.kind, rule.number, jurisdiction, currency,
+        CASE WHEN 'account' IN (debit_of, credit_of) THEN account_id END AS account_id,
+        sum(amount_minor) AS total
+    FROM {covered}
+    LEFT JOIN rule ON rule.kind = amount.kind AND occurred_at >= valid_from
+        AND (valid_until IS NULL OR occurred_at < valid_until)
+    WHERE {condition}
+    GROUP BY 1, 2, 3, 4, 5, 6
+)
+SELECT shard, currency, sum(sign * total) AS total,
+    side.prefix || CASE side.variable WHEN 'account' THEN account_id
+        WHEN 'jurisdiction' THEN coalesce(jurisdiction, '') ELSE '' END AS account,
+    min(summed.kind) FILTER (WHERE summed.number IS NULL) AS unruled
+FROM summed LEFT JOIN rule ON rule.number = summed.number
+CROSS JOIN LATERAL (VALUES (1, debit, debit_of), (-1, credit, credit_of))
+    AS side(sign, prefix, variable)
+WHERE summed.number IS NULL OR side.prefix IS NOT NULL
+GROUP BY shard, currency, account
+"""
+
+
+async def fold_sql(connection: asyncpg.Connection, scope: Scope, rules: RuleSet) -> Balances:
+    """Return the balances as Postgres computes them.
+
+    Raises:
+        Halt: no rule covers an amount.
+    """
+    query = _FOLD.format(covered=scope.covered(), condition=scope.condition())
+    rows = await connection.fetch(query, *rule_columns(rules))
+    if unruled := [row["unruled"] for row in rows if row["unruled"] is not None]:
+        raise missing_rule(unruled[0])
+    return {(row["shard"], row["account"], row["currency"]): int(row["total"]) for row in rows}
+
+
+def rule_columns(rules: RuleSet) -> tuple[list[Any], ...]:
+    """Return the rules as the columns that the statements unnest."""
+    rows: list[
+        tuple[str, datetime, datetime | None, str | None, str | None, str | None, str | None]
+    ]
+    rows = [
+        (kind, rule.valid_from, rule.valid_until, *_named(rule.debit), *_named(rule.credit))
+        for kind, rule in rules.rows()
+    ]
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+def _named(ref: AccountRef | None) -> tuple[str | None, str | None]:
+    return (ref.prefix, ref.variable) if ref else (None, None)

@@ -1,0 +1,8 @@
+"""`python -m services.orders` runs orders."""
+
+from services.orders.app import open_orders
+from services.orders.settings import OrdersSettings
+from services.runtime.start import run_service
+
+if __name__ == "__main__":
+    run_service("orders", OrdersSettings, open_orders, migrations=[])

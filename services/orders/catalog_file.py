@@ -1,0 +1,194 @@
+"""Reads the catalogue and refuses a broken one, naming file, line and reason of every fault."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from schemas.requests import PaymentMethod, PaymentMode
+from services.orders.catalog import Catalogue, Dated, DatedT, Promotion, TopUpRule
+from services.runtime.errors import ConfigurationError
+
+Place = tuple[str | int, ...]
+"""Where a fault lies: (table, index, key, ...), as pydantic reports it."""
+Fault = tuple[Place, str]
+
+_TABLE: Final = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_-]+)\s*\]\]?")
+_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")
+_TOML_LINE: Final = re.compile(r"line (\d+)")
+
+
+def load_catalogue(path: Path) -> Catalogue:
+    """Read and check the catalogue at `path`.
+
+    Raises:
+        ConfigurationError: the file cannot be used; one `file:line: reason` for every fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except OSError as error:
+        message = (
+            f"{path}: cannot be read ({error.strerror}): set the catalogue path to a TOML file"
+        )
+        raise ConfigurationError(message) from None
+    except UnicodeDecodeError:
+        message = f"{path}: is not UTF-8: save the catalogue as UTF-8"
+        raise ConfigurationError(message) from None
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}:{_toml_line(error, text)}: {error}"
+        raise ConfigurationError(message) from None
+    try:
+        catalogue = Catalogue.model_validate(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        faults: list[Fault] = [(each["loc"], each["msg"]) for each in found]
+        raise ConfigurationError(_report(path, text, faults)) from None
+    if faults := list(_faults(catalogue)):
+        raise ConfigurationError(_report(path, text, faults))
+    return catalogue
+
+
+def _faults(catalogue: Catalogue) -> Iterator[Fault]:
+    yield from _plan_faults(catalogue)
+    yield from _dated("tax", catalogue.taxes, lambda tax: tax.currency)
+    yield from _payment_faults(catalogue)
+    yield from _promotion_faults(catalogue)
+    yield from _dated("top_up", catalogue.top_ups, lambda rule: rule.currency)
+    yield from _repeated(
+        "top_up", "version", ((rule.rule_id, rule.version) for rule in catalogue.top_ups)
+    )
+    for index, rule in enumerate(catalogue.top_ups):
+        yield from _tier_faults(("top_up", index, "tiers"), rule)
+
+
+def _plan_faults(catalogue: Catalogue) -> Iterator[Fault]:
+    yield from _repeated("plan", "version", ((plan.code, plan.version) for plan in catalogue.plans))
+    yield from _dated("plan", catalogue.plans, lambda plan: plan.code)
+    for index, plan in enumerate(catalogue.plans):
+        for currency in plan.price:
+            if catalogue.tax(currency, plan.valid_from) is None:
+                yield (
+                    ("plan", index, "price"),
+                    f"no tax rate for {currency} at valid_from: add a [[tax]] table",
+                )
+
+
+def _payment_faults(catalogue: Catalogue) -> Iterator[Fault]:
+    yield from _repeated(
+        "payment", "method", ((row.method.value, row.mode.value) for row in catalogue.payments)
+    )
+    for index, row in enumerate(catalogue.payments):
+        if (row.method is PaymentMethod.WALLET) != (row.mode is PaymentMode.WALLET):
+            yield ("payment", index, "mode"), "method wallet goes with mode wallet, and no other"
+
+
+def _promotion_faults(catalogue: Catalogue) -> Iterator[Fault]:
+    yield from _repeated("promotion", "code", (each.code for each in catalogue.promotions))
+    known = {plan.code for plan in catalogue.plans}
+    for index, promotion in enumerate(catalogue.promotions):
+        if unknown := sorted(set(promotion.plan_codes) - known):
+            yield ("promotion", index, "plan_codes"), f"unknown plan code {', '.join(unknown)}"
+        yield from _period_fault(("promotion", index, "valid_until"), promotion)
+
+
+def _tier_faults(place: Place, rule: TopUpRule) -> Iterator[Fault]:
+    if rule.tiers and rule.tiers[0].from_minor < rule.minimum_minor:
+        yield (*place, 0), "the first tier begins below minimum_minor"
+    for number, (lower, higher) in enumerate(pairwise(rule.tiers), start=1):
+        if higher.from_minor <= lower.from_minor:
+            yield (*place, number), "tiers must be in ascending order of from_minor"
+
+
+def _repeated(table: str, key: str, names: Iterable[str | tuple[str, ...]]) -> Iterator[Fault]:
+    seen: set[str | tuple[str, ...]] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            shown = name if isinstance(name, str) else " ".join(name)
+            yield (table, index, key), f"duplicate {key}: {shown} is there already"
+        seen.add(name)
+
+
+def _dated(
+    table: str, entries: Sequence[DatedT], group: Callable[[DatedT], Hashable]
+) -> Iterator[Fault]:
+    ordered = sorted(enumerate(entries), key=lambda pair: pair[1].valid_from)
+    last_of: dict[Hashable, DatedT] = {}
+    for index, entry in ordered:
+        yield from _period_fault((table, index, "valid_until"), entry)
+        before = last_of.get(group(entry))
+        if before is not None and _overlap(before, entry):
+            yield (
+                (table, index, "valid_from"),
+                f"overlaps another version of {group(entry)}: one moment must have one version",
+            )
+        last_of[group(entry)] = entry
+
+
+def _overlap(before: Dated, after: Dated) -> bool:
+    return before.valid_from == after.valid_from or (
+        before.valid_until is not None and before.valid_until > after.valid_from
+    )
+
+
+def _period_fault(place: Place, entry: Dated | Promotion) -> Iterator[Fault]:
+    if entry.valid_until is not None and entry.valid_until <= entry.valid_from:
+        yield place, "valid_until must be after valid_from"
+
+
+def _report(path: Path, text: str, faults: Iterable[Fault]) -> str:
+    lines = _line_index(text)
+    located = sorted((_line_of(place, lines, text), place, reason) for place, reason in faults)
+    return "\n".join(
+        f"{path}:{line}: {'.'.join(str(part) for part in place)}: {reason}"
+        for line, place, reason in located
+    )
+
+
+def _line_index(text: str) -> dict[Place, int]:
+    """Return the line of every table header, as (name, index), and of every key below it."""
+    index: dict[Place, int] = {}
+    counts: dict[str, int] = {}
+    table: Place = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _TABLE.match(line):
+            name = header.group(1)
+            table = (name, counts.get(name, 0))
+            counts[name] = counts.get(name, 0) + 1
+            index[table] = number
+        elif key := _KEY.match(line):
+            index.setdefault((*table, key.group(1)), number)
+    return index
+
+
+def _line_of(place: Place, lines: dict[Place, int], text: str) -> int:
+    """Return the line of the deepest known part of `place`; of a list's item, its own line."""
+    for depth in range(len(place), 0, -1):
+        line = lines.get(place[:depth])
+        if line is None:
+            continue
+        rest = place[depth:]
+        if rest and isinstance(rest[0], int):
+            return _item_line(text, line, rest[0])
+        return line
+    return 1
+
+
+def _item_line(text: str, key_line: int, item: int) -> int:
+    seen = -1
+    for number, line in enumerate(text.splitlines()[key_line - 1 :], start=key_line):
+        seen += line.count("{")
+        if seen >= item:
+            return number
+    return key_line
+
+
+def _toml_line(error: tomllib.TOMLDecodeError, text: str) -> int:
+    found = _TOML_LINE.search(str(error))
+    return int(found.group(1)) if found else max(1, len(text.splitlines()))

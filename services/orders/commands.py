@@ -1,0 +1,111 @@
+"""What may be asked of an order. Each command brings the time; none brings a new id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from schemas.ledger import WalletCharged, WalletChargeRefused
+from schemas.requests import PaymentConfirmed, RenewalRequested, TopUpRequested
+from services.orders.gateways.gateway import ChargeLookUp, ChargeOutcome, RefundOutcome
+from services.orders.providers.provider import ActivationOutcome, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRenewal:
+    """A customer asks for a renewal."""
+
+    request: RenewalRequested = field(repr=False)
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptTopUp:
+    """A customer asks to top up the wallet."""
+
+    request: TopUpRequested = field(repr=False)
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmPayment:
+    """The customer says to have paid in the app."""
+
+    confirmation: PaymentConfirmed
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireOrder:
+    """Nobody confirmed the payment in time."""
+
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCharge:
+    """The gateway answered, or did not answer, a charge; `attempt` counts from 1."""
+
+    outcome: ChargeOutcome
+    attempt: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLookUp:
+    """The gateway answered a look-up; `not_found_count` is that of earlier look-ups."""
+
+    outcome: ChargeLookUp
+    not_found_count: int
+    attempt: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordActivation:
+    """The provider answered, or did not answer; `last` marks the look-up at the final deadline."""
+
+    outcome: ActivationOutcome | NotFound
+    attempt: int
+    last: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRefund:
+    """The gateway answered, or did not answer, the refund of one payment."""
+
+    payment_id: str
+    outcome: RefundOutcome
+    attempt: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyWalletCharged:
+    """The ledger took the price from the wallet."""
+
+    charged: WalletCharged
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyWalletRefusal:
+    """The ledger took nothing from the wallet."""
+
+    refused: WalletChargeRefused
+    now: datetime
+
+
+Command = (
+    AcceptRenewal
+    | AcceptTopUp
+    | ConfirmPayment
+    | ExpireOrder
+    | RecordCharge
+    | RecordLookUp
+    | RecordActivation
+    | RecordRefund
+    | ApplyWalletCharged
+    | ApplyWalletRefusal
+)

@@ -1,0 +1,92 @@
+"""Where commands meet states: refuses what makes no sense, passes on the rest. PURE."""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from services.orders.activation import record_activation, record_refund
+from services.orders.commands import (
+    AcceptRenewal,
+    AcceptTopUp,
+    ApplyWalletCharged,
+    ApplyWalletRefusal,
+    Command,
+    ConfirmPayment,
+    ExpireOrder,
+    RecordActivation,
+    RecordCharge,
+    RecordLookUp,
+    RecordRefund,
+)
+from services.orders.payments import (
+    apply_wallet_charged,
+    apply_wallet_refusal,
+    confirm,
+    expire,
+    record_charge,
+    record_look_up,
+)
+from services.orders.renewals import accept_renewal
+from services.orders.rules import Rules
+from services.orders.state import NewOrder, OrderState, RefusedOrder, Renewal, TopUp
+from services.orders.topups import accept_top_up
+from services.runtime.errors import Poison
+from services.runtime.processor import Decision, Ignored
+
+_WHAT_TO_DO: Final = (
+    "if money was taken, publish the request under its own id and redrive this record, "
+    "or refund the payment at the gateway and discard it"
+)
+
+
+def decide(  # noqa: C901 - a line per command, so that none can be forgotten
+    command: Command, state: OrderState, rules: Rules
+) -> Decision | Ignored:
+    """Return the new facts and the effects they want, or why there is nothing to do.
+
+    Raises:
+        Poison: the command is about an order that does not exist or is of another kind.
+        Halt: the catalogue has lost what an accepted order refers to.
+    """
+    match command:
+        case AcceptRenewal():
+            return accept_renewal(command, state, rules)
+        case AcceptTopUp():
+            return accept_top_up(command, state, rules)
+        case ConfirmPayment():
+            return confirm(command, _order(state), rules)
+        case ExpireOrder():
+            return expire(command, _order(state))
+        case RecordCharge():
+            return record_charge(command, _order(state), rules)
+        case RecordLookUp():
+            return record_look_up(command, _order(state), rules)
+        case RecordActivation():
+            return record_activation(command, _renewal(state), rules)
+        case RecordRefund():
+            return record_refund(command, _renewal(state), rules)
+        case ApplyWalletCharged():
+            return apply_wallet_charged(command, _renewal(state), rules)
+        case ApplyWalletRefusal():
+            return apply_wallet_refusal(command, _renewal(state))
+        case _:
+            assert_never(command)
+
+
+def _order(state: OrderState) -> Renewal | TopUp:
+    match state:
+        case Renewal() | TopUp():
+            return state
+        case NewOrder():
+            raise Poison("order_unknown", f"no order has this id: {_WHAT_TO_DO}")
+        case RefusedOrder():
+            raise Poison("order_refused", f"the order was refused: {_WHAT_TO_DO}")
+        case _:
+            assert_never(state)
+
+
+def _renewal(state: OrderState) -> Renewal:
+    order = _order(state)
+    if isinstance(order, TopUp):
+        raise Poison("not_a_renewal", "a top-up has nothing to activate: check who wrote this")
+    return order

@@ -1,0 +1,204 @@
+"""How each fact changes what is known about an order. PURE; `evolve` never refuses the past."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from schemas.envelope import Event
+from schemas.orders import (
+    ActivationDelayed,
+    ActivationFailed,
+    OrderExpired,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentOutcomeUnknown,
+    PlanActivated,
+    RefundCompleted,
+    RejectionReason,
+    RenewalAccepted,
+    RenewalRejected,
+    TopUpAccepted,
+    TopUpRejected,
+    TopUpRejectionReason,
+    WalletToppedUp,
+)
+from schemas.requests import PaymentMode
+from services.orders import identities
+from services.orders.state import (
+    Active,
+    AwaitingActivation,
+    AwaitingCharge,
+    AwaitingConfirmation,
+    AwaitingPayment,
+    AwaitingWallet,
+    Credited,
+    Expired,
+    NewOrder,
+    NotActivated,
+    NotPaid,
+    OrderState,
+    Payable,
+    Payment,
+    RefusedOrder,
+    Renewal,
+    RenewalStage,
+    TopUp,
+    TopUpStage,
+)
+
+REFUSED_DIGESTS_MAX: Final = 16
+_REUSED: Final = (RejectionReason.RENEWAL_ID_REUSED, TopUpRejectionReason.TOPUP_ID_REUSED)
+
+
+def initial_state() -> OrderState:
+    """Return the state of a stream without events."""
+    return NewOrder()
+
+
+def evolve(state: OrderState, event: Event) -> OrderState:
+    """Return the state after `event`; the past is never refused."""
+    match event:
+        case RenewalRejected() | TopUpRejected():
+            return _after_rejection(state, event)
+        case RenewalAccepted():
+            return _accepted_renewal(event)
+        case TopUpAccepted():
+            return _accepted_top_up(event)
+        case _:
+            pass
+    match state:
+        case Renewal():
+            return _evolve_renewal(state, event)
+        case TopUp():
+            return _evolve_top_up(state, event)
+        case NewOrder() | RefusedOrder():
+            return state
+
+
+def _after_rejection(state: OrderState, event: RenewalRejected | TopUpRejected) -> OrderState:
+    if not isinstance(state, NewOrder):
+        newest = (*state.refused_digests, event.request_digest)[-REFUSED_DIGESTS_MAX:]
+        return replace(state, refused_digests=newest) if event.reason in _REUSED else state
+    return RefusedOrder(event.account_id, event.request_digest)
+
+
+def _accepted_renewal(event: RenewalAccepted) -> Renewal:
+    payable = Payable(
+        account_id=event.account_id,
+        renewal_id=event.renewal_id,
+        topup_id=None,
+        payment_id=identities.payment_id(event.account_id, f"order/{event.renewal_id}"),
+        method=event.payment_method,
+        mode=event.payment_mode,
+        amount=event.quote.total,
+        digest=event.request_digest,
+        accepted_at=event.accepted_at,
+    )
+    stage = _first_stage(event.payment_mode)
+    return Renewal(payable, event.quote, event.plan_title, event.esim_hash, stage)
+
+
+def _accepted_top_up(event: TopUpAccepted) -> TopUp:
+    payable = Payable(
+        account_id=event.account_id,
+        renewal_id=None,
+        topup_id=event.topup_id,
+        payment_id=identities.payment_id(event.account_id, f"topup/{event.topup_id}"),
+        method=event.payment_method,
+        mode=event.payment_mode,
+        amount=event.amount,
+        digest=event.request_digest,
+        accepted_at=event.accepted_at,
+    )
+    stage = (
+        AwaitingConfirmation()
+        if event.payment_mode is PaymentMode.AWAIT_CONFIRMATION
+        else AwaitingCharge()
+    )
+    return TopUp(payable, event.bonus, event.rule_id, event.rule_version, stage)
+
+
+def _first_stage(mode: PaymentMode) -> AwaitingPayment:
+    match mode:
+        case PaymentMode.CHARGE:
+            return AwaitingCharge()
+        case PaymentMode.AWAIT_CONFIRMATION:
+            return AwaitingConfirmation()
+        case PaymentMode.WALLET:
+            return AwaitingWallet()
+
+
+def _evolve_renewal(state: Renewal, event: Event) -> Renewal:
+    stage = state.stage
+    match event:
+        case PaymentCaptured():
+            payment = _payment(event)
+            paid = isinstance(stage, AwaitingPayment) and _is_own(state.payable, event)
+            return replace(
+                state,
+                payments=(*state.payments, payment),
+                stage=AwaitingActivation(payment) if paid else stage,
+            )
+        case ActivationDelayed() if isinstance(stage, AwaitingActivation):
+            return replace(state, stage=replace(stage, delayed=True))
+        case PlanActivated():
+            return replace(state, stage=Active())
+        case ActivationFailed():
+            return _evolve_activation_failed(state, event)
+        case RefundCompleted():
+            left = tuple(each for each in state.owed if each.payment_id != event.payment_id)
+            return replace(state, owed=left)
+        case _:
+            unpaid = _unpaid_stage(stage, event)
+            return replace(state, stage=unpaid) if unpaid else state
+
+
+def _evolve_activation_failed(state: Renewal, event: ActivationFailed) -> Renewal:
+    owed = tuple(each for each in state.payments if each.payment_id == event.payment_id)
+    stage = state.stage
+    if isinstance(stage, AwaitingActivation) and stage.payment.payment_id == event.payment_id:
+        stage = NotActivated()
+    return replace(state, owed=(*state.owed, *owed), stage=stage)
+
+
+def _evolve_top_up(state: TopUp, event: Event) -> TopUp:
+    match event:
+        case PaymentCaptured():
+            return replace(state, payments=(*state.payments, _payment(event)))
+        case WalletToppedUp():
+            credited = event.payment_id == state.payable.payment_id
+            return replace(state, stage=Credited()) if credited else state
+        case _:
+            unpaid = _unpaid_stage(state.stage, event)
+            return replace(state, stage=unpaid) if unpaid else state
+
+
+def _unpaid_stage(
+    stage: RenewalStage | TopUpStage, event: Event
+) -> AwaitingCharge | Expired | NotPaid | None:
+    match event:
+        case PaymentFailed() if isinstance(stage, AwaitingPayment):
+            return NotPaid()
+        case OrderExpired() if isinstance(stage, AwaitingPayment):
+            return Expired()
+        case PaymentOutcomeUnknown() if isinstance(stage, AwaitingCharge):
+            return AwaitingCharge(unknown_since=event.observed_at)
+        case _:
+            return None
+
+
+def _is_own(payable: Payable, event: PaymentCaptured) -> bool:
+    return event.payment_id == payable.payment_id
+
+
+def _payment(event: PaymentCaptured) -> Payment:
+    return Payment(
+        payment_id=event.payment_id,
+        gateway=event.gateway,
+        gateway_txn_id=event.gateway_txn_id,
+        method=event.method,
+        amount=event.amount,
+        consideration=event.consideration,
+        captured_at=event.captured_at,
+    )

@@ -1,0 +1,1 @@
+"""Payment gateways: the port in `gateway`, one implementation per file."""

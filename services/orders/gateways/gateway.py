@@ -1,0 +1,112 @@
+"""The port to whoever moves the money. Every answer is a value; nothing raises for a bad day.
+
+`Unavailable` promises that nothing was done. `OutcomeUnknown` promises nothing at all: only
+a look-up may follow it, or the same call under the same key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.envelope import Identifier, UtcDatetime
+from schemas.money import Money
+from schemas.orders import DeclineReason, UnknownCause
+from schemas.requests import PaymentMethod
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Charge(_Part):
+    """Take `amount` by `token`; `payment_id` is the idempotency key."""
+
+    payment_id: Identifier
+    token: str = Field(repr=False)
+    method: PaymentMethod
+    amount: Money
+
+
+class Refund(_Part):
+    """Give `amount` of one captured payment back; `refund_id` is the idempotency key."""
+
+    refund_id: Identifier
+    payment_id: Identifier
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    method: PaymentMethod
+    amount: Money
+
+
+class Captured(_Part):
+    """The money is ours."""
+
+    outcome: Literal["captured"] = "captured"
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    amount: Money
+    fee: Money | None = None
+    captured_at: UtcDatetime
+
+
+class Declined(_Part):
+    """Nothing was charged, for good."""
+
+    outcome: Literal["declined"] = "declined"
+    reason: DeclineReason
+
+
+class Refunded(_Part):
+    """The money went back."""
+
+    outcome: Literal["refunded"] = "refunded"
+    gateway: Identifier
+    gateway_refund_ref: Identifier
+    refunded_at: UtcDatetime
+
+
+class NotFound(_Part):
+    """The gateway has no record under this key, yet."""
+
+    outcome: Literal["not_found"] = "not_found"
+
+
+class Unavailable(_Part):
+    """The gateway did nothing and says so, or was never reached."""
+
+    outcome: Literal["unavailable"] = "unavailable"
+
+
+class OutcomeUnknown(_Part):
+    """It may have happened or not."""
+
+    outcome: Literal["outcome_unknown"] = "outcome_unknown"
+    cause: UnknownCause
+
+
+ChargeOutcome = Annotated[
+    Captured | Declined | Unavailable | OutcomeUnknown, Field(discriminator="outcome")
+]
+ChargeLookUp = Annotated[
+    Captured | Declined | NotFound | Unavailable, Field(discriminator="outcome")
+]
+RefundOutcome = Annotated[Refunded | Unavailable | OutcomeUnknown, Field(discriminator="outcome")]
+RefundLookUp = Annotated[Refunded | NotFound | Unavailable, Field(discriminator="outcome")]
+
+
+class PaymentGateway(Protocol):
+    """What orders asks of a payment gateway."""
+
+    async def charge(self, charge: Charge) -> ChargeOutcome:
+        """Charge once per `payment_id`, however often it is asked."""
+
+    async def look_up_charge(self, payment_id: str) -> ChargeLookUp:
+        """Say what became of a charge."""
+
+    async def refund(self, refund: Refund) -> RefundOutcome:
+        """Refund once per `refund_id`, however often it is asked."""
+
+    async def look_up_refund(self, refund_id: str) -> RefundLookUp:
+        """Say what became of a refund."""

@@ -1,0 +1,113 @@
+"""Which event leads to which command on which stream, and orders as the runtime sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, cast
+
+from schemas.envelope import Event, Source
+from schemas.ledger import WalletCharged, WalletChargeRefused
+from schemas.requests import (
+    CustomerContactChanged,
+    PaymentConfirmed,
+    RenewalRequested,
+    TopUpRequested,
+)
+from schemas.topics import LEDGER, ORDERS, REQUESTS
+from services.orders.catalog import Catalogue
+from services.orders.commands import (
+    AcceptRenewal,
+    AcceptTopUp,
+    ApplyWalletCharged,
+    ApplyWalletRefusal,
+    Command,
+    ConfirmPayment,
+)
+from services.orders.decider import decide
+from services.orders.evolution import evolve, initial_state
+from services.orders.policy import Policy
+from services.orders.rules import IgnoredReason, Rules
+from services.orders.state import OrderState
+from services.runtime.processor import (
+    Decision,
+    Executor,
+    Handler,
+    Ignored,
+    Incoming,
+    Processor,
+    Subscription,
+    Task,
+)
+
+
+def on_renewal_requested(incoming: Incoming, now: datetime) -> Task:
+    """Accept or refuse the renewal."""
+    request = cast("RenewalRequested", incoming.event)
+    return Task(f"order/{request.renewal_id}", AcceptRenewal(request, now))
+
+
+def on_top_up_requested(incoming: Incoming, now: datetime) -> Task:
+    """Accept or refuse the top-up."""
+    request = cast("TopUpRequested", incoming.event)
+    return Task(f"topup/{request.topup_id}", AcceptTopUp(request, now))
+
+
+def on_payment_confirmed(incoming: Incoming, now: datetime) -> Task:
+    """Take what the customer paid in the app."""
+    confirmation = cast("PaymentConfirmed", incoming.event)
+    renewal_id, topup_id = confirmation.renewal_id, confirmation.topup_id
+    stream_id = f"order/{renewal_id}" if renewal_id else f"topup/{topup_id}"
+    return Task(stream_id, ConfirmPayment(confirmation, now))
+
+
+def on_customer_contact_changed(_incoming: Incoming, _now: datetime) -> Ignored:
+    """Leave contact data to the notifier."""
+    return Ignored(IgnoredReason.NOT_FOR_ORDERS)
+
+
+def on_wallet_charged(incoming: Incoming, now: datetime) -> Task:
+    """Go on with a renewal that the wallet paid."""
+    charged = cast("WalletCharged", incoming.event)
+    return Task(f"order/{charged.renewal_id}", ApplyWalletCharged(charged, now))
+
+
+def on_wallet_charge_refused(incoming: Incoming, now: datetime) -> Task:
+    """Close a renewal that the wallet cannot pay."""
+    refused = cast("WalletChargeRefused", incoming.event)
+    return Task(f"order/{refused.renewal_id}", ApplyWalletRefusal(refused, now))
+
+
+HANDLERS: Final[Mapping[type[Event], Handler]] = {
+    RenewalRequested: on_renewal_requested,
+    TopUpRequested: on_top_up_requested,
+    PaymentConfirmed: on_payment_confirmed,
+    CustomerContactChanged: on_customer_contact_changed,
+    WalletCharged: on_wallet_charged,
+    WalletChargeRefused: on_wallet_charge_refused,
+}
+
+
+def build_processor(
+    catalogue: Catalogue, policy: Policy, executors: Mapping[str, Executor]
+) -> Processor[OrderState]:
+    """Return orders as the runtime runs it."""
+    rules = Rules(catalogue, policy)
+
+    def decide_by_rules(command: Command, state: OrderState) -> Decision | Ignored:
+        return decide(command, state, rules)
+
+    return Processor(
+        source=Source.ORDERS,
+        group="orders",
+        output_topic=ORDERS.name,
+        subscriptions=(
+            Subscription(REQUESTS.name, strict=True),
+            Subscription(LEDGER.name, strict=False),
+        ),
+        handlers=HANDLERS,
+        initial_state=initial_state,
+        evolve=evolve,
+        decide=decide_by_rules,
+        executors=executors,
+    )

@@ -1,0 +1,251 @@
+"""Decides how a payment ended: charged, declined, confirmed, unknown, looked up, expired. PURE."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal, assert_never
+
+from schemas.orders import (
+    DeclineReason,
+    OrderExpired,
+    PaymentFailed,
+    PaymentOutcomeResolved,
+    PaymentOutcomeUnknown,
+    UnknownCause,
+)
+from schemas.requests import PaymentMethod
+from services.orders.capture import WALLET_GATEWAY, Receipt, capture, confirmed_payment_id
+from services.orders.commands import (
+    ApplyWalletCharged,
+    ApplyWalletRefusal,
+    ConfirmPayment,
+    ExpireOrder,
+    RecordCharge,
+    RecordLookUp,
+)
+from services.orders.effects import look_up_charge
+from services.orders.gateways.gateway import (
+    Captured,
+    Declined,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+)
+from services.orders.rules import IgnoredReason, Rules
+from services.orders.state import (
+    AwaitingCharge,
+    AwaitingConfirmation,
+    AwaitingWallet,
+    Renewal,
+    TopUp,
+)
+from services.runtime.errors import Poison
+from services.runtime.processor import Decision, Drop, Ignored, Retry
+
+NOT_FOUND_COUNT_MIN: Final = 2
+"""One "not found" may be the gateway's own delay; a charge is written off after two at least."""
+_RETRYABLE: Final = frozenset(
+    {
+        DeclineReason.INSUFFICIENT_FUNDS,
+        DeclineReason.BANK_LIMIT,
+        DeclineReason.NETWORK_INTERRUPTION,
+        DeclineReason.AUTHENTICATION_REQUIRED,
+        DeclineReason.CANCELLED_BY_CUSTOMER,
+    }
+)
+Order = Renewal | TopUp
+_NOT_AWAITED: Final = Ignored(IgnoredReason.PAYMENT_NOT_AWAITED)
+
+
+def record_charge(command: RecordCharge, state: Order, rules: Rules) -> Decision | Ignored:
+    """Take the gateway's answer; without one, look up from now on and never charge again."""
+    outcome, now, policy = command.outcome, command.now, rules.policy
+    if isinstance(outcome, Captured):
+        return capture(state, _charged(state, outcome), rules, now)
+    if not isinstance(state.stage, AwaitingCharge):
+        return _NOT_AWAITED
+    match outcome:
+        case Declined():
+            return _failed(state, outcome.reason, now)
+        case Unavailable():
+            if now >= state.payable.accepted_at + policy.charge_window:
+                return _failed(state, DeclineReason.NETWORK_INTERRUPTION, now)
+            return Decision(effects=(Retry(now + policy.look_up_backoff.after(command.attempt)),))
+        case OutcomeUnknown():
+            first = state.stage.unknown_since is None
+            events = (_unknown(state, outcome.cause, now),) if first else ()
+            due_at = now + policy.look_up_backoff.after(1)
+            return Decision(events, (look_up_charge(state.payable.payment_id, 0, due_at),))
+        case _:
+            assert_never(outcome)
+
+
+def record_look_up(command: RecordLookUp, state: Order, rules: Rules) -> Decision | Ignored:
+    """Resolve an unknown outcome, or look up again later."""
+    stage, outcome, now = state.stage, command.outcome, command.now
+    if not isinstance(stage, AwaitingCharge) or stage.unknown_since is None:
+        if isinstance(outcome, Captured):
+            return capture(state, _charged(state, outcome), rules, now)
+        return _NOT_AWAITED
+    not_found_count = command.not_found_count
+    match outcome:
+        case Captured():
+            captured = capture(state, _charged(state, outcome), rules, now)
+            return _after(_resolved(state, "captured", now), captured)
+        case Declined():
+            return _after(_resolved(state, "declined", now), _failed(state, outcome.reason, now))
+        case NotFound():
+            not_found_count += 1
+        case Unavailable():
+            pass
+        case _:
+            assert_never(outcome)
+    settled_at = stage.unknown_since + rules.policy.unknown_settle
+    found_nothing = isinstance(outcome, NotFound) and not_found_count >= NOT_FOUND_COUNT_MIN
+    if found_nothing and now >= settled_at:
+        failed = _failed(state, DeclineReason.NETWORK_INTERRUPTION, now)
+        return _after(_resolved(state, "not_charged", now), failed)
+    due_at = now + rules.policy.look_up_backoff.after(command.attempt)
+    if now < settled_at < due_at:
+        due_at = settled_at
+    again = look_up_charge(state.payable.payment_id, not_found_count, due_at)
+    return Decision(effects=(again,))
+
+
+def confirm(command: ConfirmPayment, state: Order, rules: Rules) -> Decision | Ignored:
+    """Take the customer's payment, however late: the money is real.
+
+    Raises:
+        Poison: the confirmation is about another account's order, or about the wallet.
+    """
+    confirmation = command.confirmation
+    if confirmation.account_id != state.payable.account_id:
+        message = (
+            "the order belongs to another account: find out whose payment this is and "
+            "publish it with the account and the id it was made for"
+        )
+        raise Poison("account_mismatch", message)
+    if confirmation.method is PaymentMethod.WALLET:
+        message = "the ledger alone confirms wallet payments: send the method the customer used"
+        raise Poison("confirmation_method", message)
+    gateway, txn = confirmation.gateway, confirmation.gateway_txn_id
+    receipt = Receipt(
+        payment_id=confirmed_payment_id(state, gateway, txn),
+        gateway=gateway,
+        gateway_txn_id=txn,
+        method=confirmation.method,
+        amount=confirmation.amount,
+        fee=confirmation.fee,
+        captured_at=min(confirmation.confirmed_at, command.now),
+    )
+    return capture(state, receipt, rules, command.now)
+
+
+def expire(command: ExpireOrder, state: Order) -> Decision | Ignored:
+    """Close an order that nobody paid."""
+    if not isinstance(state.stage, AwaitingConfirmation):
+        return _NOT_AWAITED
+    payable = state.payable
+    expired = OrderExpired(
+        account_id=payable.account_id,
+        renewal_id=payable.renewal_id,
+        topup_id=payable.topup_id,
+        expired_at=command.now,
+    )
+    return Decision((expired,), (Drop(payable.stream_id),))
+
+
+def apply_wallet_charged(
+    command: ApplyWalletCharged, state: Renewal, rules: Rules
+) -> Decision | Ignored:
+    """State the uniform fact that the order is paid; the ledger has booked it."""
+    charged = command.charged
+    _same_charge(charged.charge_id, state)
+    receipt = Receipt(
+        payment_id=charged.charge_id,
+        gateway=WALLET_GATEWAY,
+        gateway_txn_id=charged.charge_id,
+        method=PaymentMethod.WALLET,
+        amount=charged.amount,
+        fee=None,
+        captured_at=charged.charged_at,
+        consideration=charged.consideration,
+    )
+    return capture(state, receipt, rules, command.now)
+
+
+def apply_wallet_refusal(command: ApplyWalletRefusal, state: Renewal) -> Decision | Ignored:
+    """Close an order that the wallet cannot pay."""
+    _same_charge(command.refused.charge_id, state)
+    if not isinstance(state.stage, AwaitingWallet):
+        return _NOT_AWAITED
+    return _failed(state, DeclineReason.INSUFFICIENT_FUNDS, command.now)
+
+
+def _same_charge(charge_id: str, state: Renewal) -> None:
+    if charge_id != state.payable.payment_id:
+        message = "the ledger answered a charge this order never asked for: compare both logs"
+        raise Poison("charge_unknown", message)
+
+
+def _charged(state: Order, outcome: Captured) -> Receipt:
+    return Receipt(
+        payment_id=state.payable.payment_id,
+        gateway=outcome.gateway,
+        gateway_txn_id=outcome.gateway_txn_id,
+        method=state.payable.method,
+        amount=outcome.amount,
+        fee=outcome.fee,
+        captured_at=outcome.captured_at,
+    )
+
+
+def _failed(state: Order, reason: DeclineReason, now: datetime) -> Decision:
+    payable = state.payable
+    failed = PaymentFailed(
+        account_id=payable.account_id,
+        renewal_id=payable.renewal_id,
+        topup_id=payable.topup_id,
+        payment_id=payable.payment_id,
+        attempt=len(state.payments) + 1,
+        method=payable.method,
+        amount=payable.amount,
+        reason=reason,
+        retryable=reason in _RETRYABLE,
+        failed_at=now,
+    )
+    return Decision((failed,), (Drop(payable.stream_id),))
+
+
+def _unknown(state: Order, cause: UnknownCause, now: datetime) -> PaymentOutcomeUnknown:
+    payable = state.payable
+    return PaymentOutcomeUnknown(
+        account_id=payable.account_id,
+        renewal_id=payable.renewal_id,
+        topup_id=payable.topup_id,
+        payment_id=payable.payment_id,
+        method=payable.method,
+        amount=payable.amount,
+        cause=cause,
+        observed_at=now,
+    )
+
+
+def _resolved(
+    state: Order, outcome: Literal["captured", "declined", "not_charged"], now: datetime
+) -> PaymentOutcomeResolved:
+    payable = state.payable
+    return PaymentOutcomeResolved(
+        account_id=payable.account_id,
+        renewal_id=payable.renewal_id,
+        topup_id=payable.topup_id,
+        payment_id=payable.payment_id,
+        outcome=outcome,
+        resolved_at=now,
+    )
+
+
+def _after(resolved: PaymentOutcomeResolved, then: Decision | Ignored) -> Decision | Ignored:
+    if isinstance(then, Ignored):
+        return then
+    return Decision((resolved, *then.events), then.effects)

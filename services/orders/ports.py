@@ -1,0 +1,92 @@
+"""Opens the gateway and the provider that the settings name. A further one is a line here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from services.orders.gateways.gateway import PaymentGateway
+from services.orders.gateways.http import HttpGateway
+from services.orders.gateways.sandbox import SandboxGateway
+from services.orders.providers.http import HttpProvider
+from services.orders.providers.provider import EsimProvider
+from services.orders.providers.sandbox import SandboxProvider
+from services.orders.sandbox.journal import Journal
+from services.orders.settings import OrdersSettings
+
+GATEWAY_JOURNAL: Final = "gateway.jsonl"
+PROVIDER_JOURNAL: Final = "provider.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside world of orders."""
+
+    gateway: PaymentGateway
+    provider: EsimProvider
+
+
+@contextmanager
+def sandbox_ports(
+    folder: Path, clock: Callable[[], datetime], timeout_seconds: float, slow_seconds: float
+) -> Iterator[Ports]:
+    """Open both sandboxes, with their journals in `folder`."""
+    with (
+        closing(Journal(folder / GATEWAY_JOURNAL)) as charges,
+        closing(Journal(folder / PROVIDER_JOURNAL)) as activations,
+    ):
+        yield Ports(
+            SandboxGateway(charges, clock, timeout_seconds, slow_seconds),
+            SandboxProvider(activations, clock, timeout_seconds, slow_seconds),
+        )
+
+
+@asynccontextmanager
+async def open_ports(
+    settings: OrdersSettings, clock: Callable[[], datetime]
+) -> AsyncIterator[Ports]:
+    """Open what `settings` name, and close it in the end."""
+    async with AsyncExitStack() as stack:
+        yield Ports(await _gateway(settings, clock, stack), await _provider(settings, clock, stack))
+
+
+async def _gateway(
+    settings: OrdersSettings, clock: Callable[[], datetime], stack: AsyncExitStack
+) -> PaymentGateway:
+    if settings.gateway == "http":
+        client = _client(settings.gateway_url, settings)
+        return HttpGateway(await stack.enter_async_context(client))
+    path = settings.sandbox_journal_folder / GATEWAY_JOURNAL
+    return SandboxGateway(
+        stack.enter_context(closing(Journal(path))),
+        clock,
+        settings.sandbox_timeout_seconds,
+        settings.sandbox_slow_seconds,
+    )
+
+
+async def _provider(
+    settings: OrdersSettings, clock: Callable[[], datetime], stack: AsyncExitStack
+) -> EsimProvider:
+    if settings.provider == "http":
+        client = _client(settings.provider_url, settings)
+        return HttpProvider(await stack.enter_async_context(client))
+    path = settings.sandbox_journal_folder / PROVIDER_JOURNAL
+    return SandboxProvider(
+        stack.enter_context(closing(Journal(path))),
+        clock,
+        settings.sandbox_timeout_seconds,
+        settings.sandbox_slow_seconds,
+    )
+
+
+def _client(url: str | None, settings: OrdersSettings) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=settings.effect_concurrency)
+    timeout = httpx.Timeout(settings.http_timeout_seconds)
+    return httpx.AsyncClient(base_url=url or "", timeout=timeout, limits=limits, trust_env=False)

@@ -1,0 +1,1 @@
+"""eSIM providers: the port in `provider`, one implementation per file."""

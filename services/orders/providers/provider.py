@@ -1,0 +1,83 @@
+"""The port to whoever runs the eSIMs. Every answer is a value; nothing raises for a bad day.
+
+`Unavailable` promises that nothing was done. `OutcomeUnknown` promises nothing at all: look up
+by our reference, then ask again under the same reference.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.envelope import Iccid, Identifier, UtcDatetime
+from schemas.orders import ActivationFailureReason, UnknownCause
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class PlanOrder(_Part):
+    """Put `quantity` periods of a plan on an eSIM; `reference` is ours and the idempotency key."""
+
+    reference: Identifier
+    iccid: Iccid = Field(repr=False)
+    plan_code: Identifier
+    quantity: int = Field(ge=1)
+    validity_days: int = Field(ge=1)
+
+
+class Activated(_Part):
+    """The plan is on the eSIM."""
+
+    outcome: Literal["activated"] = "activated"
+    provider: Identifier
+    provider_order_ref: Identifier
+    valid_from: UtcDatetime
+    valid_until: UtcDatetime
+    activated_at: UtcDatetime
+
+
+class Refused(_Part):
+    """The plan will never be on this eSIM."""
+
+    outcome: Literal["refused"] = "refused"
+    reason: Literal[
+        ActivationFailureReason.ESIM_NOT_FOUND, ActivationFailureReason.ESIM_NOT_ELIGIBLE
+    ]
+
+
+class NotFound(_Part):
+    """The provider has no order under this reference, yet."""
+
+    outcome: Literal["not_found"] = "not_found"
+
+
+class Unavailable(_Part):
+    """The provider did nothing and says so, or was never reached."""
+
+    outcome: Literal["unavailable"] = "unavailable"
+
+
+class OutcomeUnknown(_Part):
+    """It may have happened or not."""
+
+    outcome: Literal["outcome_unknown"] = "outcome_unknown"
+    cause: UnknownCause
+
+
+ActivationOutcome = Annotated[
+    Activated | Refused | Unavailable | OutcomeUnknown, Field(discriminator="outcome")
+]
+ActivationLookUp = Annotated[Activated | NotFound | Unavailable, Field(discriminator="outcome")]
+
+
+class EsimProvider(Protocol):
+    """What orders asks of an eSIM provider."""
+
+    async def top_up(self, order: PlanOrder) -> ActivationOutcome:
+        """Activate once per `reference`, however often it is asked."""
+
+    async def look_up(self, reference: str) -> ActivationLookUp:
+        """Say what became of an order."""

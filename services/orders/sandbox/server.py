@@ -1,0 +1,64 @@
+"""The sandbox gateway and provider over HTTP, so that a test can kill them as a process."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.orders.gateways.gateway import Charge, PaymentGateway, Refund
+from services.orders.providers.provider import EsimProvider, PlanOrder
+
+_STATUS: Final = {"not_found": 404, "unavailable": 503, "outcome_unknown": 504}
+
+
+def sandbox_app(gateway: PaymentGateway, provider: EsimProvider) -> Starlette:
+    """Return the application: POST asks, GET looks up, the body's `outcome` is the answer."""
+
+    async def charge(request: Request) -> Response:
+        return _answer(await gateway.charge(Charge.model_validate_json(await request.body())))
+
+    async def charge_look_up(request: Request) -> Response:
+        return _answer(await gateway.look_up_charge(request.path_params["key"]))
+
+    async def refund(request: Request) -> Response:
+        return _answer(await gateway.refund(Refund.model_validate_json(await request.body())))
+
+    async def refund_look_up(request: Request) -> Response:
+        return _answer(await gateway.look_up_refund(request.path_params["key"]))
+
+    async def top_up(request: Request) -> Response:
+        return _answer(await provider.top_up(PlanOrder.model_validate_json(await request.body())))
+
+    async def top_up_look_up(request: Request) -> Response:
+        return _answer(await provider.look_up(request.path_params["key"]))
+
+    async def alive(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    return Starlette(
+        routes=[
+            Route("/charges", charge, methods=["POST"]),
+            Route("/charges/{key}", charge_look_up),
+            Route("/refunds", refund, methods=["POST"]),
+            Route("/refunds/{key}", refund_look_up),
+            Route("/top-ups", top_up, methods=["POST"]),
+            Route("/top-ups/{key}", top_up_look_up),
+            Route("/livez", alive),
+        ],
+        exception_handlers={ValidationError: _malformed},
+    )
+
+
+def _answer(outcome: BaseModel) -> Response:
+    body = outcome.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(body, status_code=_STATUS.get(body["outcome"], 200))
+
+
+def _malformed(_request: Request, _error: Exception) -> Response:
+    detail = "the body is not a valid request: see docs/SANDBOX.md"
+    return JSONResponse({"detail": detail}, status_code=422)

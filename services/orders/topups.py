@@ -1,0 +1,160 @@
+"""Decides top-ups: accepted with a locked bonus or refused; credited as they were paid. PURE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from schemas.envelope import Event
+from schemas.money import Money
+from schemas.orders import (
+    BonusGranted,
+    TopUpAccepted,
+    TopUpRejected,
+    TopUpRejectionReason,
+    WalletToppedUp,
+)
+from schemas.requests import PaymentMode, TopUpRequested
+from services.orders import identities
+from services.orders.catalog import TopUpRule
+from services.orders.commands import AcceptTopUp
+from services.orders.effects import charge_effect, expire_effect
+from services.orders.pricing import bonus
+from services.orders.renewals import repeated
+from services.orders.rules import Rules
+from services.orders.state import NewOrder, OrderState, Payment, TopUp
+from services.runtime.errors import Halt
+from services.runtime.processor import Decision, Ignored, Start
+
+_DETAILS: Final = {
+    TopUpRejectionReason.ACCOUNT_BLOCKED: "this account may not buy: contact support",
+    TopUpRejectionReason.CURRENCY_NOT_SUPPORTED: "top up and pay in one offered currency",
+    TopUpRejectionReason.PAYMENT_METHOD_NOT_ACCEPTED: "method, mode and currency do not go together",
+    TopUpRejectionReason.BELOW_MINIMUM_TOP_UP: "send at least `minimum` under a new topup_id",
+    TopUpRejectionReason.TOPUP_ID_REUSED: "this topup_id is taken: send a new one for a new top-up",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    reason: TopUpRejectionReason
+    minimum: Money | None = None
+
+
+def accept_top_up(command: AcceptTopUp, state: OrderState, rules: Rules) -> Decision | Ignored:
+    """Lock the bonus and ask for the payment, or refuse; an id serves one request for ever."""
+    request, now = command.request, command.now
+    digest = identities.request_digest(request, rules.policy.esim_hash_salt)
+    if reason := repeated(state, digest):
+        return Ignored(reason)
+    if not isinstance(state, NewOrder):
+        return _rejected(request, _Refusal(TopUpRejectionReason.TOPUP_ID_REUSED), digest, now)
+    rule = _rule(request, rules, now)
+    if isinstance(rule, _Refusal):
+        return _rejected(request, rule, digest, now)
+    return _accepted(request, rule, digest, rules, now)
+
+
+def credit(state: TopUp, payment: Payment, rules: Rules, now: datetime) -> tuple[Event, ...]:
+    """Put a captured payment into the wallet; the bonus belongs to the agreed payment alone.
+
+    Raises:
+        Halt: the catalogue has lost the rule that the top-up was accepted under.
+    """
+    rule = rules.catalogue.top_up_rule_version(state.rule_id, state.rule_version)
+    if rule is None:
+        message = (
+            f"the catalogue no longer holds version {state.rule_version} of {state.rule_id}: "
+            "put it back, then start again"
+        )
+        raise Halt(message)
+    payable = state.payable
+    credited = WalletToppedUp(
+        account_id=payable.account_id,
+        topup_id=payable.topup_id or "",
+        payment_id=payment.payment_id,
+        lot_id=identities.lot_id(payment.payment_id, "paid"),
+        method=payment.method,
+        amount=payment.amount,
+        expires_at=_expiry(payment, rule.paid_expiry_days),
+        rule_id=rule.rule_id,
+        rule_version=rule.version,
+        topped_up_at=now,
+    )
+    agreed = payment.payment_id == payable.payment_id and payment.amount == payable.amount
+    if not agreed or state.bonus.amount_minor == 0:
+        return (credited,)
+    granted = BonusGranted(
+        account_id=payable.account_id,
+        topup_id=payable.topup_id or "",
+        payment_id=payment.payment_id,
+        lot_id=identities.lot_id(payment.payment_id, "bonus"),
+        amount=state.bonus,
+        expires_at=_expiry(payment, rule.bonus_expiry_days),
+        rule_id=rule.rule_id,
+        rule_version=rule.version,
+        granted_at=now,
+    )
+    return credited, granted
+
+
+def _expiry(payment: Payment, days: int | None) -> datetime | None:
+    return None if days is None else payment.captured_at + timedelta(days=days)
+
+
+def _rule(request: TopUpRequested, rules: Rules, now: datetime) -> TopUpRule | _Refusal:
+    payment = request.payment
+    if request.account_id in rules.policy.blocked_accounts:
+        return _Refusal(TopUpRejectionReason.ACCOUNT_BLOCKED)
+    rule = rules.catalogue.top_up_rule(request.amount.currency, now)
+    if rule is None or payment.currency != request.amount.currency:
+        return _Refusal(TopUpRejectionReason.CURRENCY_NOT_SUPPORTED)
+    accepted = rules.catalogue.accepts(payment.method, payment.mode, payment.currency)
+    if payment.mode is PaymentMode.WALLET or not accepted:
+        return _Refusal(TopUpRejectionReason.PAYMENT_METHOD_NOT_ACCEPTED)
+    if request.amount.amount_minor < rule.minimum_minor:
+        minimum = Money(amount_minor=rule.minimum_minor, currency=rule.currency)
+        return _Refusal(TopUpRejectionReason.BELOW_MINIMUM_TOP_UP, minimum)
+    return rule
+
+
+def _rejected(request: TopUpRequested, refusal: _Refusal, digest: str, now: datetime) -> Decision:
+    event = TopUpRejected(
+        account_id=request.account_id,
+        topup_id=request.topup_id,
+        reason=refusal.reason,
+        detail=_DETAILS[refusal.reason],
+        minimum=refusal.minimum,
+        request_digest=digest,
+        rejected_at=now,
+    )
+    return Decision(events=(event,))
+
+
+def _accepted(
+    request: TopUpRequested, rule: TopUpRule, digest: str, rules: Rules, now: datetime
+) -> Decision:
+    stream_id = f"topup/{request.topup_id}"
+    awaits = request.payment.mode is PaymentMode.AWAIT_CONFIRMATION
+    confirm_by = now + rules.policy.confirmation_window if awaits else None
+    accepted = TopUpAccepted(
+        account_id=request.account_id,
+        topup_id=request.topup_id,
+        amount=request.amount,
+        bonus=bonus(rule, request.amount),
+        rule_id=rule.rule_id,
+        rule_version=rule.version,
+        payment_method=request.payment.method,
+        payment_mode=request.payment.mode,
+        confirm_by=confirm_by,
+        request_digest=digest,
+        accepted_at=now,
+    )
+    effect: Start
+    if confirm_by is not None:
+        effect = expire_effect(stream_id, confirm_by)
+    else:
+        payment_id = identities.payment_id(request.account_id, stream_id)
+        effect = charge_effect(payment_id, request.payment, request.amount)
+    return Decision((accepted,), (effect,))

@@ -1,0 +1,1 @@
+"""What every process needs to consume, record, publish and act once. Knows nothing about billing."""

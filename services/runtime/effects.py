@@ -1,0 +1,193 @@
+"""Runs effects outside of any transaction and records their results, many to a commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Final, Generic
+
+from services.runtime.errors import Transient
+from services.runtime.event_log import EventLog, LeasedEffect
+from services.runtime.journal import Journal, Work
+from services.runtime.logs import Logger
+from services.runtime.processor import Executor, Mark, Processor, StateT, Task
+
+RESULTS_PER_COMMIT_MAX: Final = 500
+POLL_SECONDS: Final = 0.2
+LEASED_PER_POLL_MAX: Final = 500
+BACKLOG_MAX: Final = 2_000
+RETRY_SECONDS_FIRST: Final = 1.0
+RETRY_SECONDS_MAX: Final = 60.0
+
+
+class EffectRunner(Generic[StateT]):
+    """A worker pool with bounded concurrency, a poll for what is due, and one committer.
+
+    Effects that a transaction just committed come in through `submit`; the table is for delay,
+    retry and recovery. The result of an effect is decided like any other command.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        log: EventLog,
+        processor: Processor[StateT],
+        journal: Journal[StateT],
+        concurrency: int,
+        lease_seconds: int,
+        clock: Callable[[], datetime],
+        on_recorded: Callable[[], None],
+        logger: Logger,
+    ) -> None:
+        """Serve the executors of `processor` with at most `concurrency` effects under way."""
+        self._log = log
+        self._journal = journal
+        self._executors: Mapping[str, Executor] = processor.executors
+        self._slots = asyncio.Semaphore(concurrency)
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._on_recorded = on_recorded
+        self._logger = logger
+        self._under_way: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._results: asyncio.Queue[tuple[LeasedEffect, object]] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stopping = False
+
+    def submit(self, effects: Iterable[LeasedEffect]) -> None:
+        """Run effects that are leased to this process."""
+        for effect in effects:
+            key = (effect.run.shard, effect.run.effect_id)
+            if key not in self._under_way and not self._stopping:
+                self._under_way[key] = asyncio.create_task(self._run(effect))
+        if len(self._under_way) >= BACKLOG_MAX:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until the backlog is small enough to take in more: the back-pressure on intake."""
+        await self._room.wait()
+
+    async def run(self) -> None:
+        """Poll, commit and keep leases until cancelled or a task fails."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._poll())
+            group.create_task(self._commit_results())
+            group.create_task(self._keep_leases())
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take nothing new; give what is under way `timeout_seconds` to finish and be recorded.
+
+        What does not finish keeps its row, and is looked up before it is tried again.
+        """
+        self._stopping = True
+        if pending := list(self._under_way.values()):
+            await asyncio.wait(pending, timeout=timeout_seconds)
+        for task in list(self._under_way.values()):
+            task.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._results.join(), timeout_seconds)
+
+    async def _run(self, effect: LeasedEffect) -> None:
+        key = (effect.run.shard, effect.run.effect_id)
+        try:
+            async with self._slots:
+                command = await self._executors[effect.run.kind](effect.run, self._mark(effect))
+            self._results.put_nowait((effect, command))
+        except Exception as error:
+            # Its row stays leased and interrupted: the poll hands it out again when the lease
+            # ends, and the executor looks up what happened first.
+            self._logger.error(
+                "effect_attempt_failed",
+                kind=effect.run.kind,
+                effect_id=effect.run.effect_id,
+                attempt=effect.run.attempt,
+                error=type(error).__name__,
+                exc_info=not isinstance(error, Transient),
+            )
+        finally:
+            self._under_way.pop(key, None)
+            if len(self._under_way) < BACKLOG_MAX:
+                self._room.set()
+
+    def _mark(self, effect: LeasedEffect) -> Mark:
+        async def mark(checkpoint: str) -> None:
+            await self._log.mark_effect((effect.run.shard, effect.run.effect_id), checkpoint)
+
+        return mark
+
+    async def _poll(self) -> None:
+        while not self._stopping:
+            free = BACKLOG_MAX - len(self._under_way)
+            try:
+                due = await self._log.lease_due_effects(
+                    now=self._clock(), limit=max(0, min(free, LEASED_PER_POLL_MAX))
+                )
+            except Transient as error:
+                self._logger.warning("effects_poll_failed", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS_FIRST)
+                continue
+            self.submit(due)
+            if len(due) < LEASED_PER_POLL_MAX:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            try:
+                await self._log.extend_leases(list(self._under_way))
+            except Transient as error:
+                self._logger.warning("lease_extension_failed", error=str(error))
+
+    async def _commit_results(self) -> None:
+        while True:
+            results = [await self._results.get()]
+            while not self._results.empty() and len(results) < RESULTS_PER_COMMIT_MAX:
+                results.append(self._results.get_nowait())
+            delay = RETRY_SECONDS_FIRST
+            while True:
+                try:
+                    leased = await self._record(results)
+                    break
+                except Transient as error:
+                    self._logger.warning("effect_results_retried", error=str(error))
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, RETRY_SECONDS_MAX)
+            self._on_recorded()
+            for _ in results:
+                self._results.task_done()
+            self.submit(leased)
+
+    async def _record(self, results: list[tuple[LeasedEffect, object]]) -> list[LeasedEffect]:
+        """Decide and append the results; one whose row is gone was recorded by somebody else."""
+        now = self._clock()
+        shards = {effect.run.shard for effect, _ in results}
+        async with self._log.transaction(shards=shards) as tx:
+            keys = [(effect.run.shard, effect.run.effect_id) for effect, _ in results]
+            wanted = await tx.hold_running(keys)
+            works = [
+                _work(effect, command)
+                for effect, command in results
+                if (effect.run.shard, effect.run.effect_id) in wanted
+            ]
+            session = self._journal.open(tx)
+            await session.load(works)
+            for work in works:
+                session.apply(work, now)
+            recorded = await session.flush(now)
+        self._journal.committed(session)
+        return recorded.leased
+
+
+def _work(effect: LeasedEffect, command: object) -> Work:
+    origin = effect.origin
+    return Work(
+        task=Task(origin.stream_id, command),
+        shard=origin.shard,
+        account_id=origin.account_id,
+        cause_event_id=origin.cause_event_id,
+        correlation_id=origin.correlation_id,
+        traceparent=origin.traceparent,
+        effect=effect,
+    )

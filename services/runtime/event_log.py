@@ -1,0 +1,251 @@
+"""The event log as a contract: what one locked transaction can see and do.
+
+`postgres_log` and `memory_log` implement it and pass the same suite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from schemas import EVENT_TYPES
+from schemas.envelope import Event, utc_text
+from services.runtime.errors import Halt
+from services.runtime.processor import EffectRun, JsonObject, Release, Start
+
+GENESIS_HASH = bytes(32)
+TopicPartition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One row of the log. `sequence` counts, per source and shard, the events that source published."""
+
+    shard: int
+    position: int
+    stream_id: str
+    stream_version: int
+    event_id: UUID
+    source: str
+    type: str
+    sequence: int
+    account_id: str
+    correlation_id: str
+    causation_id: UUID | None
+    traceparent: str | None
+    occurred_at: datetime
+    recorded_at: datetime
+    body: bytes
+    hash: bytes = b""
+
+    def event(self) -> Event:
+        """Return the parsed body.
+
+        Raises:
+            Halt: the type is unknown to this version of the code.
+        """
+        model = EVENT_TYPES.get(self.type)
+        if model is None:
+            message = (
+                f"the log holds {self.type}, which this version does not know: "
+                "deploy the version that wrote it, or a newer one"
+            )
+            raise Halt(message)
+        return model.parse(self.body)
+
+
+def chain_hash(previous: bytes, event: StoredEvent) -> bytes:
+    """Return sha256(previous || canonical bytes): every column but the hash, then the exact body."""
+    head = "\n".join(
+        (
+            f"{event.shard} {event.position} {event.stream_version} {event.sequence}",
+            event.stream_id,
+            f"{event.event_id} {event.source} {event.type}",
+            event.account_id,
+            event.correlation_id,
+            f"{event.causation_id or ''} {event.traceparent or ''}",
+            f"{utc_text(event.occurred_at)} {utc_text(event.recorded_at)}",
+            "",
+        )
+    )
+    return hashlib.sha256(previous + head.encode() + event.body).digest()
+
+
+@dataclass(slots=True)
+class ShardHead:
+    """Where a shard's log ends: `position` and `hash` of its last event, `sequence` of our last own."""
+
+    position: int = 0
+    hash: bytes = GENESIS_HASH
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LastSequence:
+    """The newest `sequence` taken from a source in a shard, and the event that bore it."""
+
+    sequence: int
+    event_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be handled, kept as the exact bytes that arrived."""
+
+    topic: str
+    partition: int
+    record_offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    reason: str
+    detail: str
+    attempts: int
+    dead_lettered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EffectOrigin:
+    """The stream and the event that an effect belongs to."""
+
+    shard: int
+    account_id: str
+    stream_id: str
+    cause_event_id: UUID
+    correlation_id: str
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedEffect:
+    """An effect as a worker gets it, with what its result event will need."""
+
+    run: EffectRun
+    origin: EffectOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """Own events to publish, in position order, and how far the log is then dealt with.
+
+    `through_position` lies beyond the last event where only events of other sources follow.
+    """
+
+    events: list[StoredEvent]
+    through_position: int
+
+
+class Transaction(Protocol):
+    """One unit of work over locked cursors and shards. Everything commits together or not at all."""
+
+    @property
+    def connection(self) -> Any:  # noqa: ANN401 - asyncpg's, for projections; None in memory
+        """The database connection that the transaction is open on."""
+
+    @property
+    def heads(self) -> Mapping[int, ShardHead]:
+        """The locked shards."""
+
+    @property
+    def next_offsets(self) -> Mapping[TopicPartition, int]:
+        """The locked cursors."""
+
+    @property
+    def last_sequences(self) -> Mapping[tuple[str, int], LastSequence]:
+        """The newest sequence of each wanted source and shard; absent when there is none."""
+
+    async def load_streams(self, stream_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
+        """Return the events of each stream in stream order; a stream never written is absent."""
+
+    async def append(self, events: Sequence[StoredEvent]) -> None:
+        """Add rows whose shards are locked and move the heads.
+
+        Raises:
+            VersionConflict: (stream_id, stream_version) exists, in this or another shard.
+        """
+
+    async def start_effects(
+        self, effects: Sequence[tuple[EffectOrigin, Start]], *, now: datetime
+    ) -> list[LeasedEffect]:
+        """Write new effects; those due at once come back leased to the caller."""
+
+    async def release_effects(
+        self, releases: Sequence[tuple[int, Release]], *, now: datetime
+    ) -> list[LeasedEffect]:
+        """Free effects held under each (shard, key); they come back leased to the caller."""
+
+    async def drop_effects(self, keys: Sequence[tuple[int, str]]) -> None:
+        """Delete effects held under each (shard, key)."""
+
+    async def hold_running(self, effects: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        """Lock the rows of running effects; return those (shard, effect_id) that still exist."""
+
+    async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
+        """Delete effects whose result this transaction records."""
+
+    async def reschedule_effect(
+        self,
+        effect: tuple[int, str],
+        *,
+        due_at: datetime,
+        payload: JsonObject | None,
+        hold_key: str | None,
+    ) -> None:
+        """Give up the lease and run the effect again at `due_at`; the last outcome is recorded."""
+
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep records that cannot be handled."""
+
+    async def open_dead_letters(self) -> int:
+        """Count the dead letters that nobody has redriven or discarded."""
+
+    def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
+        """Set the consumer offset that commits with this transaction."""
+
+    def move_sequence(self, source: str, shard: int, last: LastSequence) -> None:
+        """Set the high-water mark of a source that commits with this transaction."""
+
+
+class EventLog(Protocol):
+    """Where a service keeps its events, cursors and effects."""
+
+    def transaction(
+        self,
+        *,
+        partitions: Iterable[TopicPartition] = (),
+        shards: Iterable[int] = (),
+        sources: Iterable[tuple[str, int]] = (),
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Lock cursors, then shards, each in sorted order, and commit on exit.
+
+        Raises:
+            Transient: the database is unreachable, or ended the transaction; try again.
+        """
+
+    async def ensure_cursors(self, first_offsets: Mapping[TopicPartition, int]) -> None:
+        """Create the cursors that do not exist yet, at the given offsets."""
+
+    async def cursors(self) -> dict[TopicPartition, int]:
+        """Return all cursors, unlocked."""
+
+    async def unpublished(
+        self, source: str, shards: Collection[int], *, limit: int
+    ) -> dict[int, Unpublished]:
+        """Return, for each shard with news, the first events of `source` not yet published."""
+
+    async def mark_published(self, positions: Mapping[int, int]) -> None:
+        """Record that everything up to each shard's position is on the topic; never moves back."""
+
+    async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
+        """Lease effects that are due and not leased by anyone alive."""
+
+    async def mark_effect(self, effect: tuple[int, str], checkpoint: str) -> None:
+        """Commit a checkpoint of a running effect."""
+
+    async def extend_leases(self, effects: Collection[tuple[int, str]]) -> None:
+        """Keep running effects from being leased by another worker."""

@@ -1,0 +1,113 @@
+"""`/livez`, `/readyz` and `/version` of one process. Plain HTTP for probes; no data, no secrets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether this process does its work now; `problems` say what is missing."""
+
+    problems: list[str] = field(default_factory=list)
+    lag: int = 0
+    partitions: int = 0
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves the signals to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HealthServer:
+    """Serves the probes until stopped."""
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        host: str,
+        port: int,
+        alive: Callable[[], bool],
+        readiness: Callable[[], Awaitable[Readiness]],
+    ) -> None:
+        """Listen on `host`:`port`; 0 takes a free port."""
+        self._service = service
+        self._alive = alive
+        self._readiness = readiness
+        routes = [
+            Route("/livez", self._livez),
+            Route("/readyz", self._readyz),
+            Route("/version", self._version),
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes),
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            log_config=None,
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return when the port is open.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._task = asyncio.create_task(self._serve())
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Close the port."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+    async def _serve(self) -> None:
+        try:
+            await self._server.serve()
+        except SystemExit:
+            message = (
+                f"port {self._server.config.port} on {self._server.config.host} is taken: "
+                "set HTTP_PORT to a free one"
+            )
+            raise OSError(message) from None
+
+    async def _livez(self, _: Request) -> JSONResponse:
+        alive = self._alive()
+        return JSONResponse({"alive": alive}, 200 if alive else 503)
+
+    async def _readyz(self, _: Request) -> JSONResponse:
+        readiness = await self._readiness()
+        return JSONResponse(
+            {
+                "ready": not readiness.problems,
+                "problems": readiness.problems,
+                "lag": readiness.lag,
+                "partitions": readiness.partitions,
+            },
+            503 if readiness.problems else 200,
+        )
+
+    async def _version(self, _: Request) -> JSONResponse:
+        return JSONResponse({"service": self._service, "version": version("perennial")})

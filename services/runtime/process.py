@@ -1,0 +1,277 @@
+"""The running parts of one service and their order of starting and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final, Generic
+
+import asyncpg
+from aiokafka.errors import KafkaError
+
+from services.runtime.cloudevents import Record
+from services.runtime.dead_letters import DeadLetterBox
+from services.runtime.effects import EffectRunner
+from services.runtime.errors import Halt, Poison, Transient
+from services.runtime.health import HealthServer, Readiness
+from services.runtime.intake import Intake
+from services.runtime.journal import Journal
+from services.runtime.kafka import (
+    Assignment,
+    BatchConsumer,
+    build_producer,
+)
+from services.runtime.logs import Logger
+from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.processor import Processor, StateT
+from services.runtime.relay import Relay
+from services.runtime.settings import RuntimeSettings
+
+_BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+_REDRIVE_POLL_SECONDS: Final = 1.0
+_PROBE_TIMEOUT_SECONDS: Final = 3.0
+
+
+def utc_now() -> datetime:
+    """Return the time: the one clock of a process, handed to everything that needs it."""
+    return datetime.now(UTC)
+
+
+class ServiceProcess(Generic[StateT]):
+    """The running parts of one service."""
+
+    def __init__(
+        self,
+        *,
+        settings: RuntimeSettings,
+        processor: Processor[StateT],
+        pool: asyncpg.Pool,
+        logger: Logger,
+    ) -> None:
+        """Wire `processor` to Kafka and Postgres."""
+        self._settings = settings
+        self._processor = processor
+        self._pool = pool
+        self._logger = logger
+        self._stop_asked = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._failures_in_a_row = 0
+        self._cursors_known: set[tuple[str, int]] = set()
+        self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds)
+        self._dead_letters = DeadLetterBox(pool)
+        self._assignment = Assignment()
+        journal = Journal(processor)
+        self._intake = Intake(
+            log=self._log,
+            processor=processor,
+            journal=journal,
+            shard_count=settings.shard_count,
+            dead_letter_limit=settings.dead_letter_limit,
+            clock=utc_now,
+        )
+        self._effects = EffectRunner(
+            log=self._log,
+            processor=processor,
+            journal=journal,
+            concurrency=settings.effect_concurrency,
+            lease_seconds=settings.effect_lease_seconds,
+            clock=utc_now,
+            on_recorded=self._wake_relay,
+            logger=logger,
+        )
+        self._relay = Relay(
+            log=self._log,
+            dead_letters=self._dead_letters,
+            source=processor.source,
+            topic=processor.output_topic,
+            group=processor.group,
+            shards=self._assignment.shards,
+            producer_factory=lambda: build_producer(settings),
+            logger=logger,
+        )
+        self._consumer = BatchConsumer(
+            settings=settings,
+            topics=[subscription.topic for subscription in processor.subscriptions],
+            group=processor.group,
+            on_batch=self._on_batch,
+            assignment=self._assignment,
+        )
+        self._health = HealthServer(
+            service=processor.group,
+            host=settings.http_host,
+            port=settings.http_port,
+            alive=lambda: self._failure is None,
+            readiness=self._readiness,
+        )
+
+    def stop(self) -> None:
+        """Ask for an orderly stop."""
+        self._stop_asked.set()
+
+    async def run(self) -> None:
+        """Serve until stopped, or raise what made going on impossible."""
+        await self._health.start()
+        tasks = [
+            asyncio.create_task(self._effects.run(), name="effects"),
+            asyncio.create_task(self._relay.run(), name="relay"),
+            asyncio.create_task(self._redrive(), name="redrive"),
+        ]
+        for task in tasks:
+            task.add_done_callback(self._on_task_done)
+        try:
+            await self._consumer.start()
+            self._logger.info("started", group=self._processor.group)
+            await self._stop_asked.wait()
+        finally:
+            await self._shut_down(tasks)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _shut_down(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Stop fetching, finish the batch, record effects, flush the relay: within the time allowed."""
+        budget = self._settings.stop_timeout_seconds
+        ends_at = time.monotonic() + budget
+        self._logger.info("stopping", within_seconds=budget)
+        await self._bounded("consumer", self._consumer.stop(), ends_at)
+        await self._bounded("effects", self._effects.stop(budget / 3), ends_at)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failure is None:
+            await self._bounded("relay", self._relay.flush(), ends_at)
+        await self._bounded("producer", self._relay.close(), ends_at)
+        await self._health.stop()
+        self._logger.info("stopped")
+
+    async def _bounded(self, part: str, work: Awaitable[object], ends_at: float) -> None:
+        try:
+            await asyncio.wait_for(work, max(1.0, ends_at - time.monotonic()))
+        except (TimeoutError, Transient, KafkaError, OSError) as error:
+            # Nothing is lost: the cursor, the effects and the log are in the database.
+            self._logger.warning("stop_incomplete", part=part, error=type(error).__name__)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._stop_asked.set()
+
+    async def _on_batch(self, records: Sequence[Record]) -> None:
+        await self._effects.room()
+        started = time.monotonic()
+        try:
+            await self._know_cursors(records)
+            result = await self._intake.handle(records)
+        except Transient as error:
+            wait = _BACK_OFF_SECONDS[min(self._failures_in_a_row, len(_BACK_OFF_SECONDS) - 1)]
+            self._failures_in_a_row += 1
+            self._logger.warning(
+                "batch_retried", records=len(records), wait_seconds=wait, error=str(error)
+            )
+            await asyncio.sleep(wait)
+            raise
+        except asyncio.CancelledError:
+            if self._stop_asked.is_set():
+                raise
+            # A cancellation from inside a library would end FastStream's consume loop for good.
+            message = "the batch was cancelled from inside: delivering it again"
+            raise Transient(message) from None
+        except Exception as error:
+            self._fail(error)
+            raise
+        self._failures_in_a_row = 0
+        self._effects.submit(result.leased)
+        self._wake_relay()
+        for (topic, partition), offset in result.seeks.items():
+            if self._consumer.seek(topic, partition, offset):
+                self._intake.sought((topic, partition), offset)
+        self._logger.info(
+            "batch",
+            records=len(records),
+            events=result.events,
+            effects=len(result.leased),
+            duration_ms=round((time.monotonic() - started) * 1000, 1),
+            **({"seeks": len(result.seeks)} if result.seeks else {}),
+            **dict(result.outcomes),
+        )
+
+    async def _know_cursors(self, records: Sequence[Record]) -> None:
+        """Create the cursor of a partition seen for the first time, at the start of its log.
+
+        Raises:
+            Halt: a cursor lies beyond the end of the log: the topic was re-created or cut.
+        """
+        new = {(record.topic, record.partition) for record in records} - self._cursors_known
+        if not new:
+            return
+        consumer = self._consumer.consumer
+        wanted = {tp: (tp.topic, tp.partition) for tp in consumer.assignment()}
+        firsts = await consumer.beginning_offsets(list(wanted))
+        await self._log.ensure_cursors({wanted[tp]: first for tp, first in firsts.items()})
+        cursors = await self._log.cursors()
+        ends = await consumer.end_offsets(list(wanted))
+        for tp, end in ends.items():
+            if cursors[wanted[tp]] > end:
+                message = (
+                    f"the cursor of {tp.topic}/{tp.partition} is {cursors[wanted[tp]]} but the "
+                    f"topic ends at {end}: it was re-created or cut. Do not go on by hand; restore "
+                    "the topic, or see docs/OPERATIONS.md"
+                )
+                raise Halt(message)
+        self._cursors_known |= new
+
+    def _wake_relay(self) -> None:
+        self._relay.wake()
+
+    async def _redrive(self) -> None:
+        """Handle dead letters again when the operator asks, in the order they arrived."""
+        while True:
+            await asyncio.sleep(_REDRIVE_POLL_SECONDS)
+            with suppress(Transient):
+                for letter in await self._dead_letters.asked():
+                    try:
+                        result = await self._intake.redrive(letter.record())
+                    except Poison as poison:
+                        await self._dead_letters.failed_again(
+                            letter.dead_letter_id, poison.reason, str(poison)
+                        )
+                        continue
+                    await self._dead_letters.close(
+                        letter.dead_letter_id, "redriven", next(iter(result.outcomes), "")
+                    )
+                    self._effects.submit(result.leased)
+                    self._wake_relay()
+
+    async def _readiness(self) -> Readiness:
+        problems: list[str] = []
+        if self._stop_asked.is_set():
+            return Readiness(["stopping"])
+        partitions = self._assignment.partitions
+        if not partitions:
+            problems.append("no partition is assigned yet")
+        cursors: dict[tuple[str, int], int] = {}
+        try:
+            cursors = await asyncio.wait_for(self._log.cursors(), _PROBE_TIMEOUT_SECONDS)
+        except (Transient, TimeoutError):
+            problems.append("Postgres does not answer")
+        lag = 0
+        try:
+            lag = await asyncio.wait_for(self._lag(cursors), _PROBE_TIMEOUT_SECONDS)
+        except (KafkaError, TimeoutError, OSError, AttributeError):
+            problems.append("Kafka does not answer")
+        if lag > self._settings.ready_lag_max:
+            problems.append(f"behind by {lag} records")
+        return Readiness(problems, lag, len(partitions))
+
+    async def _lag(self, cursors: dict[tuple[str, int], int]) -> int:
+        consumer = self._consumer.consumer
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        return sum(
+            max(0, end - cursors.get((tp.topic, tp.partition), 0)) for tp, end in ends.items()
+        )

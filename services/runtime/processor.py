@@ -1,0 +1,162 @@
+"""What a service hands to the runtime: pure functions over its events, and the names around them.
+
+`decide` and `evolve` see no I/O, no clock and no new ids; all of them arrive in the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from schemas.envelope import Envelope, Event, Source
+
+if TYPE_CHECKING:
+    from services.runtime.event_log import StoredEvent, Transaction
+
+StateT = TypeVar("StateT")
+JsonObject = dict[str, Any]
+"""An effect's private payload: it stays in the service's own database and goes with the effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Nothing to do, and why; `reason` comes from a closed enum of the service."""
+
+    reason: StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A new effect: run at `due_at` (None: at once), or, with a `hold_key`, when released.
+
+    A held effect with a `due_at` runs then even if nothing released it.
+    """
+
+    effect_id: str
+    kind: str
+    payload: JsonObject = field(default_factory=dict)
+    due_at: datetime | None = None
+    hold_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let the effects held under `hold_key` run now."""
+
+    hold_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget the effects held under `hold_key`: they will never be wanted."""
+
+    hold_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Run the effect whose result is being decided again at `due_at`, optionally changed.
+
+    Without a Retry the effect is finished and its row, payload included, is deleted.
+    """
+
+    due_at: datetime
+    payload: JsonObject | None = None
+    hold_key: str | None = None
+
+
+EffectChange = Start | Release | Drop | Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """New facts in order, and the effects they want, committed together."""
+
+    events: tuple[Event, ...] = ()
+    effects: tuple[EffectChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One parsed CloudEvent from a topic; `body` is the exact message value."""
+
+    envelope: Envelope
+    event: Event
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One command for one stream. `stateless` tasks are decided on the initial state, unloaded."""
+
+    stream_id: str
+    command: object
+    stateless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRun:
+    """An effect that a worker has leased.
+
+    `attempt` counts from 1. `recovered` is true when an earlier attempt may have reached the
+    outside world without its result being recorded (crash, lost lease): look up before acting.
+    `checkpoint` is the last mark saved with `mark`, or None.
+    """
+
+    shard: int
+    effect_id: str
+    kind: str
+    account_id: str
+    stream_id: str
+    payload: JsonObject
+    attempt: int
+    recovered: bool
+    checkpoint: str | None
+
+
+class Mark(Protocol):
+    """Commits a checkpoint of the running effect (for example `dot_sent`) before it goes on."""
+
+    async def __call__(self, checkpoint: str) -> None:
+        """Return when the checkpoint is durable."""
+
+
+Handler = Callable[[Incoming, datetime], Task | Ignored]
+"""Turns a parsed event, and the time the batch is handled at, into a command or nothing."""
+
+Executor = Callable[[EffectRun, Mark], Awaitable[object]]
+"""Does one effect and returns the command that records its outcome. Outcomes are values, not errors.
+
+An exception means an attempt without a known outcome: it runs again later with `recovered` set.
+"""
+
+Projection = Callable[["Transaction", Sequence["StoredEvent"], Sequence[Incoming]], Awaitable[None]]
+"""Brings tables of the service up to date in the same transaction: (tx, appended, handled)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A topic to read. `strict`: an event type without handler is poison, else it is ignored."""
+
+    topic: str
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Processor(Generic[StateT]):
+    """One service as the runtime sees it. `records_incoming` files what it read in its own log."""
+
+    source: Source
+    group: str
+    output_topic: str
+    subscriptions: tuple[Subscription, ...]
+    handlers: Mapping[type[Event], Handler]
+    initial_state: Callable[[], StateT]
+    evolve: Callable[[StateT, Event], StateT]
+    decide: Callable[[Any, StateT], Decision | Ignored]
+    executors: Mapping[str, Executor] = field(default_factory=dict)
+    records_incoming: bool = False
+    project: Projection | None = None

@@ -1,0 +1,107 @@
+"""Settings from the environment only, with `<NAME>_FILE` for secrets; one prefix per service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.topics import SHARD_COUNT_DEFAULT
+from services.runtime.errors import ConfigurationError
+
+
+def _postgres_dsn(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
+        message = "write it as postgresql://user:password@host:port/database"
+        raise ValueError(message)
+    return value
+
+
+class KafkaSettings(BaseSettings):
+    """How to reach the broker."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    bootstrap_servers: str = Field(min_length=3)
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+
+
+class RuntimeSettings(KafkaSettings):
+    """What every service needs. Sub-classes set `env_prefix`, for example `PERENNIAL_ORDERS_`."""
+
+    postgres_dsn: Annotated[SecretStr, AfterValidator(_postgres_dsn)]
+    postgres_pool_size: int = Field(default=6, ge=3, le=100)
+    postgres_timeout_seconds: int = Field(default=30, ge=1)
+    kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000)
+    shard_count: int = Field(default=SHARD_COUNT_DEFAULT, ge=1, le=1024)
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=0, ge=0, le=65535)
+    batch_records_max: int = Field(default=500, ge=1, le=5_000)
+    start_timeout_seconds: int = Field(default=60, ge=1)
+    stop_timeout_seconds: int = Field(default=30, ge=1)
+    dead_letter_limit: int = Field(default=1_000, ge=1)
+    effect_concurrency: int = Field(default=200, ge=1, le=5_000)
+    effect_lease_seconds: int = Field(default=60, ge=1)
+    ready_lag_max: int = Field(default=10_000, ge=0)
+    log_format: Literal["auto", "json", "pretty"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+SettingsT = TypeVar("SettingsT", bound=KafkaSettings)
+
+
+def load_settings(model: type[SettingsT], environ: Mapping[str, str] | None = None) -> SettingsT:
+    """Read `model` from the environment, and each `<NAME>_FILE` from the file it names.
+
+    Raises:
+        ConfigurationError: everything that is missing or wrong, a line each, without any value.
+    """
+    environ = os.environ if environ is None else environ
+    prefix = model.model_config.get("env_prefix", "")
+    from_files, problems = _read_secret_files(prefix, model, environ)
+    values = {
+        name: environ[variable]
+        for name in model.model_fields
+        if (variable := f"{prefix}{name}".upper()) in environ
+    }
+    try:
+        settings = model.model_validate(values | from_files, strict=False)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False, include_context=False):
+            variable = f"{prefix}{'_'.join(str(part) for part in problem['loc'])}".upper()
+            word = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
+            problems.append(f"{variable} {word}")
+        raise ConfigurationError(_listed(problems)) from None
+    if problems:
+        raise ConfigurationError(_listed(problems))
+    return settings
+
+
+def _read_secret_files(
+    prefix: str, model: type[KafkaSettings], environ: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    values: dict[str, str] = {}
+    problems: list[str] = []
+    for name in model.model_fields:
+        variable = f"{prefix}{name}_file".upper()
+        if variable not in environ or f"{name}_file" in model.model_fields:
+            continue
+        try:
+            values[name] = Path(environ[variable]).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{variable} cannot be read ({type(error).__name__}): mount the secret")
+    return values, problems
+
+
+def _listed(problems: list[str]) -> str:
+    lines = "\n".join(f"  - {problem}" for problem in problems)
+    return f"the configuration is not usable; set these variables (see docs/CONFIGURATION.md):\n{lines}"

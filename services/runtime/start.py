@@ -1,0 +1,161 @@
+"""From an environment to a running service: settings, waiting for Postgres and Kafka, exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import uvloop
+from aiokafka.errors import KafkaError
+
+from services.runtime.errors import ConfigurationError, Halt, Transient
+from services.runtime.kafka import assert_fast_record_parser, check_topics
+from services.runtime.logs import Logger, configure_logs
+from services.runtime.migrator import (
+    RUNTIME_MIGRATIONS,
+    applied_versions,
+    check_applied,
+    read_migrations,
+)
+from services.runtime.postgres_errors import UNWELL
+from services.runtime.process import ServiceProcess
+from services.runtime.processor import Processor
+from services.runtime.settings import RuntimeSettings, load_settings
+
+EXIT_HALTED: Final = 70
+EXIT_INFRASTRUCTURE_ABSENT: Final = 75
+EXIT_CONFIGURATION: Final = 78
+
+ResultT = TypeVar("ResultT")
+SettingsT = TypeVar("SettingsT", bound=RuntimeSettings)
+OpenProcessor = Callable[[SettingsT, asyncpg.Pool], AbstractAsyncContextManager[Processor[Any]]]
+"""Opens what a service needs (gateways, mail connections) and yields its processor."""
+
+
+def run_service(
+    name: str,
+    settings_model: type[SettingsT],
+    open_processor: OpenProcessor[SettingsT],
+    migrations: Sequence[Path],
+) -> None:
+    """Run one service as this process until a signal, and exit with its status.
+
+    0: stopped as asked. 70: halted, a person must look. 75: Postgres or Kafka did not come up in
+    time. 78: the configuration is not usable. 1: a defect.
+    """
+    try:
+        settings = load_settings(settings_model)
+        assert_fast_record_parser()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        sys.exit(EXIT_CONFIGURATION)
+    logger = configure_logs(name, log_format=settings.log_format, level=settings.log_level)
+    try:
+        uvloop.run(_serve(name, settings, open_processor, migrations, logger))
+    except ConfigurationError as error:
+        logger.error("not_started", error=str(error))
+        sys.exit(EXIT_CONFIGURATION)
+    except Halt as error:
+        logger.error("halted", error=str(error))
+        sys.exit(EXIT_HALTED)
+    except Transient as error:
+        logger.error("not_started", error=str(error))
+        sys.exit(EXIT_INFRASTRUCTURE_ABSENT)
+
+
+async def _serve(
+    name: str,
+    settings: SettingsT,
+    open_processor: OpenProcessor[SettingsT],
+    migrations: Sequence[Path],
+    logger: Logger,
+) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopped.set)
+    pool = await _wait_for("Postgres", lambda: open_pool(name, settings), settings, logger, stopped)
+    if pool is None:
+        return
+    try:
+        async with pool.acquire() as connection:
+            known = read_migrations([RUNTIME_MIGRATIONS, *migrations])
+            applied = await applied_versions(connection)
+        check_applied(known, applied)
+        if missing := [m.version for m in known if m.version not in applied]:
+            message = f"the database lacks migrations {', '.join(missing)}: run `perennial setup`"
+            raise Halt(message)
+        async with open_processor(settings, pool) as processor:
+            topics = [*(sub.topic for sub in processor.subscriptions), processor.output_topic]
+            if (
+                await _wait_for(
+                    "Kafka", lambda: check_topics(settings, topics), settings, logger, stopped
+                )
+                is None
+            ):
+                return
+            process = ServiceProcess(
+                settings=settings, processor=processor, pool=pool, logger=logger
+            )
+            stopping = asyncio.create_task(stopped.wait())
+            stopping.add_done_callback(lambda _: process.stop())
+            try:
+                await process.run()
+            finally:
+                stopping.cancel()
+    finally:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(pool.close(), settings.stop_timeout_seconds)
+
+
+async def open_pool(schema: str, settings: RuntimeSettings) -> asyncpg.Pool:
+    """Connect to Postgres with `schema` first in the search path and a limit on every command."""
+    return await asyncpg.create_pool(
+        settings.postgres_dsn.get_secret_value(),
+        min_size=1,
+        max_size=settings.postgres_pool_size,
+        timeout=10,
+        command_timeout=settings.postgres_timeout_seconds,
+        server_settings={"search_path": schema, "application_name": f"perennial-{schema}"},
+    )
+
+
+async def _wait_for(
+    what: str,
+    attempt: Callable[[], Awaitable[ResultT]],
+    settings: RuntimeSettings,
+    logger: Logger,
+    stopped: asyncio.Event,
+) -> ResultT | None:
+    """Try until it succeeds; None when asked to stop meanwhile.
+
+    Raises:
+        Transient: the time allowed for the start is over.
+    """
+    ends_at = time.monotonic() + settings.start_timeout_seconds
+    while not stopped.is_set():
+        try:
+            return await attempt()
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            message = f"Postgres refuses the login of POSTGRES_DSN ({type(error).__name__})"
+            raise ConfigurationError(message) from None
+        except asyncpg.InvalidCatalogNameError:
+            message = "the database that POSTGRES_DSN names does not exist: run `perennial setup`"
+            raise ConfigurationError(message) from None
+        except (*UNWELL, KafkaError) as error:
+            if time.monotonic() >= ends_at:
+                message = (
+                    f"{what} was not reachable within {settings.start_timeout_seconds} s "
+                    f"({type(error).__name__}): start it, or check its address in the settings"
+                )
+                raise Transient(message) from None
+            logger.warning("waiting", what=what, error=type(error).__name__)
+            await asyncio.sleep(1)
+    return None

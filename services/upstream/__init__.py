@@ -1,0 +1,1 @@
+"""What an upstream system needs to publish requests from a file: reading, checking, delivering."""

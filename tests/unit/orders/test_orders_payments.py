@@ -1,0 +1,453 @@
+"""How payments end: charged, declined, confirmed, unknown, looked up, late or twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from schemas.ledger import (
+    ChargeRefusalReason,
+    LotTake,
+    WalletCharged,
+    WalletChargeRefused,
+)
+from schemas.money import Money
+from schemas.orders import (
+    ActivationFailed,
+    ActivationFailureReason,
+    BonusGranted,
+    Consideration,
+    DeclineReason,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentOutcomeResolved,
+    RefundCompleted,
+    WalletToppedUp,
+)
+from schemas.requests import PaymentMethod
+from services.orders import identities
+from services.orders.catalog import Catalogue
+from services.orders.commands import (
+    AcceptRenewal,
+    AcceptTopUp,
+    ApplyWalletCharged,
+    ApplyWalletRefusal,
+    ConfirmPayment,
+    RecordCharge,
+)
+from services.orders.decider import decide
+from services.orders.gateways.gateway import Captured
+from services.orders.rules import IgnoredReason, Rules
+from services.runtime.errors import Halt, Poison
+from services.runtime.processor import Ignored
+from tests.unit.orders.builders import (
+    CATALOGUE,
+    NOW,
+    POLICY,
+    by_token,
+    confirmation,
+    from_wallet,
+    in_app,
+    renewal,
+    top_up,
+    usd,
+)
+from tests.unit.orders.world import World
+
+ORDER, TOP_UP = "order/ren-1", "topup/top-1"
+CHARGE_ID = identities.payment_id("acct-1", ORDER)
+
+
+def ask(world: World, **changes: Any) -> None:
+    world.tell(ORDER, lambda now: AcceptRenewal(renewal(**changes), now))
+
+
+def confirm(world: World, **changes: Any) -> Any:
+    return world.tell(ORDER, lambda now: ConfirmPayment(confirmation(**changes), now))
+
+
+def ask_top_up(world: World, **changes: Any) -> None:
+    world.tell(TOP_UP, lambda now: AcceptTopUp(top_up(**changes), now))
+
+
+def confirm_top_up(world: World, **changes: Any) -> Any:
+    fields = {"renewal_id": None, "topup_id": "top-1", "amount": usd(5000)} | changes
+    return world.tell(TOP_UP, lambda now: ConfirmPayment(confirmation(**fields), now))
+
+
+def charges(world: World) -> int:
+    journal = world.ports.gateway.journal  # type: ignore[attr-defined]
+    with journal.locked():
+        return int(journal.count("charge", CHARGE_ID))
+
+
+def last(world: World, kind: type[Any]) -> Any:
+    return [event for event in world.events if isinstance(event, kind)][-1]
+
+
+def test_charged_renewal_is_captured_and_activated(world: World) -> None:
+    ask(world)
+    world.run_until(NOW)
+    assert world.names() == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
+    captured = last(world, PaymentCaptured)
+    assert captured.payment_id == CHARGE_ID
+    assert (captured.consideration.net, captured.consideration.tax) == (usd(2000), usd(120))
+    assert captured.fee == usd(2120 * 29 // 1000)
+    assert world.effects == {}
+
+
+@pytest.mark.parametrize(
+    ("token", "reason", "retryable"),
+    [
+        ("tok_insufficient_funds", DeclineReason.INSUFFICIENT_FUNDS, True),
+        ("tok_bank_limit", DeclineReason.BANK_LIMIT, True),
+        ("tok_network", DeclineReason.NETWORK_INTERRUPTION, True),
+        ("tok_risk_declined", DeclineReason.RISK_DECLINED, False),
+        ("tok_authentication_required", DeclineReason.AUTHENTICATION_REQUIRED, True),
+        ("tok_expired", DeclineReason.EXPIRED, False),
+        ("tok_cancelled", DeclineReason.CANCELLED_BY_CUSTOMER, True),
+        ("tok_unknown", DeclineReason.UNKNOWN, False),
+    ],
+)
+def test_declined_payment_fails_with_its_reason_and_forgets_the_activation(
+    world: World, token: str, reason: DeclineReason, *, retryable: bool
+) -> None:
+    ask(world, payment=by_token(token))
+    world.run_until(NOW)
+    assert world.names() == ["RenewalAccepted", "PaymentFailed"]
+    failed = last(world, PaymentFailed)
+    assert (failed.reason, failed.retryable) == (reason, retryable)
+    assert world.effects == {}
+
+
+@pytest.mark.parametrize(
+    ("token", "outcome", "after"),
+    [
+        ("tok_timeout_after", "captured", ["PaymentCaptured", "PlanActivated"]),
+        ("tok_error_after", "captured", ["PaymentCaptured", "PlanActivated"]),
+        ("tok_timeout_declined", "declined", ["PaymentFailed"]),
+        ("tok_timeout_before", "not_charged", ["PaymentFailed"]),
+    ],
+)
+def test_unknown_outcome_is_resolved_by_look_up(
+    world: World, token: str, outcome: str, after: list[str]
+) -> None:
+    ask(world, payment=by_token(token))
+    world.run_until(NOW + timedelta(hours=1))
+    assert world.names()[:3] == [
+        "RenewalAccepted", "PaymentOutcomeUnknown", "PaymentOutcomeResolved",
+    ]  # fmt: skip
+    assert world.names()[3:] == after
+    assert last(world, PaymentOutcomeResolved).outcome == outcome
+    assert charges(world) == (outcome == "captured")
+    assert world.effects == {}
+
+
+def test_unknown_outcome_keeps_no_token(world: World) -> None:
+    ask(world, payment=by_token("tok_timeout_after"))
+    world.execute(f"charge/{CHARGE_ID}")
+    assert "token" not in world.effects[f"charge/{CHARGE_ID}"].payload
+
+
+def test_charge_is_written_off_only_after_the_gateway_had_time(world: World) -> None:
+    ask(world, payment=by_token("tok_timeout_before"))
+    world.run_until(NOW + POLICY.unknown_settle - timedelta(microseconds=1))
+    assert world.names() == ["RenewalAccepted", "PaymentOutcomeUnknown"]
+    world.run_until(NOW + POLICY.unknown_settle)
+    failed = last(world, PaymentFailed)
+    assert (failed.reason, failed.retryable) == (DeclineReason.NETWORK_INTERRUPTION, True)
+
+
+def test_one_not_found_is_not_enough_however_late(world: World) -> None:
+    ask(world, payment=by_token("tok_timeout_before"))
+    effect_id = f"charge/{CHARGE_ID}"
+    world.execute(effect_id)
+    world.now = NOW + timedelta(days=1)
+    world.execute(effect_id)
+    assert world.names()[-1] == "PaymentOutcomeUnknown"
+    world.execute(effect_id)
+    assert world.names()[-2:] == ["PaymentOutcomeResolved", "PaymentFailed"]
+
+
+def test_gateway_that_is_down_for_a_while_charges_once(world: World) -> None:
+    ask(world, payment=by_token("tok_down_3"))
+    world.run_until(NOW + timedelta(minutes=10))
+    assert world.names() == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
+    assert charges(world) == 1
+
+
+def test_gateway_that_stays_down_fails_the_payment(world: World) -> None:
+    ask(world, payment=by_token("tok_down_99"))
+    world.run_until(NOW + timedelta(hours=1))
+    assert world.names() == ["RenewalAccepted", "PaymentFailed"]
+    assert last(world, PaymentFailed).failed_at >= NOW + POLICY.charge_window
+
+
+@pytest.mark.parametrize("token", ["tok_ok", "tok_timeout_after", "tok_duplicate", "tok_slow"])
+def test_charge_that_crashed_before_its_result_was_kept_is_not_made_again(
+    world: World, token: str
+) -> None:
+    ask(world, payment=by_token(token))
+    world.execute(f"charge/{CHARGE_ID}", crash=True)
+    world.run_until(NOW + timedelta(minutes=1))
+    assert world.names() == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
+    assert charges(world) == 1
+
+
+def test_crash_before_the_charge_then_a_gateway_down_is_an_unknown_outcome(world: World) -> None:
+    ask(world, payment=by_token("tok_down_1"))
+    effect_id = f"charge/{CHARGE_ID}"
+    world.effects[effect_id] = replace(world.effects[effect_id], recovered=True)
+    world.execute(effect_id)
+    assert world.names() == ["RenewalAccepted", "PaymentOutcomeUnknown"]
+
+
+def test_confirmed_payment_activates_and_cancels_the_expiry(world: World) -> None:
+    ask(world, payment=in_app())
+    world.now = NOW + timedelta(minutes=5)
+    confirm(world)
+    world.run_until(NOW + timedelta(hours=2))
+    assert world.names() == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
+
+
+def test_unconfirmed_order_expires(world: World) -> None:
+    ask(world, payment=in_app())
+    world.run_until(NOW + POLICY.confirmation_window - timedelta(microseconds=1))
+    assert world.names() == ["RenewalAccepted"]
+    world.run_until(NOW + POLICY.confirmation_window)
+    assert world.names() == ["RenewalAccepted", "OrderExpired"]
+    assert world.effects == {}
+
+
+def test_late_confirmation_is_captured_and_refunded(world: World) -> None:
+    ask(world, payment=in_app())
+    world.run_until(NOW + POLICY.confirmation_window)
+    confirm(world)
+    world.run_until(world.now)
+    assert world.names()[2:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+    failed = last(world, ActivationFailed)
+    assert failed.reason is ActivationFailureReason.ORDER_EXPIRED
+    assert (failed.refund.net, failed.refund.tax) == (usd(2120), usd(0))
+    assert last(world, RefundCompleted).amount == usd(2120)
+
+
+@pytest.mark.parametrize("amount", [usd(2119), usd(9999), Money(amount_minor=2120, currency="EUR")])
+def test_wrong_amount_is_captured_and_refunded_in_full(world: World, amount: Money) -> None:
+    ask(world, payment=in_app())
+    confirm(world, amount=amount)
+    world.run_until(NOW + timedelta(hours=3))
+    assert world.names()[1:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+    assert last(world, ActivationFailed).reason is ActivationFailureReason.AMOUNT_MISMATCH
+    assert last(world, RefundCompleted).amount == amount
+    assert world.effects == {}
+
+
+def test_same_confirmation_again_changes_nothing(world: World) -> None:
+    ask(world, payment=in_app())
+    confirm(world)
+    assert confirm(world) == Ignored(IgnoredReason.PAYMENT_ALREADY_RECORDED)
+
+
+def test_second_payment_is_refunded_and_the_plan_stays_active(world: World) -> None:
+    ask(world, payment=in_app())
+    confirm(world)
+    world.run_until(NOW)
+    confirm(world, gateway_txn_id="txn-2")
+    world.run_until(NOW)
+    assert world.names()[3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+    second = last(world, PaymentCaptured)
+    assert (second.attempt, second.payment_id == CHARGE_ID) == (2, False)
+    assert last(world, RefundCompleted).payment_id == second.payment_id
+    assert world.names().count("PlanActivated") == 1
+
+
+def test_second_payment_before_activation_does_not_stop_it(world: World) -> None:
+    ask(world, payment=in_app())
+    confirm(world)
+    confirm(world, gateway_txn_id="txn-2")
+    world.run_until(NOW)
+    assert world.names().count("PlanActivated") == 1
+    assert world.names().count("RefundCompleted") == 1
+
+
+def test_payment_in_the_app_beside_a_charge_is_refunded(world: World) -> None:
+    ask(world)
+    confirm(world)
+    world.run_until(NOW)
+    assert world.names().count("PlanActivated") == 1
+    assert last(world, RefundCompleted).payment_id != CHARGE_ID
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"account_id": "acct-2"}, "account_mismatch"),
+        ({"method": PaymentMethod.WALLET}, "confirmation_method"),
+    ],
+)
+def test_confirmation_that_cannot_be_right_is_poison(
+    world: World, changes: dict[str, Any], reason: str
+) -> None:
+    ask(world, payment=in_app())
+    with pytest.raises(Poison) as caught:
+        confirm(world, **changes)
+    assert caught.value.reason == reason
+    assert "acct-1" not in str(caught.value)
+
+
+def test_confirmation_of_an_unknown_order_is_poison(world: World) -> None:
+    with pytest.raises(Poison, match="publish the request") as caught:
+        confirm(world)
+    assert caught.value.reason == "order_unknown"
+
+
+def test_confirmation_of_a_refused_order_is_poison(world: World) -> None:
+    ask(world, plan_code="no-such-plan")
+    with pytest.raises(Poison) as caught:
+        confirm(world)
+    assert caught.value.reason == "order_refused"
+
+
+def wallet_charged(**changes: Any) -> WalletCharged:
+    consideration = Consideration(net=usd(1620), tax=usd(0), tax_jurisdiction="US", bonus=usd(500))
+    fields: dict[str, Any] = {
+        "account_id": "acct-1",
+        "charge_id": CHARGE_ID,
+        "renewal_id": "ren-1",
+        "amount": usd(2120),
+        "consideration": consideration,
+        "takes": [LotTake(lot_id="lot-1", kind="paid", amount=usd(1620))],
+        "rule_version": "2025-1",
+        "balance_after": usd(0),
+        "charged_at": NOW,
+    }
+    return WalletCharged(**(fields | changes))
+
+
+def test_wallet_charge_is_stated_as_a_payment_and_activates(world: World) -> None:
+    ask(world, payment=from_wallet())
+    answer = wallet_charged()
+    world.tell(ORDER, lambda now: ApplyWalletCharged(answer, now))
+    world.run_until(NOW)
+    assert world.names()[2:] == ["PaymentCaptured", "PlanActivated"]
+    captured = last(world, PaymentCaptured)
+    assert (captured.method, captured.gateway) == (PaymentMethod.WALLET, "wallet")
+    assert captured.consideration == answer.consideration
+    again = world.tell(ORDER, lambda now: ApplyWalletCharged(answer, now))
+    assert again == Ignored(IgnoredReason.PAYMENT_ALREADY_RECORDED)
+
+
+def test_empty_wallet_fails_the_payment(world: World) -> None:
+    ask(world, payment=from_wallet())
+    refused = WalletChargeRefused(
+        account_id="acct-1",
+        charge_id=CHARGE_ID,
+        renewal_id="ren-1",
+        amount=usd(2120),
+        available=usd(7),
+        reason=ChargeRefusalReason.INSUFFICIENT_FUNDS,
+        refused_at=NOW,
+    )
+    world.tell(ORDER, lambda now: ApplyWalletRefusal(refused, now))
+    assert last(world, PaymentFailed).reason is DeclineReason.INSUFFICIENT_FUNDS
+    assert world.effects == {}
+
+
+def test_wallet_answer_about_another_charge_is_poison(world: World) -> None:
+    ask(world, payment=from_wallet())
+    with pytest.raises(Poison, match="never asked for"):
+        world.tell(ORDER, lambda now: ApplyWalletCharged(wallet_charged(charge_id="c-2"), now))
+
+
+def test_wallet_order_that_cannot_be_activated_is_refunded_into_the_wallet(world: World) -> None:
+    ask(world, payment=from_wallet(), iccid="8985203000000009001")
+    world.tell(ORDER, lambda now: ApplyWalletCharged(wallet_charged(), now))
+    world.run_until(NOW)
+    assert world.names()[3:] == ["ActivationFailed", "RefundCompleted"]
+    refund = last(world, RefundCompleted)
+    assert (refund.method, refund.gateway) == (PaymentMethod.WALLET, "wallet")
+    assert refund.refund == wallet_charged().consideration
+
+
+def test_charged_top_up_is_credited_with_its_bonus(world: World) -> None:
+    ask_top_up(world)
+    world.run_until(NOW)
+    assert world.names() == [
+        "TopUpAccepted", "PaymentCaptured", "WalletToppedUp", "BonusGranted",
+    ]  # fmt: skip
+    captured, credited = last(world, PaymentCaptured), last(world, WalletToppedUp)
+    granted = last(world, BonusGranted)
+    assert captured.consideration.net == credited.amount == usd(5000)
+    assert captured.consideration.tax == captured.consideration.bonus == usd(0)
+    assert granted.amount == usd(500)
+    assert granted.lot_id != credited.lot_id
+    assert granted.expires_at < credited.expires_at
+
+
+def test_small_top_up_grants_no_bonus(world: World) -> None:
+    ask_top_up(world, amount=usd(500))
+    world.run_until(NOW)
+    assert world.names()[-1] == "WalletToppedUp"
+
+
+def test_declined_top_up_credits_nothing(world: World) -> None:
+    ask_top_up(world, payment=by_token("tok_bank_limit"))
+    world.run_until(NOW)
+    assert world.names() == ["TopUpAccepted", "PaymentFailed"]
+
+
+def test_unknown_top_up_is_credited_once_after_look_up(world: World) -> None:
+    ask_top_up(world, payment=by_token("tok_timeout_after"))
+    world.run_until(NOW + timedelta(hours=1))
+    assert world.names().count("WalletToppedUp") == 1
+    assert world.names().count("PaymentCaptured") == 1
+
+
+def test_late_top_up_payment_is_credited(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    world.run_until(NOW + POLICY.confirmation_window)
+    confirm_top_up(world)
+    assert world.names()[1:4] == ["OrderExpired", "PaymentCaptured", "WalletToppedUp"]
+
+
+def test_top_up_credits_the_amount_really_paid_without_the_bonus_of_another(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    confirm_top_up(world, amount=usd(4000))
+    assert world.names()[1:] == ["PaymentCaptured", "WalletToppedUp"]
+    assert last(world, WalletToppedUp).amount == usd(4000)
+
+
+def test_second_top_up_payment_is_credited_as_a_lot_of_its_own(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    confirm_top_up(world)
+    confirm_top_up(world, gateway_txn_id="txn-2")
+    lots = {event.lot_id for event in world.events if isinstance(event, WalletToppedUp)}
+    assert len(lots) == 2
+    assert world.names().count("BonusGranted") == 1
+
+
+def test_top_up_whose_rule_left_the_catalogue_halts(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    emptied = CATALOGUE.model_copy(update={"top_ups": []})
+    assert isinstance(emptied, Catalogue)
+    with pytest.raises(Halt, match="put it back"):
+        _decide_with(world, Rules(emptied, POLICY))
+
+
+def _decide_with(world: World, rules: Rules) -> None:
+    fields: dict[str, Any] = {"renewal_id": None, "topup_id": "top-1", "amount": usd(5000)}
+    decide(ConfirmPayment(confirmation(**fields), NOW), world.states[TOP_UP], rules)
+
+
+def test_capture_after_the_payment_was_written_off_is_refunded(world: World) -> None:
+    ask(world, payment=by_token("tok_bank_limit"))
+    world.run_until(NOW)
+    late = Captured(
+        gateway="sandbox", gateway_txn_id="late", amount=usd(2120), fee=None, captured_at=NOW
+    )
+    world.tell(ORDER, lambda now: RecordCharge(late, 1, now))
+    world.run_until(NOW)
+    assert world.names()[-3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]

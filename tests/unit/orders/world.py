@@ -1,0 +1,150 @@
+"""A world in one thread: a clock that jumps, the decider, and the real sandboxes behind effects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from schemas.envelope import Event
+from services.orders.commands import Command
+from services.orders.executors import build_executors
+from services.orders.handlers import build_processor
+from services.orders.ports import sandbox_ports
+from services.orders.rules import Rules
+from services.orders.state import OrderState
+from services.runtime.processor import (
+    Decision,
+    Drop,
+    EffectRun,
+    Ignored,
+    JsonObject,
+    Release,
+    Retry,
+    Start,
+)
+from tests.unit.orders.builders import NOW, RULES
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An effect that is to run, or is held."""
+
+    kind: str
+    payload: JsonObject
+    due_at: datetime | None
+    hold_key: str | None
+    stream_id: str
+    attempt: int = 0
+    recovered: bool = False
+
+
+async def _mark(_checkpoint: str) -> None:
+    return None
+
+
+def run(awaitable: Awaitable[ResultT]) -> ResultT:
+    """Run a coroutine to its end."""
+
+    async def wait() -> ResultT:
+        return await awaitable
+
+    return asyncio.run(wait())
+
+
+class World:
+    """Orders without a database: what the runtime does with decisions, in the order of time."""
+
+    def __init__(self, folder: Path, rules: Rules = RULES) -> None:
+        self.now = NOW
+        self.events: list[Event] = []
+        self.effects: dict[str, Waiting] = {}
+        self._stack = ExitStack()
+        ports = sandbox_ports(folder, lambda: self.now, timeout_seconds=0, slow_seconds=0)
+        self.ports = self._stack.enter_context(ports)
+        executors = build_executors(self.ports.gateway, self.ports.provider, lambda: self.now)
+        self.processor = build_processor(rules.catalogue, rules.policy, executors)
+        self.states: dict[str, OrderState] = {}
+
+    def close(self) -> None:
+        """Close the journals."""
+        self._stack.close()
+
+    def tell(
+        self, stream_id: str, command: Callable[[datetime], Command], *, effect: str | None = None
+    ) -> Decision | Ignored:
+        """Decide a command now, and take the consequences."""
+        return self._take(stream_id, command(self.now), effect)
+
+    def names(self) -> list[str]:
+        """Return the names of all events so far."""
+        return [type(event).__name__ for event in self.events]
+
+    def run_until(self, moment: datetime) -> None:
+        """Run every effect that falls due up to `moment`, earliest first."""
+        while due := self._next(moment):
+            self.execute(due)
+        self.now = max(self.now, moment)
+
+    def execute(self, effect_id: str, *, crash: bool = False) -> None:
+        """Run one effect; with `crash`, forget its result and leave it to be recovered."""
+        waiting = self.effects[effect_id]
+        self.now = max(self.now, waiting.due_at or self.now)
+        attempt = waiting.attempt + 1
+        run_now = EffectRun(
+            0, effect_id, waiting.kind, "acct-1", waiting.stream_id, waiting.payload,
+            attempt, waiting.recovered, None,
+        )  # fmt: skip
+        result = run(self.processor.executors[waiting.kind](run_now, _mark))
+        self.effects[effect_id] = replace(waiting, attempt=attempt, recovered=crash)
+        if not crash:
+            self._take(waiting.stream_id, result, effect_id)
+
+    def _next(self, moment: datetime) -> str | None:
+        due = {key: each.due_at for key, each in self.effects.items() if each.due_at}
+        key = min(due, key=lambda each: due[each], default=None)
+        return key if key is not None and due[key] <= moment else None
+
+    def _take(self, stream_id: str, command: object, effect: str | None) -> Decision | Ignored:
+        state = self.states.get(stream_id, self.processor.initial_state())
+        decision = self.processor.decide(command, state)
+        done = self.effects.pop(effect) if effect else None
+        if isinstance(decision, Ignored):
+            return decision
+        for event in decision.events:
+            state = self.processor.evolve(state, type(event).parse(event.body()))
+            self.events.append(event)
+        self.states[stream_id] = state
+        for change in decision.effects:
+            self._change(stream_id, change, effect, done)
+        return decision
+
+    def _change(
+        self, stream_id: str, change: object, effect: str | None, done: Waiting | None
+    ) -> None:
+        match change:
+            case Start():
+                assert change.effect_id not in self.effects
+                due = change.due_at or (None if change.hold_key else self.now)
+                self.effects[change.effect_id] = Waiting(
+                    change.kind, change.payload, due, change.hold_key, stream_id
+                )
+            case Release() | Drop():
+                held = {k: v for k, v in self.effects.items() if v.hold_key == change.hold_key}
+                for key, waiting in held.items():
+                    self.effects.pop(key)
+                    if isinstance(change, Release):
+                        self.effects[key] = replace(waiting, due_at=self.now, hold_key=None)
+            case Retry():
+                assert effect is not None
+                assert done is not None
+                payload = done.payload if change.payload is None else change.payload
+                self.effects[effect] = replace(
+                    done, due_at=change.due_at, payload=payload, recovered=False
+                )
