@@ -12,7 +12,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 SOURCE = "/upstream/demo-shop"
-EVENT_TIME = "2026-11-20T08:00:00.000000Z"
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -38,6 +37,11 @@ class RawRecord:
         return replace(self, headers=kept)
 
 
+def moment(phase: int) -> str:
+    """Return when the customers of a phase acted: later phases are later."""
+    return f"2026-11-20T08:{phase:02d}:00Z"
+
+
 def event_record(phase: int, name: str, data: dict[str, Any], *, event_name: str = "") -> RawRecord:
     """Return a proper event in binary mode; `event_name` sets apart events with the same data."""
     body = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -46,7 +50,7 @@ def event_record(phase: int, name: str, data: dict[str, Any], *, event_name: str
         "ce_id": str(uuid5(NAMESPACE_URL, f"perennial-demo/{name}/{event_name}/{body}")),
         "ce_source": SOURCE,
         "ce_type": f"billing.{name}.v1",
-        "ce_time": EVENT_TIME,
+        "ce_time": moment(phase),
         "content-type": "application/json",
     }
     encoded = tuple((header, value.encode()) for header, value in headers.items())

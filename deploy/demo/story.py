@@ -10,9 +10,8 @@ from deploy.demo.books import WalletCharge
 from deploy.demo.customers import ACTIVATES, Customer
 from deploy.demo.expectations import EMAIL_OF, Expectations
 from deploy.demo.prices import Price, bonus_of, fee_of, price_of
-from deploy.demo.records import RawRecord, event_record
+from deploy.demo.records import RawRecord, event_record, moment
 
-REQUESTED_AT = "2026-11-20T08:00:00Z"
 CHARGED = "tok_ok"
 
 
@@ -35,6 +34,9 @@ class Story:
     records: list[RawRecord] = field(default_factory=list)
     expected: Expectations = field(default_factory=Expectations)
     locales: dict[str, str] = field(default_factory=dict)
+    refused: list[tuple[Customer, str]] = field(default_factory=list)
+    expired: list[Order] = field(default_factory=list)
+    failed_orders: list[Order] = field(default_factory=list)
     _untold: dict[str, list[str]] = field(default_factory=dict)
     _serials: Counter[str] = field(default_factory=Counter)
 
@@ -44,6 +46,10 @@ class Story:
         """Send a record as it is; nothing is expected of it."""
         self.records.append(record)
         return record
+
+    def resend_last_as(self, record: RawRecord) -> None:
+        """Send `record` instead of the last one, whose consequences stay as expected."""
+        self.records[-1] = record
 
     def next_id(self, customer: Customer, kind: str) -> str:
         """Return an order id that was not used yet."""
@@ -71,7 +77,7 @@ class Story:
             "iccid": customer.iccid(ending),
             "plan_code": plan,
             "payment": {"currency": customer.currency, **payment},
-            "requested_at": REQUESTED_AT,
+            "requested_at": moment(phase),
         }
         if quantity > 1:
             data["quantity"] = quantity
@@ -136,7 +142,7 @@ class Story:
             "topup_id": topup_id,
             "amount": {"amount_minor": amount, "currency": currency},
             "payment": payment,
-            "requested_at": REQUESTED_AT,
+            "requested_at": moment(phase),
         }
         record = self.send(event_record(phase, "TopUpRequested", data))
         self.expected.event(phase, "TopUpAccepted")
@@ -156,7 +162,7 @@ class Story:
             "gateway": f"app-{order.method}",
             "gateway_txn_id": f"txn-{order.order_id}-{txn}",
             "amount": {"amount_minor": paid, "currency": currency},
-            "confirmed_at": REQUESTED_AT,
+            "confirmed_at": moment(phase),
         }
         if fee:
             data["fee"] = {"amount_minor": fee, "currency": currency}
@@ -167,7 +173,7 @@ class Story:
         data = {
             "account_id": customer.account_id,
             "contact": contact,
-            "changed_at": REQUESTED_AT,
+            "changed_at": moment(phase),
         }
         self.send(event_record(phase, "CustomerContactChanged", data))
         self._contact_seen(customer, phase, contact)
@@ -194,6 +200,14 @@ class Story:
         self.expected.event(phase, "ActivationFailed", reason)
         self.told(order.customer, phase, "RefundCompleted", order.method)
         self.expected.books.refunded(order.method, price or order.price)
+
+    def refunded_to_wallet(
+        self, order: Order, phase: int, reason: str, charge: WalletCharge
+    ) -> None:
+        """Expect that what the wallet paid is in it again."""
+        self.expected.event(phase, "ActivationFailed", reason)
+        self.told(order.customer, phase, "RefundCompleted", "wallet")
+        self.expected.books.refund_wallet(order.customer.account_id, order.price, charge)
 
     def charged_to_wallet(self, order: Order, phase: int) -> WalletCharge | None:
         """Expect what the wallet can do: pay, or refuse."""

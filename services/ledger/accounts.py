@@ -39,7 +39,10 @@ class ChartEntry:
 
 CHART: Final[tuple[ChartEntry, ...]] = (
     ChartEntry(
-        "Assets:Gateway:{Method}", "debit", "captured, not yet settled; per currency", False
+        "Assets:Gateway:{Method}",
+        "debit",
+        "captured, not yet settled; per currency",
+        one_sided=False,
     ),
     ChartEntry(CONTRACT_LIABILITY, "credit", "paid, not yet earned"),
     ChartEntry(WALLET_PAID + "{account}", "credit", "customer money, by lot"),

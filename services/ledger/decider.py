@@ -137,7 +137,8 @@ def decide(command: Command, state: WalletState) -> Decision | Ignored:
 
 def _add_lot(fact: WalletToppedUp | BonusGranted, state: WalletState) -> Decision:
     if fact.lot_id in state.lots:
-        raise _contradiction(f"lot {fact.lot_id} exists already", fact.account_id)
+        problem = f"lot {fact.lot_id} exists already"
+        raise _contradiction(problem, fact.account_id)
     return Decision()
 
 

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from schemas import EVENTS
 from schemas.envelope import Event, Source
@@ -61,22 +61,22 @@ def on_fact(incoming: Incoming, _now: datetime) -> Task:
 
 def on_wallet_topped_up(incoming: Incoming, _now: datetime) -> Task:
     """Add a lot of paid credit."""
-    assert isinstance(incoming.event, WalletToppedUp)
-    return Task(wallet_stream(incoming.event), AddLot(incoming.event))
+    fact = cast("WalletToppedUp", incoming.event)
+    return Task(wallet_stream(fact), AddLot(fact))
 
 
 def on_bonus_granted(incoming: Incoming, _now: datetime) -> Task:
     """Add a lot of granted credit."""
-    assert isinstance(incoming.event, BonusGranted)
-    return Task(wallet_stream(incoming.event), AddLot(incoming.event))
+    fact = cast("BonusGranted", incoming.event)
+    return Task(wallet_stream(fact), AddLot(fact))
 
 
 def on_refund_completed(incoming: Incoming, now: datetime) -> Task:
     """Give a wallet its lots back; any other refund moves no wallet."""
-    assert isinstance(incoming.event, RefundCompleted)
-    if incoming.event.method is not PaymentMethod.WALLET:
+    refund = cast("RefundCompleted", incoming.event)
+    if refund.method is not PaymentMethod.WALLET:
         return on_fact(incoming, now)
-    return Task(wallet_stream(incoming.event), RestoreCharge(incoming.event))
+    return Task(wallet_stream(refund), RestoreCharge(refund))
 
 
 def wallet_stream(event: Event) -> str:
@@ -88,9 +88,9 @@ def build_processor(*, rules: RuleSet, low_balance: Mapping[str, Money]) -> Proc
     """Return the ledger as the runtime sees it; `rules` book, `low_balance` is by currency."""
 
     def on_wallet_charge_requested(incoming: Incoming, now: datetime) -> Task:
-        assert isinstance(incoming.event, WalletChargeRequested)
-        threshold = low_balance.get(incoming.event.amount.currency)
-        return Task(wallet_stream(incoming.event), ChargeWallet(incoming.event, threshold, now))
+        request = cast("WalletChargeRequested", incoming.event)
+        threshold = low_balance.get(request.amount.currency)
+        return Task(wallet_stream(request), ChargeWallet(request, threshold, now))
 
     handlers: dict[type[Event], Handler] = {
         model: on_fact for model, topic in EVENTS if topic is ORDERS

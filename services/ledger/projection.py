@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from schemas.envelope import Event
@@ -13,6 +14,7 @@ from services.ledger.rules import RuleSet
 from services.runtime.event_log import StoredEvent, Transaction
 from services.runtime.processor import Incoming, Projection
 
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
 AMOUNT_COLUMNS: Final = (
     "shard",
     "position",

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -224,7 +225,7 @@ def _overlaps(rules_by_key: dict[str, list[Rule]]) -> list[str]:
     problems = []
     for key, rules in rules_by_key.items():
         rules.sort(key=lambda rule: rule.valid_from)
-        for earlier, later in zip(rules, rules[1:], strict=False):
+        for earlier, later in pairwise(rules):
             if earlier.valid_until is None or earlier.valid_until > later.valid_from:
                 problems.append(f"{earlier.rule_id} and {later.rule_id} both book {key}")
     return problems

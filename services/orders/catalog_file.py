@@ -181,11 +181,14 @@ def _line_of(place: Place, lines: dict[Place, int], text: str) -> int:
 
 
 def _item_line(text: str, key_line: int, item: int) -> int:
+    """Return the line of a list's item that is a table; of any other item, that of the key."""
     seen = -1
     for number, line in enumerate(text.splitlines()[key_line - 1 :], start=key_line):
         seen += line.count("{")
         if seen >= item:
             return number
+        if line.rstrip().endswith("]"):
+            break
     return key_line
 
 

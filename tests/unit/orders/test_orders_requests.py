@@ -24,7 +24,7 @@ from services.orders.evolution import evolve, initial_state
 from services.orders.identities import request_digest
 from services.orders.rules import IgnoredReason
 from services.orders.state import OrderState
-from services.runtime.processor import Decision, Ignored
+from services.runtime.processor import Decision, Ignored, Start
 from tests.given_when_then import Decider
 from tests.unit.orders.builders import (
     CONTACT,
@@ -138,9 +138,11 @@ def test_right_expected_total_and_open_quote_are_accepted() -> None:
 
 def test_charge_order_starts_the_charge_and_holds_the_activation() -> None:
     activate, charge = asked().effects
-    assert (activate.kind, activate.hold_key) == ("activate", "order/ren-1")  # type: ignore[union-attr]
-    assert (charge.kind, charge.hold_key) == ("charge", None)  # type: ignore[union-attr]
-    assert charge.payload["amount"] == {"amount_minor": 2120, "currency": "USD"}  # type: ignore[union-attr]
+    assert isinstance(activate, Start)
+    assert isinstance(charge, Start)
+    assert (activate.kind, activate.hold_key) == ("activate", "order/ren-1")
+    assert (charge.kind, charge.hold_key) == ("charge", None)
+    assert charge.payload["amount"] == {"amount_minor": 2120, "currency": "USD"}
 
 
 def test_await_confirmation_order_expires_at_confirm_by() -> None:
@@ -148,7 +150,7 @@ def test_await_confirmation_order_expires_at_confirm_by() -> None:
     (accepted,) = decision.events
     assert isinstance(accepted, RenewalAccepted)
     assert accepted.confirm_by == NOW + POLICY.confirmation_window
-    kinds = {effect.kind: effect.due_at for effect in decision.effects}  # type: ignore[union-attr]
+    kinds = {each.kind: each.due_at for each in decision.effects if isinstance(each, Start)}
     assert kinds == {"activate": None, "expire": accepted.confirm_by}
 
 

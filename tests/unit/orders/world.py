@@ -45,8 +45,9 @@ class Waiting:
     recovered: bool = False
 
 
-async def _mark(_checkpoint: str) -> None:
-    return None
+async def _mark(checkpoint: str) -> None:
+    message = f"orders saves no checkpoint, but saved {checkpoint}"
+    raise AssertionError(message)
 
 
 def run(awaitable: Awaitable[ResultT]) -> ResultT:

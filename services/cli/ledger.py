@@ -1,0 +1,198 @@
+"""`perennial ledger`: balances, statements, replays, and the verification of the books."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from services.cli import ledger_tables as tables
+from services.cli.addresses import load_addresses
+from services.cli.connections import connect
+from services.ledger.cache import cached_report, rebuild_balances
+from services.ledger.checks import Check
+from services.ledger.replay import Progress as OnProgress
+from services.ledger.replay import covered_rows, fold_columns, resolve_scope
+from services.ledger.reports import Report, canonical_json, report
+from services.ledger.rules import POSTING_RULES, RuleSet, load_rules
+from services.ledger.statement import Statement, statement
+from services.ledger.verify import heads_of, verify
+
+SERVICE = "ledger"
+EXIT_FAILED = 1
+
+app = typer.Typer(help="The books: who is owed what, and whether it adds up.", no_args_is_help=True)
+
+
+def moment(text: str) -> datetime:
+    """Read a past moment.
+
+    Raises:
+        typer.BadParameter: it has no time zone, or is not over yet, so that it could still change.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        message = "write it as 2026-11-20T08:00:00Z"
+        raise typer.BadParameter(message) from None
+    if found.tzinfo is None:
+        message = "say which time zone: end it with Z for UTC, or with an offset such as +08:00"
+        raise typer.BadParameter(message)
+    if found > datetime.now(UTC):
+        message = "it lies in the future: what was known then can still change"
+        raise typer.BadParameter(message)
+    return found.astimezone(UTC)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Moment = typer.Option(parser=moment, metavar="MOMENT")
+KnownAt = Annotated[
+    datetime | None,
+    typer.Option(
+        "--known-at", parser=moment, metavar="MOMENT", help="Only what was recorded by then."
+    ),
+]
+EffectiveAt = Annotated[
+    datetime | None,
+    typer.Option(
+        "--effective-at", parser=moment, metavar="MOMENT", help="Only what had happened by then."
+    ),
+]
+Rules = Annotated[
+    Path,
+    typer.Option(
+        "--rules", envvar="PERENNIAL_LEDGER_POSTING_RULES", help="Posting rules to book by."
+    ),
+]
+
+
+@app.command()
+def balances(
+    account: Annotated[
+        str | None, typer.Option("--account", help="The wallets of one customer's account id.")
+    ] = None,
+    rules: Rules = POSTING_RULES,
+    as_json: AsJson = False,
+) -> None:
+    """Show the balances that the ledger keeps up to date with every event (the cache)."""
+    found = asyncio.run(_cached(load_rules(rules), account))
+    _print_report(found, source="cache", as_json=as_json)
+
+
+@app.command()
+def replay(
+    account: Annotated[
+        str | None, typer.Option("--account", help="Only what one customer's account id did.")
+    ] = None,
+    known_at: KnownAt = None,
+    effective_at: EffectiveAt = None,
+    rules: Rules = POSTING_RULES,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write the canonical report to a file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Derive the balances from the log, from scratch. The same input gives the same SHA-256."""
+    found = asyncio.run(_replayed(load_rules(rules), account, known_at, effective_at))
+    if output is not None:
+        output.write_bytes(found.body)
+    _print_report(found, source="replay", as_json=as_json)
+
+
+@app.command("statement")
+def statement_(
+    of: Annotated[str, typer.Argument(help="An account of the chart, or a customer's account id.")],
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since", parser=moment, metavar="MOMENT", help="Earlier lines are the opening."
+        ),
+    ] = None,
+    known_at: KnownAt = None,
+    effective_at: EffectiveAt = None,
+    rules: Rules = POSTING_RULES,
+    as_json: AsJson = False,
+) -> None:
+    """Show every posting of an account with its event, rule and running balance."""
+    found = asyncio.run(_stated(load_rules(rules), of, since, known_at, effective_at))
+    if as_json:
+        _print_json(found.content())
+    else:
+        tables.print_statement(found)
+
+
+@app.command("verify")
+def verify_(rules: Rules = POSTING_RULES, as_json: AsJson = False) -> None:
+    """Check the log, the tables and the folds against each other; exit 1 when anything differs."""
+    checks = asyncio.run(_verified(load_rules(rules)))
+    failed = [check for check in checks if not check.ok]
+    if as_json:
+        _print_json({"ok": not failed, "checks": [tables.check_content(c) for c in checks]})
+    else:
+        tables.print_checks(checks)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def rebuild_cache(rules: Rules = POSTING_RULES) -> None:
+    """Throw the cached balances away and derive them anew; the ledger waits meanwhile."""
+    count = asyncio.run(_rebuilt(load_rules(rules)))
+    typer.echo(f"rebuilt {count} balances from the log")
+
+
+async def _cached(rules: RuleSet, account_id: str | None) -> Report:
+    async with connect(SERVICE) as connection:
+        return await cached_report(connection, rules, account_id)
+
+
+async def _replayed(
+    rules: RuleSet, account: str | None, known_at: datetime | None, effective_at: datetime | None
+) -> Report:
+    dsn = load_addresses().dsn(SERVICE)
+    async with connect(SERVICE, dsn) as connection:
+        scope = await resolve_scope(
+            connection, known_at=known_at, effective_at=effective_at, account_id=account
+        )
+        with _progress("replaying amounts") as bar:
+            if bar.shown:
+                bar.total(await covered_rows(connection, scope))
+            folded = await asyncio.to_thread(
+                fold_columns, dsn, SERVICE, scope, rules, bar.advance
+            )
+    return report(folded, scope, rules)
+
+
+async def _stated(
+    rules: RuleSet,
+    of: str,
+    since: datetime | None,
+    known_at: datetime | None,
+    effective_at: datetime | None,
+) -> Statement:
+    async with connect(SERVICE) as connection:
+        scope = await resolve_scope(connection, known_at=known_at, effective_at=effective_at)
+        return await statement(connection, of, scope, rules, since=since)
+
+
+async def _verified(rules: RuleSet) -> list[Check]:
+    dsn = load_addresses().dsn(SERVICE)
+    async with connect(SERVICE, dsn) as connection:
+        with _progress("reading events") as bar:
+            heads = await heads_of(connection)
+            bar.total(sum(head.position for head in heads.values()))
+            return await verify(connection, dsn, SERVICE, rules, bar.advance)
+
+
+async def _rebuilt(rules: RuleSet) -> int:
+    async with connect(SERVICE) as connection:
+        return await rebuild_balances(connection, rules)

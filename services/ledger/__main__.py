@@ -1,0 +1,9 @@
+"""`python -m services.ledger` runs the ledger."""
+
+from services.ledger.app import open_ledger
+from services.ledger.projection import MIGRATIONS
+from services.ledger.settings import LedgerSettings
+from services.runtime.start import run_service
+
+if __name__ == "__main__":
+    run_service("ledger", LedgerSettings, open_ledger, migrations=[MIGRATIONS])

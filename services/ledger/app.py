@@ -1,0 +1,23 @@
+"""The only wiring of the ledger: settings and a pool in, a processor out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from services.ledger.decider import WalletState
+from services.ledger.handlers import build_processor, load_low_balance
+from services.ledger.rules import load_rules
+from services.ledger.settings import LedgerSettings
+from services.runtime.processor import Processor
+
+
+@asynccontextmanager
+async def open_ledger(
+    settings: LedgerSettings, _pool: asyncpg.Pool
+) -> AsyncIterator[Processor[WalletState]]:
+    """Read the posting rules and the low-balance thresholds, and yield the ledger."""
+    rules = load_rules(settings.posting_rules)
+    yield build_processor(rules=rules, low_balance=load_low_balance(settings.low_balance))

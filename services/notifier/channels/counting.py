@@ -1,0 +1,23 @@
+"""A channel that delivers nothing and counts, to measure the rest of the notifier."""
+
+from __future__ import annotations
+
+from services.notifier.channels.email import DOT_SENT, Delivered, DeliveryOutcome, Mail
+from services.runtime.processor import Mark
+
+
+class CountingChannel:
+    """Accepts every message and forgets it; `accepted` counts them."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.accepted = 0
+
+    async def send(self, _mail: Mail, mark: Mark) -> DeliveryOutcome:
+        """Do what a real channel costs the database, and no more."""
+        await mark(DOT_SENT)
+        self.accepted += 1
+        return Delivered()
+
+    async def close(self) -> None:
+        """Hold nothing, so give up nothing."""

@@ -1,0 +1,66 @@
+"""What may be asked of a notification. Each command brings the time; none brings an address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.notifier.channels.email import DeliveryOutcome
+from services.notifier.facts import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Which text told, or would have told, of the fact."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentText:
+    """What identifies the message that went to the channel, without its contents."""
+
+    locale: str
+    message_id: str
+    message_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """A fact that the customer is to be told of."""
+
+    fact: Fact
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHeld:
+    """The contact of an account has arrived or changed."""
+
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordNoContact:
+    """There is nobody to write to yet."""
+
+    fact: Fact
+    template: Template
+    attempt: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDelivery:
+    """The channel answered, or nobody knows whether it did: then `text` may be None."""
+
+    fact: Fact
+    template: Template
+    text: SentText | None
+    outcome: DeliveryOutcome
+    attempt: int
+    now: datetime
+
+
+Command = Notify | ReleaseHeld | RecordNoContact | RecordDelivery

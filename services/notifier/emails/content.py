@@ -1,0 +1,204 @@
+"""What each email says: facts of the event put into the words of a language. Still plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.envelope import Event
+from schemas.ledger import LowBalanceDetected
+from schemas.orders import (
+    ActivationDelayed,
+    DeclineReason,
+    PaymentFailed,
+    PlanActivated,
+    RefundCompleted,
+    WalletToppedUp,
+)
+from schemas.requests import PaymentMethod
+from services.notifier.emails.figures import Figures
+from services.notifier.emails.greeting import one_line
+from services.notifier.emails.wording import Letter, ReasonWords, Wording
+
+_SUBJECT_PLAN_MAX: Final = 72
+_RELATED: Final = {"zh-Hans": "zh-Hant", "zh-Hant": "zh-Hans", "en": "en"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fact; `strong` is the sum that the others lead to."""
+
+    label: str
+    value: str
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An email before it is text or HTML: nothing is escaped yet."""
+
+    subject: str
+    preheader: str
+    heading: str
+    opening: tuple[str, ...]
+    rows: tuple[Row, ...]
+    next_title: str
+    next_steps: tuple[str, ...]
+
+
+def compose(event: Event, figures: Figures) -> Content:
+    """Return the content of the email about `event`.
+
+    Raises:
+        TypeError: no email is written about events of this type.
+    """
+    match event:
+        case PlanActivated():
+            return _renewal_confirmed(event, figures)
+        case PaymentFailed():
+            return _payment_failed(event, figures)
+        case WalletToppedUp():
+            return _top_up_confirmed(event, figures)
+        case ActivationDelayed():
+            return _activation_delayed(event, figures)
+        case RefundCompleted():
+            return _refund_completed(event, figures)
+        case LowBalanceDetected():
+            return _low_balance(event, figures)
+        case _:
+            message = f"no email is written about {type(event).__name__}: look in TEMPLATE_OF first"
+            raise TypeError(message)
+
+
+def _renewal_confirmed(event: PlanActivated, figures: Figures) -> Content:
+    words, labels = figures.words, figures.words.labels
+    plan = _plan(event.plan_title, words, event.plan_code)
+    facts = {"plan": plan, "valid_until": figures.moment(event.valid_until)}
+    periods = (Row(labels.periods, str(event.quantity)),) if event.quantity > 1 else ()
+    rows = (
+        Row(labels.plan, plan),
+        *periods,
+        Row(labels.valid_from, figures.moment(event.valid_from)),
+        Row(labels.valid_until, facts["valid_until"]),
+        Row(labels.net, figures.money(event.price)),
+        Row(labels.tax, figures.money(event.tax)),
+        Row(labels.total, figures.money(event.total), strong=True),
+        Row(labels.payment_method, words.methods[event.payment_method]),
+        Row(labels.order, event.renewal_id),
+        Row(labels.activated_at, figures.moment(event.activated_at)),
+    )
+    return _content(words.renewal_confirmed, facts, rows)
+
+
+def _payment_failed(event: PaymentFailed, figures: Figures) -> Content:
+    words, labels = figures.words, figures.words.labels
+    letter, reason = words.payment_failed, _reason(event, words)
+    if event.renewal_id is not None:
+        purpose, order = letter.for_renewal, Row(labels.order, event.renewal_id)
+    else:
+        purpose, order = letter.for_top_up, Row(labels.top_up, event.topup_id or "")
+    facts = {
+        "amount": figures.money(event.amount),
+        "purpose": purpose,
+        "why": reason.why,
+        "what_next": reason.what_next,
+    }
+    rows = (
+        Row(labels.amount, facts["amount"], strong=True),
+        Row(labels.payment_method, words.methods[event.method]),
+        order,
+        Row(labels.failed_at, figures.moment(event.failed_at)),
+    )
+    return _content(letter, facts, rows)
+
+
+def _top_up_confirmed(event: WalletToppedUp, figures: Figures) -> Content:
+    words, labels = figures.words, figures.words.labels
+    facts = {"amount": figures.money(event.amount)}
+    until = event.expires_at
+    expiry = (Row(labels.credit_until, figures.moment(until)),) if until is not None else ()
+    rows = (
+        Row(labels.amount, facts["amount"], strong=True),
+        Row(labels.payment_method, words.methods[event.method]),
+        Row(labels.top_up, event.topup_id),
+        Row(labels.topped_up_at, figures.moment(event.topped_up_at)),
+        *expiry,
+    )
+    return _content(words.top_up_confirmed, facts, rows)
+
+
+def _activation_delayed(event: ActivationDelayed, figures: Figures) -> Content:
+    words, labels = figures.words, figures.words.labels
+    plan = _plan(event.plan_title, words, event.renewal_id)
+    rows = (
+        Row(labels.plan, plan),
+        Row(labels.order, event.renewal_id),
+        Row(labels.promised_by, figures.moment(event.promised_by)),
+    )
+    return _content(words.activation_delayed, {"plan": plan}, rows)
+
+
+def _refund_completed(event: RefundCompleted, figures: Figures) -> Content:
+    words, labels, letter = figures.words, figures.words.labels, figures.words.refund_completed
+    by_wallet = event.method is PaymentMethod.WALLET
+    facts = {
+        "amount": figures.money(event.amount),
+        "order": event.renewal_id,
+        "arrival": letter.to_wallet if by_wallet else letter.to_payment_method,
+    }
+    granted = event.refund.bonus
+    bonus = (Row(labels.bonus, figures.money(granted)),) if granted.amount_minor else ()
+    rows = (
+        Row(labels.net, figures.money(event.refund.net)),
+        Row(labels.tax, figures.money(event.refund.tax)),
+        *bonus,
+        Row(labels.refund_total, facts["amount"], strong=True),
+        Row(labels.refund_to, words.methods[event.method]),
+        Row(labels.order, event.renewal_id),
+        Row(labels.refund, event.refund_id),
+        Row(labels.refunded_at, figures.moment(event.completed_at)),
+    )
+    return _content(letter, facts, rows)
+
+
+def _low_balance(event: LowBalanceDetected, figures: Figures) -> Content:
+    words, labels = figures.words, figures.words.labels
+    facts = {
+        "balance": figures.money(event.balance),
+        "threshold": figures.money(event.threshold),
+    }
+    rows = (
+        Row(labels.balance, facts["balance"], strong=True),
+        Row(labels.threshold, facts["threshold"]),
+        Row(labels.detected_at, figures.moment(event.detected_at)),
+    )
+    return _content(words.low_balance, facts, rows)
+
+
+def _content(letter: Letter, facts: Mapping[str, str], rows: tuple[Row, ...]) -> Content:
+    plan = facts.get("plan", "")
+    short = plan if len(plan) <= _SUBJECT_PLAN_MAX else f"{plan[: _SUBJECT_PLAN_MAX - 1]}…"
+    return Content(
+        subject=letter.subject.format_map({**facts, "plan": short}),
+        preheader=letter.preheader.format_map(facts),
+        heading=letter.heading.format_map(facts),
+        opening=tuple(each.format_map(facts) for each in letter.opening),
+        rows=rows,
+        next_title=letter.next_title,
+        next_steps=tuple(each.format_map(facts) for each in letter.next_steps),
+    )
+
+
+def _plan(titles: Mapping[str, str], words: Wording, otherwise: str) -> str:
+    for locale in (words.locale, _RELATED[words.locale], "en"):
+        if title := one_line(titles.get(locale, "")):
+            return title
+    return otherwise
+
+
+def _reason(event: PaymentFailed, words: Wording) -> ReasonWords:
+    by_wallet = event.method is PaymentMethod.WALLET
+    if by_wallet and event.reason is DeclineReason.INSUFFICIENT_FUNDS:
+        return words.wallet_insufficient_funds
+    return words.reasons[event.reason]

@@ -1,0 +1,103 @@
+"""Turn one fact into one email in the customer's language. Pure: no clock, no network."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from schemas.envelope import Event
+from schemas.ledger import LowBalanceDetected
+from schemas.orders import (
+    ActivationDelayed,
+    PaymentFailed,
+    PlanActivated,
+    RefundCompleted,
+    WalletToppedUp,
+)
+from schemas.requests import Contact
+from services.notifier.emails.content import compose
+from services.notifier.emails.figures import Figures
+from services.notifier.emails.greeting import greeting_name
+from services.notifier.emails.locales import locale_of, zone_of
+from services.notifier.emails.wording import VERSIONS, WORDING, Wording
+
+TEMPLATE_OF: Final[Mapping[type[Event], str]] = MappingProxyType(
+    {
+        PlanActivated: "renewal_confirmed",
+        PaymentFailed: "payment_failed",
+        WalletToppedUp: "top_up_confirmed",
+        ActivationDelayed: "activation_delayed",
+        RefundCompleted: "refund_completed",
+        LowBalanceDetected: "low_balance",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedEmail:
+    """One email, ready for a mail client: `locale` is zh-Hans, zh-Hant or en."""
+
+    subject: str
+    text: str
+    html: str
+    template: str
+    template_version: str
+    locale: str
+
+
+def render(event: Event, contact: Contact) -> RenderedEmail:
+    """Write the email about `event` to `contact`, in its language and time zone.
+
+    Raises:
+        TypeError: the type of `event` is not in `TEMPLATE_OF`.
+    """
+    locale = locale_of(contact)
+    words = WORDING[locale]
+    content = compose(event, Figures(words, zone_of(contact)))
+    template = TEMPLATE_OF[type(event)]
+    parts = {"content": content, "greeting": _greeting(contact, words), "words": words}
+    return RenderedEmail(
+        subject=content.subject,
+        text=_TEXT.render(parts),
+        html=_HTML.render(parts),
+        template=template,
+        template_version=VERSIONS[template].version,
+        locale=locale,
+    )
+
+
+def _greeting(contact: Contact, words: Wording) -> str:
+    name = greeting_name(contact.name)
+    return words.greeting if name is None else words.greeting_by_name.format(name=name)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    if not width:
+        return text
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
+        keep_trailing_newline=True,
+        loader=FileSystemLoader(Path(__file__).parent / "layouts"),
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["wrapped"] = _wrapped
+    return environment
+
+
+_LAYOUTS: Final = _environment()
+_TEXT: Final = _LAYOUTS.get_template("email.txt.j2")
+_HTML: Final = _LAYOUTS.get_template("email.html.j2")
