@@ -15,7 +15,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(VENV)/.run ## the main job on a real Kafka and Postgres, with a summary and an HTML page
-	@$(BIN)/python -m deploy.local.demo
+	@$(BIN)/python -m deploy.demo
 
 up: $(VENV)/.run ## start the stack and keep it running; prints what to try next
 	@$(BIN)/python -m deploy.local up

@@ -12,8 +12,12 @@ from typing import Any, Final
 from deploy.demo.customers import CUSTOMERS
 from deploy.demo.publish import MANIFEST_FILE, REQUESTS_FILE
 from deploy.demo.records import to_line
+from deploy.demo.rejections import BLOCKED
 from deploy.demo.scenarios import tell
 from deploy.demo.story import Story
+
+ACCOUNTS: Final = frozenset(each.account_id.encode() for each in (*CUSTOMERS, *BLOCKED))
+_INDENT: Final = 2
 
 
 def contents() -> dict[Path, str]:
@@ -29,11 +33,11 @@ def manifest(story: Story) -> dict[str, Any]:
     sent = {
         "requests": len(story.records),
         "requests_by_phase": {str(phase): count for phase, count in sorted(phases.items())},
-        "accounts": len(CUSTOMERS),
+        "accounts": len({record.key for record in story.records} & ACCOUNTS),
         "locales": sorted({customer.locale for customer in CUSTOMERS}),
         "currencies": sorted({customer.currency for customer in CUSTOMERS}),
     }
-    return {"sent": sent, **story.expected.as_json()}
+    return {"sent": sent, "shown_renewal": story.shown_renewal, **story.expected.as_json()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,9 +57,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _holds(path: Path, text: str) -> bool:
     return path.exists() and path.read_bytes() == text.encode()
-
-
-_INDENT: Final = 2
 
 
 def _written(document: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
-"""Records that no proper client sends. Some are harmless and must work; the others must end as a
-dead letter of each service that reads them, and must never hold up their neighbours.
+"""Records that no proper client sends.
+
+Some are harmless and must work; the others must end as a dead letter of each service that reads
+them, and must never hold up their neighbours.
 """
 
 from __future__ import annotations
@@ -196,7 +198,6 @@ def _with_data(record: RawRecord, **changed: Any) -> RawRecord:  # noqa: ANN401 
 _HARMLESS: Final[tuple[Spoil, ...]] = (
     structured,
     _all(structured, _header("ce_type", b"billing.Lies.v1")),
-    _all(structured, _header("ce_id", None)),
     _header("x-trace", None),
     _header("x-trace", _NOT_UTF8),
     _header("reply_to", b"billing.ledger.v1"),
@@ -224,6 +225,7 @@ _POISON: Final[dict[str, tuple[Spoil, ...]]] = {
     "header_null": (
         _header("ce_type", None),
         _header("ce_traceparent", None),
+        _all(structured, _header("ce_id", None)),
         _header("content-type", None),
     ),
     "header_repeated": (_twice("ce_id"), _twice("content-type")),
@@ -304,4 +306,6 @@ _BAD_CONTACTS: Final[tuple[dict[str, str], ...]] = (
     {"email": "victim@example.com\r\nBcc: everybody@example.com"},
     {"email": "no address at all"},
     {"name": "Mallory\r\nSubject: you have won"},
+    {"name": "=?utf-8?q?Mallory=0d=0aBcc:_everybody=40example.com?="},
+    {"time_zone": "Mars/Olympus_Mons"},
 )

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from deploy.demo.customers import ACCOUNT_COUNT, CUSTOMERS, Customer
 from deploy.demo.prices import minimum_top_up, plans_sold_in, price_of
-from deploy.demo.records import event_record
-from deploy.demo.story import CHARGED, Story, moment
+from deploy.demo.records import event_record, moment
+from deploy.demo.story import CHARGED, Story
 
 BLOCKED: Final = tuple(Customer(ACCOUNT_COUNT + number) for number in (1, 2, 3))
 """Those of blocked_accounts.txt."""
@@ -91,9 +91,9 @@ def _refused_top_ups(story: Story, phase: int, customer: Customer) -> None:
     enough = minimum_top_up(customer.currency)
     _refuse_top_up(story, phase, customer, "below_minimum_top_up", enough - 1)
     by_wallet = {"method": "wallet", "mode": "wallet", "currency": customer.currency}
-    _refuse_top_up(story, phase, customer, "payment_method_not_accepted", enough, by_wallet)
+    _refuse_top_up(story, phase, customer, "payment_method_not_accepted", enough, payment=by_wallet)
     in_pounds = {"method": "card", "mode": "charge", "currency": _NOT_OFFERED, "token": CHARGED}
-    _refuse_top_up(story, phase, customer, "currency_not_supported", enough, in_pounds)
+    _refuse_top_up(story, phase, customer, "currency_not_supported", enough, payment=in_pounds)
 
 
 def _refuse_top_up(  # noqa: PLR0913 - what varies between refusals
@@ -102,6 +102,7 @@ def _refuse_top_up(  # noqa: PLR0913 - what varies between refusals
     customer: Customer,
     reason: str,
     amount: int,
+    *,
     payment: dict[str, str] | None = None,
 ) -> None:
     data = _top_up(customer, phase, story.next_id(customer, "top"), amount)

@@ -7,12 +7,12 @@ time or goes wrong. 4: what can only come after that.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from deploy.demo.customers import CUSTOMERS, LOCALES, Customer
 from deploy.demo.hostile import send_hostile_records
 from deploy.demo.prices import bonus_tiers, fee_of, minimum_top_up, plans_sold_in
-from deploy.demo.records import event_record, structured
+from deploy.demo.records import RawRecord, event_record, structured
 from deploy.demo.rejections import send_rejected_requests, send_reused_ids
 from deploy.demo.story import Story
 from deploy.demo.troubles import send_troubles, send_what_comes_too_late
@@ -50,7 +50,9 @@ def plan_for(customer: Customer, turn: int, most: int | None = None) -> str:
 
 def _first_requests(story: Story, customer: Customer) -> None:
     contact = customer.contact()
-    more = {} if customer.number in WITHOUT_CONTACT_AT_FIRST else {"contact": contact}
+    more: dict[str, Any] = (
+        {} if customer.number in WITHOUT_CONTACT_AT_FIRST else {"contact": contact}
+    )
     quantity = 6 if customer.number % 50 == 0 else 1 + customer.number % 3 // 2
     codes = (_CODES[customer.number % 3],) if customer.number % 4 == 0 else ()
     plan = plan_for(customer, 0)
@@ -88,8 +90,10 @@ def _wallet_renewals(story: Story, customer: Customer) -> None:
     for turn in range(1 + customer.number % 2):
         plan = plan_for(customer, 2 + turn, most=16)
         order = story.renew(customer, 2, plan, mode="wallet")
-        if story.charged_to_wallet(order, 2):
+        if charge := story.charged_to_wallet(order, 2):
             story.activated(order, 2)
+            if charge.low_balance and not story.shown_renewal:
+                story.shown_renewal = order.order_id
 
 
 def _second_renewal(story: Story, customer: Customer) -> None:
@@ -114,19 +118,24 @@ def _sent_again(story: Story) -> None:
     for record in firsts[:400:10]:
         story.send(replace(record, phase=2))
     for record in firsts[5:200:20]:
-        story.send(replace(record, phase=2).with_header("ce_id", _other_id(record.value or b"")))
+        story.send(_as_new_event(record, phase=2))
 
 
-def _other_id(value: bytes) -> bytes:
-    again = event_record(2, "Again", {"account_id": value.decode()})
-    return dict(again.headers)["ce_id"] or b""
+def _as_new_event(record: RawRecord, phase: int) -> RawRecord:
+    """Return the same request under another event id, as a client sends it that lost the answer."""
+    value = (record.value or b"").decode()
+    again = event_record(phase, "Again", {"account_id": value})
+    return replace(record, phase=phase).with_header("ce_id", dict(again.headers)["ce_id"])
 
 
 def _contact_changes(story: Story) -> None:
+    """A new language; then an old request comes again, whose contact is no longer the newest."""
+    firsts = {record.key: record for record in reversed(story.records) if record.phase == 1}
     for customer in CUSTOMERS:
         if customer.number in CHANGES_CONTACT:
             other = LOCALES[(customer.number + 1) % len(LOCALES)]
             story.change_contact(customer, 3, customer.contact(other))
+            story.send(_as_new_event(firsts[customer.account_id.encode()], phase=3))
 
 
 def _after_contact_changes(story: Story) -> None:

@@ -37,6 +37,7 @@ class Story:
     refused: list[tuple[Customer, str]] = field(default_factory=list)
     expired: list[Order] = field(default_factory=list)
     failed_orders: list[Order] = field(default_factory=list)
+    shown_renewal: str = ""
     _untold: dict[str, list[str]] = field(default_factory=dict)
     _serials: Counter[str] = field(default_factory=Counter)
 

@@ -21,7 +21,7 @@ _ORDERS: Final = {
     "UNKNOWN_LOOK_UP_SECONDS": "0.5",
     "UNKNOWN_LOOK_UP_SECONDS_MAX": "1",
     "UNKNOWN_SETTLE_SECONDS": "3",
-    # The slowest activation that keeps the promise needs two seconds.
+    # The slowest activation that keeps the promise needs one second.
     "ACTIVATION_PROMISE_SECONDS": "5",
     "ACTIVATION_DEADLINE_SECONDS": "15",
     "ACTIVATION_RETRY_SECONDS": "0.3",

@@ -36,7 +36,7 @@ _CHARGED_IN_THE_END: Final = ("tok_slow", "tok_duplicate", "tok_down_1", "tok_do
 _ALWAYS_DOWN: Final = "tok_down_99"
 
 _NEVER: Final = {"9001": "esim_not_found", "9002": "esim_not_eligible"}
-_ACTIVATED_IN_TIME: Final = ("9003", "9004", "9005", "9006", "9101", "9102", "9103")
+_ACTIVATED_IN_TIME: Final = ("9003", "9004", "9005", "9006", "9101")
 _ACTIVATED_LATE: Final = f"92{PROVIDER_DOWN_SECONDS:02d}"
 _PROVIDER_GONE: Final = "9007"
 

@@ -35,6 +35,7 @@ class StackFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock.close()
             message = (
                 f"process {holder(path)} runs a stack in {path}: stop it (`make down` ends what "
                 "`make up` started), or wait for it"

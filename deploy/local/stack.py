@@ -53,7 +53,7 @@ class LocalStack:
         try:
             self._processes = Processes(folder)
             if self._processes.recovered:
-                say(f"ended {self._processes.recovered} processes that a crash had left running")
+                say(f"left running by a crash, now ended: {self._processes.recovered}")
             if fresh:
                 self._processes.close()
                 self._folder.clear()

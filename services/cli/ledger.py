@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from services.cli import ledger_tables as tables
 from services.cli.addresses import load_addresses
 from services.cli.connections import connect
+from services.cli.progress import progress_bar
 from services.ledger.cache import cached_report, rebuild_balances
 from services.ledger.checks import Check
-from services.ledger.replay import Progress as OnProgress
 from services.ledger.replay import covered_rows, fold_columns, resolve_scope
 from services.ledger.reports import Report, canonical_json, report
 from services.ledger.rules import POSTING_RULES, RuleSet, load_rules
@@ -54,7 +49,6 @@ def moment(text: str) -> datetime:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Moment = typer.Option(parser=moment, metavar="MOMENT")
 KnownAt = Annotated[
     datetime | None,
     typer.Option(
@@ -70,7 +64,10 @@ EffectiveAt = Annotated[
 Rules = Annotated[
     Path,
     typer.Option(
-        "--rules", envvar="PERENNIAL_LEDGER_POSTING_RULES", help="Posting rules to book by."
+        "--rules",
+        envvar="PERENNIAL_LEDGER_POSTING_RULES",
+        help="Posting rules to book by, instead of the installed ones.",
+        show_default=False,
     ),
 ]
 
@@ -89,7 +86,7 @@ def balances(
 
 
 @app.command()
-def replay(
+def replay(  # noqa: PLR0913, PLR0917 - each option of the command is one argument
     account: Annotated[
         str | None, typer.Option("--account", help="Only what one customer's account id did.")
     ] = None,
@@ -109,7 +106,7 @@ def replay(
 
 
 @app.command("statement")
-def statement_(
+def statement_(  # noqa: PLR0913, PLR0917 - each option of the command is one argument
     of: Annotated[str, typer.Argument(help="An account of the chart, or a customer's account id.")],
     since: Annotated[
         datetime | None,
@@ -163,12 +160,10 @@ async def _replayed(
         scope = await resolve_scope(
             connection, known_at=known_at, effective_at=effective_at, account_id=account
         )
-        with _progress("replaying amounts") as bar:
+        with progress_bar("replaying amounts") as bar:
             if bar.shown:
-                bar.total(await covered_rows(connection, scope))
-            folded = await asyncio.to_thread(
-                fold_columns, dsn, SERVICE, scope, rules, bar.advance
-            )
+                bar.expect(await covered_rows(connection, scope))
+            folded = await asyncio.to_thread(fold_columns, dsn, SERVICE, scope, rules, bar.advance)
     return report(folded, scope, rules)
 
 
@@ -187,12 +182,24 @@ async def _stated(
 async def _verified(rules: RuleSet) -> list[Check]:
     dsn = load_addresses().dsn(SERVICE)
     async with connect(SERVICE, dsn) as connection:
-        with _progress("reading events") as bar:
+        with progress_bar("reading events") as bar:
             heads = await heads_of(connection)
-            bar.total(sum(head.position for head in heads.values()))
+            bar.expect(sum(head.position for head in heads.values()))
             return await verify(connection, dsn, SERVICE, rules, bar.advance)
 
 
 async def _rebuilt(rules: RuleSet) -> int:
     async with connect(SERVICE) as connection:
         return await rebuild_balances(connection, rules)
+
+
+def _print_report(found: Report, *, source: str, as_json: bool) -> None:
+    if as_json:
+        content = {"source": source, "sha256": found.sha256, "report": json.loads(found.body)}
+        _print_json(content)
+    else:
+        tables.print_report(found, source)
+
+
+def _print_json(content: object) -> None:
+    typer.echo(canonical_json(content).decode(), nl=False)

@@ -61,6 +61,7 @@ def show(
                 "recorded_at": utc_text(entry.recorded_at),
                 "type": entry.event_type,
                 "position": entry.position,
+                "told": entry.told(),
                 "data": entry.body,
             }
             for entry in entries

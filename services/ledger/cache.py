@@ -1,11 +1,13 @@
-"""Throws the cached balances away and derives them anew."""
+"""The cached balances: reads them, or throws them away and derives them anew."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.ledger.accounts import WALLET_BONUS, WALLET_PAID
 from services.ledger.postings import Balances
 from services.ledger.replay import resolve_scope
+from services.ledger.reports import Report, report
 from services.ledger.rules import RuleSet
 from services.ledger.sql_fold import fold_sql
 
@@ -35,3 +37,16 @@ async def cached_balances(connection: asyncpg.Connection) -> Balances:
     """Return the cache as it stands."""
     rows = await connection.fetch("SELECT shard, account, currency, amount_minor FROM balance")
     return {(r["shard"], r["account"], r["currency"]): r["amount_minor"] for r in rows}
+
+
+async def cached_report(
+    connection: asyncpg.Connection, rules: RuleSet, account_id: str | None = None
+) -> Report:
+    """Return the cache as a report: of everything, or of the wallets of one customer."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        scope = await resolve_scope(connection, account_id=account_id)
+        balances = await cached_balances(connection)
+    if account_id is not None:
+        wallets = {WALLET_PAID + account_id, WALLET_BONUS + account_id}
+        balances = {key: minor for key, minor in balances.items() if key[1] in wallets}
+    return report(balances, scope, rules)

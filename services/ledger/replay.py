@@ -101,6 +101,12 @@ async def resolve_scope(
     return Scope(heads, known_at, effective_at, account_id)
 
 
+async def covered_rows(connection: asyncpg.Connection, scope: Scope) -> int:
+    """Return how many amounts a replay of `scope` reads, for a progress bar."""
+    query = f"SELECT count(*) FROM {scope.covered()} WHERE {scope.condition()}"  # noqa: S608 - as in _batches
+    return int(await connection.fetchval(query))
+
+
 _HEADS: Final = "SELECT shard, head_position FROM shard ORDER BY shard"
 _POSITIONS_AT: Final = (
     "SELECT shard.shard, coalesce((SELECT event.position FROM event WHERE event.shard = shard.shard"

@@ -139,9 +139,10 @@ async def _folded(fold: Awaitable[Balances]) -> Balances | Halt:
 
 def _same(name: str, left: Balances | Halt, right: Balances | Halt, advice: str) -> Check:
     """Compare two ways to the same balances; the name of the check says which ways."""
-    for side in (left, right):
-        if isinstance(side, Halt):
-            return Check(name, "nothing", str(side), advice)
+    if isinstance(left, Halt):
+        return Check(name, "nothing", str(left), advice)
+    if isinstance(right, Halt):
+        return Check(name, "nothing", str(right), advice)
     first, second = name.split(" = ")
     compared = f"{len(right)} balances"
     for key in sorted(left.keys() | right.keys()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.notifier.channels.email import DeliveryOutcome
+from services.notifier.channels.email import Deferred, Refused, Unknown
 from services.notifier.facts import Fact
 
 
@@ -31,7 +31,6 @@ class Notify:
     """A fact that the customer is to be told of."""
 
     fact: Fact
-    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +51,24 @@ class RecordNoContact:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordDelivery:
-    """The channel answered, or nobody knows whether it did: then `text` may be None."""
+class RecordDelivered:
+    """The channel took over the message."""
 
     fact: Fact
     template: Template
-    text: SentText | None
-    outcome: DeliveryOutcome
+    text: SentText
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordNotDelivered:
+    """The channel refused the message, put it off, or nobody knows."""
+
+    fact: Fact
+    template: Template
+    outcome: Refused | Deferred | Unknown
     attempt: int
     now: datetime
 
 
-Command = Notify | ReleaseHeld | RecordNoContact | RecordDelivery
+Command = Notify | ReleaseHeld | RecordNoContact | RecordDelivered | RecordNotDelivered

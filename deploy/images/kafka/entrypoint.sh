@@ -7,8 +7,7 @@
 # KAFKA_HEAP_OPTS  the heap; "-Xms256m -Xmx512m" unless told
 set -euo pipefail
 
-properties=/tmp/server.properties
-storage_options=()
+properties=$(mktemp -t server.properties.XXXXXX)
 
 property_name() {
   local name=${1#KAFKA_}
@@ -21,7 +20,6 @@ property_name() {
 
 write_properties() {
   local variable
-  : >"$properties"
   while IFS= read -r variable; do
     case $variable in
       KAFKA_HEAP_OPTS | KAFKA_OPTS) ;;
@@ -30,13 +28,20 @@ write_properties() {
   done < <(compgen -e | grep '^KAFKA_')
 }
 
-write_properties
-if ! grep -q '^controller\.quorum\.voters=' "$properties"; then
-  storage_options=(--standalone)
+format_storage() {
+  local standalone=(--standalone)
+  ! grep -q '^controller\.quorum\.voters=' "$properties" || standalone=()
+  : "${CLUSTER_ID:=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')}"
+  java -cp '/opt/kafka/jars/*' kafka.tools.StorageTool format "${standalone[@]}" \
+    --cluster-id="$CLUSTER_ID" --config "$properties"
+}
+
+if [[ -z ${KAFKA_PROCESS_ROLES:-} || -z ${KAFKA_LOG_DIRS:-} ]]; then
+  echo "KAFKA_PROCESS_ROLES or KAFKA_LOG_DIRS is missing: give every property as KAFKA_<NAME>" >&2
+  exit 1
 fi
-: "${CLUSTER_ID:=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')}"
-java -cp '/opt/kafka/jars/*' kafka.tools.StorageTool format --ignore-formatted \
-  "${storage_options[@]}" --cluster-id="$CLUSTER_ID" --config "$properties"
+write_properties
+[[ -f ${KAFKA_LOG_DIRS%%,*}/meta.properties ]] || format_storage
 read -ra options <<<"${KAFKA_HEAP_OPTS:--Xms256m -Xmx512m} ${KAFKA_OPTS:-}"
 exec java "${options[@]}" -XX:+UseSerialGC \
   -Dlog4j2.configurationFile=/opt/kafka/log4j2.properties \

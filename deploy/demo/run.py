@@ -1,0 +1,126 @@
+"""Publishes the demo's records phase by phase and waits for what must come of each phase."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from deploy.demo.observer import Counts, Observer, nested_counts
+from deploy.demo.publish import load_records, partition_of
+from deploy.demo.records import RawRecord
+from deploy.local.services import SERVICES, Addresses
+from schemas.topics import REQUESTS
+
+STALLED_SECONDS: Final = 30
+_QUIET_SECONDS: Final = 1.0
+
+Progress = Callable[[str, int, int], None]
+"""Told (what is going on, events seen, events expected until the end of the phase)."""
+
+
+async def run_phases(
+    addresses: Addresses, manifest: Mapping[str, Any], progress: Progress
+) -> tuple[Observer, dict[str, float]]:
+    """Publish everything; return what was seen and the seconds that each phase took.
+
+    A phase that stalls ends all the same: the comparison with the manifest then says what is missing.
+    """
+    seconds: dict[str, float] = {}
+    expected: Counts = Counter()
+    async with Observer(addresses.bootstrap_servers, manifest["detail_fields"]) as observer:
+        for phase, records in groupby(load_records(), key=lambda record: record.phase):
+            started = time.monotonic()
+            expected += nested_counts(manifest["outcomes_by_phase"].get(str(phase), {}))
+            await _publish(addresses.bootstrap_servers, list(records))
+            await _wait_for_outcomes(observer, expected, f"phase {phase}", progress)
+            seconds[f"phase {phase}"] = time.monotonic() - started
+        started = time.monotonic()
+        await _wait_until_settled(addresses, observer)
+        seconds["settling"] = time.monotonic() - started
+    return observer, seconds
+
+
+async def _publish(bootstrap_servers: str, records: Sequence[RawRecord]) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=2_000_000,
+    )
+    await producer.start()
+    try:
+        partitions = len(await producer.partitions_for(REQUESTS.name))
+        sent = [
+            await producer.send(
+                REQUESTS.name,
+                key=record.key,
+                value=record.value,
+                headers=list(record.headers),
+                partition=partition_of(record, partitions),
+            )
+            for record in records
+        ]
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+async def _wait_for_outcomes(
+    observer: Observer, expected: Counts, phase: str, progress: Progress
+) -> None:
+    last_seen, last_change = observer.total, time.monotonic()
+    while missing := observer.missing(expected):
+        progress(phase, expected.total() - missing, expected.total())
+        if observer.total != last_seen:
+            last_seen, last_change = observer.total, time.monotonic()
+        elif time.monotonic() - last_change > STALLED_SECONDS:
+            return
+        await asyncio.sleep(0.1)
+    progress(phase, expected.total(), expected.total())
+
+
+async def _wait_until_settled(addresses: Addresses, observer: Observer) -> None:
+    """Return when no effect waits anywhere and nothing new has come for a while."""
+    ends_at = time.monotonic() + STALLED_SECONDS
+    last_seen, last_change = -1, time.monotonic()
+    while time.monotonic() < ends_at:
+        waiting = sum([await _count(addresses, service, "effect") for service in SERVICES])
+        if waiting or observer.total != last_seen:
+            last_seen, last_change = observer.total, time.monotonic()
+        elif time.monotonic() - last_change > _QUIET_SECONDS:
+            return
+        await asyncio.sleep(0.2)
+
+
+async def dead_letters(addresses: Addresses) -> Counts:
+    """Return the dead letters of all services as (group, reason) -> how many."""
+    found: Counts = Counter()
+    for service in SERVICES:
+        rows = await _fetch(
+            addresses, service, "SELECT reason, count(*) AS n FROM dead_letter GROUP BY reason"
+        )
+        found.update({(service, row["reason"]): row["n"] for row in rows})
+    return found
+
+
+async def _count(addresses: Addresses, service: str, table: str) -> int:
+    rows = await _fetch(addresses, service, f"SELECT count(*) AS n FROM {table}")  # noqa: S608
+    count: int = rows[0]["n"]
+    return count
+
+
+async def _fetch(addresses: Addresses, service: str, statement: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(
+        addresses.postgres[service], server_settings={"search_path": service}
+    )
+    try:
+        return await connection.fetch(statement)
+    finally:
+        await connection.close()

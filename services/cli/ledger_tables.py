@@ -1,0 +1,97 @@
+"""Tables of `perennial ledger` for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.envelope import utc_text
+from schemas.money import decimal_text
+from services.ledger.checks import Check
+from services.ledger.reports import Report
+from services.ledger.statement import Statement, Totals
+
+
+def print_report(report: Report, source: str) -> None:
+    """Print the balances, the trial balance, and where they come from."""
+    table = Table("account", "currency", title="Balances (debit +, credit -)")
+    table.add_column("amount", justify="right")
+    for (account, currency), minor in sorted(report.totals.items()):
+        table.add_row(Text(account), currency, decimal_text(minor, currency))
+    console = Console()
+    console.print(table)
+    covered = sum(report.scope.positions.values())
+    sums = report.trial_balance
+    console.print(f"source: {source}, {covered} events in {len(report.scope.positions)} shards")
+    told = ", ".join(f"{decimal_text(sums[name], name)} {name}" for name in sorted(sums)) or "empty"
+    console.print(f"sum of these accounts: {told}")
+    console.print(f"sha256 {report.sha256}", soft_wrap=True)
+
+
+def print_statement(statement: Statement) -> None:
+    """Print the opening balances, every posting, and the closing balances."""
+    table = Table(
+        "recorded at (UTC)",
+        "happened at (UTC)",
+        "event",
+        "shard/position",
+        "account",
+        title=f"Statement of {statement.of} (debit +, credit -)",
+    )
+    for name in ("amount", "balance"):
+        table.add_column(name, justify="right")
+    table.add_column("rule")
+    _add_totals(table, "opening", statement.opening)
+    for line in statement.lines:
+        table.add_row(
+            _second(utc_text(line.recorded_at)),
+            _second(utc_text(line.occurred_at)),
+            line.event_type.removeprefix("billing."),
+            f"{line.shard}/{line.position}",
+            Text(line.account),
+            f"{decimal_text(line.amount_minor, line.currency)} {line.currency}",
+            decimal_text(line.balance_minor, line.currency),
+            f"{line.rule_id} v{line.rule_version}",
+        )
+    table.add_section()
+    _add_totals(table, "closing", statement.closing)
+    Console().print(table)
+
+
+def _add_totals(table: Table, label: str, totals: Totals) -> None:
+    for (account, currency), minor in sorted(totals.items()):
+        shown = f"{decimal_text(minor, currency)} {currency}"
+        table.add_row(label, "", "", "", Text(account), "", shown, "")
+    table.add_section()
+
+
+def _second(text: str) -> str:
+    return text[:19].replace("T", " ")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print what was compared, and for each failure the first difference and what to do."""
+    table = Table("check", "result", "compared", title="Verification of the ledger")
+    for check in checks:
+        result = Text("ok", "green") if check.ok else Text("FAILED", "bold red")
+        table.add_row(Text(check.name), result, Text(check.compared))
+    console = Console()
+    console.print(table)
+    for check in checks:
+        if check.problem is not None:
+            console.print(Text(f"{check.name}: {check.problem}"), soft_wrap=True)
+            console.print(Text(f"  what to do: {check.advice}"), soft_wrap=True)
+    failed = sum(not check.ok for check in checks)
+    console.print(f"{failed} of {len(checks)} checks FAILED" if failed else "the books are sound")
+
+
+def check_content(check: Check) -> dict[str, Any]:
+    """Return a check for `--json`."""
+    content: dict[str, Any] = {"name": check.name, "ok": check.ok, "compared": check.compared}
+    if check.ok:
+        return content
+    return content | {"problem": check.problem, "advice": check.advice}

@@ -1,0 +1,15 @@
+"""`python -m services.notifier` runs the notifier."""
+
+from pathlib import Path
+
+from services.notifier.app import open_notifier
+from services.notifier.settings import NotifierSettings
+from services.runtime.start import run_service
+
+if __name__ == "__main__":
+    run_service(
+        "notifier",
+        NotifierSettings,
+        open_notifier,
+        migrations=[Path(__file__).with_name("migrations")],
+    )

@@ -1,0 +1,74 @@
+"""Looks at a contact in depth before it is kept: what it becomes part of is an email's header."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from typing import Final, Never
+from zoneinfo import available_timezones
+
+from email_validator import EmailNotValidError, validate_email
+
+from schemas.requests import Contact
+from services.runtime.errors import Poison
+
+_ADDRESS_CHARACTERS_MAX: Final = 254
+"""RFC 5321, 4.5.3.1.3: a path is at most 256 octets, two of them brackets."""
+_LOCALE: Final = re.compile(r"[A-Za-z0-9]+([-_.@][A-Za-z0-9]+)*")
+_ENCODED_WORD: Final = re.compile(r"=\?.*\?=")
+_BREAKS: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTION_CONTROLS: Final = frozenset(
+    "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+def checked(contact: Contact) -> Contact:
+    """Return `contact` with its address in the form that goes to the mail server.
+
+    Raises:
+        Poison: a field is unusable. The text names the field, never the value.
+    """
+    for name in ("email", "name", "phone", "locale", "time_zone"):
+        _check_one_line(name, getattr(contact, name) or "")
+    if _LOCALE.fullmatch(contact.locale) is None:
+        _refuse("locale", "send a BCP 47 tag such as zh-Hans")
+    if contact.time_zone not in _time_zones():
+        _refuse("time_zone", "send an IANA name such as Asia/Hong_Kong")
+    changed = {"email": mail_address(contact.email), "name": (contact.name or "").strip() or None}
+    return contact.model_copy(update=changed)
+
+
+def mail_address(text: str) -> str:
+    """Return the address with an ASCII domain.
+
+    Raises:
+        Poison: it cannot be an address on the public internet. Nothing is looked up.
+    """
+    try:
+        address = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError:
+        address = None
+    ascii_email = address.ascii_email if address else None
+    if ascii_email is None or len(ascii_email) > _ADDRESS_CHARACTERS_MAX:
+        _refuse("email", "send a plain address such as name@example.com, ASCII before the @")
+    return ascii_email
+
+
+def _check_one_line(field: str, text: str) -> None:
+    if any(unicodedata.category(each) in _BREAKS for each in text):
+        _refuse(field, "send it without control characters and line breaks")
+    if not _DIRECTION_CONTROLS.isdisjoint(text):
+        _refuse(field, "send it without characters that turn the direction of writing")
+    if _ENCODED_WORD.search(text):
+        _refuse(field, "send plain text, not a MIME encoded word")
+
+
+def _refuse(field: str, what_to_do: str) -> Never:
+    message = f"contact.{field} is refused: {what_to_do}, in CustomerContactChanged"
+    raise Poison("contact_refused", message)
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())

@@ -1,0 +1,136 @@
+"""Decides what follows from a fact, a contact and the answer of the mail server. PURE."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, assert_never
+
+from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from services.notifier.channels.email import Deferred, Refused, Unknown
+from services.notifier.commands import (
+    Command,
+    Notify,
+    RecordDelivered,
+    RecordNoContact,
+    RecordNotDelivered,
+    ReleaseHeld,
+    Template,
+)
+from services.notifier.evolution import NotificationState, Settled
+from services.notifier.facts import Fact
+from services.notifier.policy import Policy
+from services.runtime.processor import Decision, Ignored, Release, Retry, Start
+
+EMAIL: Final = "email"
+"""The kind of the one effect: hand one email to the channel."""
+
+
+class IgnoredReason(StrEnum):
+    """Why there was nothing to do."""
+
+    ALREADY_SETTLED = "already_settled"
+    NO_EMAIL_FOR_THIS = "no_email_for_this"
+    NO_CONTACT_IN_REQUEST = "no_contact_in_request"
+
+
+def hold_key(account_id: str) -> str:
+    """Return what emails wait under for the contact of an account."""
+    return f"contact/{account_id}"
+
+
+def decide(command: Command, state: NotificationState, policy: Policy) -> Decision | Ignored:
+    """Return the new facts and the effects they want, or why there is nothing to do."""
+    if isinstance(command, ReleaseHeld):
+        return Decision(effects=(Release(hold_key(command.account_id)),))
+    if isinstance(state, Settled):
+        return Ignored(IgnoredReason.ALREADY_SETTLED)
+    match command:
+        case Notify():
+            return _start(command)
+        case RecordNoContact():
+            return _wait_for_contact(command, policy)
+        case RecordDelivered():
+            return _record_sent(command)
+        case RecordNotDelivered():
+            return _record_not_sent(command, policy)
+        case _:
+            assert_never(command)
+
+
+def _start(command: Notify) -> Decision:
+    fact = command.fact
+    return Decision(effects=(Start(f"email/{fact.event_id}", EMAIL, fact.payload()),))
+
+
+def _wait_for_contact(command: RecordNoContact, policy: Policy) -> Decision:
+    """Hold the email until its contact arrives.
+
+    A contact may have been stored between the look-up and this decision, with nothing held yet to
+    release: the due time has the executor look again.
+    """
+    fact, now = command.fact, command.now
+    if now >= fact.contact_by:
+        return _failed(
+            fact, command.template, NotificationFailureReason.CONTACT_MISSING, command.now
+        )
+    look_again_at = min(now + policy.pause_after(command.attempt), fact.contact_by)
+    return Decision(effects=(Retry(look_again_at, hold_key=hold_key(fact.account_id)),))
+
+
+def _record_sent(command: RecordDelivered) -> Decision:
+    text = command.text
+    event = NotificationSent(
+        **_identity(command.fact, command.template),
+        locale=text.locale,
+        message_id=text.message_id,
+        message_sha256=text.message_sha256,
+        sent_at=command.now,
+    )
+    return Decision(events=(event,))
+
+
+def _record_not_sent(command: RecordNotDelivered, policy: Policy) -> Decision:
+    fact, template, now = command.fact, command.template, command.now
+    match command.outcome:
+        case Refused(what="recipient"):
+            return _failed(fact, template, NotificationFailureReason.RECIPIENT_REFUSED, now)
+        case Refused():
+            return _failed(fact, template, NotificationFailureReason.MESSAGE_REFUSED, now)
+        case Unknown():
+            return _failed(fact, template, NotificationFailureReason.DELIVERY_UNKNOWN, now)
+        case Deferred():
+            return _try_again(command, policy)
+        case _:
+            assert_never(command.outcome)
+
+
+def _try_again(command: RecordNotDelivered, policy: Policy) -> Decision:
+    """Try again until the deadline, which begins with the first attempt that was put off."""
+    fact, now = command.fact, command.now
+    send_by = fact.send_by or now + policy.send_deadline
+    if now >= send_by:
+        return _failed(
+            fact, command.template, NotificationFailureReason.DEADLINE_PASSED, command.now
+        )
+    due_at = min(now + policy.pause_after(command.attempt), send_by)
+    return Decision(effects=(Retry(due_at, payload=fact.to_send_by(send_by).payload()),))
+
+
+def _failed(
+    fact: Fact, template: Template, reason: NotificationFailureReason, now: datetime
+) -> Decision:
+    event = NotificationFailed(**_identity(fact, template), reason=reason, failed_at=now)
+    return Decision(events=(event,))
+
+
+def _identity(fact: Fact, template: Template) -> dict[str, Any]:
+    return {
+        "account_id": fact.account_id,
+        "notification_id": f"ntf-{fact.event_id}",
+        "fact_event_id": fact.event_id,
+        "fact_type": fact.type,
+        "channel": "email",
+        "template": template.name,
+        "template_version": template.version,
+    }

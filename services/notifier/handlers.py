@@ -1,0 +1,81 @@
+"""Which event leads to which command on which stream, and the notifier as the runtime sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from schemas import EVENTS
+from schemas.envelope import Event, Source
+from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequested
+from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
+from services.notifier.commands import Command, Notify, ReleaseHeld
+from services.notifier.contacts import contact_change
+from services.notifier.decider import IgnoredReason, decide, hold_key
+from services.notifier.emails import TEMPLATE_OF
+from services.notifier.evolution import NotificationState, evolve, initial_state
+from services.notifier.facts import Fact
+from services.notifier.policy import Policy
+from services.runtime.processor import (
+    Decision,
+    Executor,
+    Handler,
+    Ignored,
+    Incoming,
+    Processor,
+    Projection,
+    Subscription,
+    Task,
+)
+
+
+def on_request(incoming: Incoming, _now: datetime) -> Task | Ignored:
+    """Let the emails go that waited for this contact; the projection keeps it."""
+    change = contact_change(incoming.event)
+    if change is None:
+        return Ignored(IgnoredReason.NO_CONTACT_IN_REQUEST)
+    release = ReleaseHeld(change.account_id)
+    return Task(hold_key(change.account_id), release, stateless=True)
+
+
+def on_other_fact(_incoming: Incoming, _now: datetime) -> Ignored:
+    """Say nothing: another fact of the same order tells the customer."""
+    return Ignored(IgnoredReason.NO_EMAIL_FOR_THIS)
+
+
+def build_processor(
+    policy: Policy, executors: Mapping[str, Executor], project: Projection | None
+) -> Processor[NotificationState]:
+    """Return the notifier as the runtime runs it."""
+
+    def on_fact(incoming: Incoming, now: datetime) -> Task:
+        fact = Fact.of(incoming, contact_by=now + policy.contact_deadline)
+        return Task(f"notification/{fact.event_id}", Notify(fact))
+
+    def decide_by_policy(command: Command, state: NotificationState) -> Decision | Ignored:
+        return decide(command, state, policy)
+
+    handlers: dict[type[Event], Handler] = {
+        model: on_fact if model in TEMPLATE_OF else on_other_fact
+        for model, topic in EVENTS
+        if topic in {ORDERS, LEDGER}
+    }
+    handlers |= dict.fromkeys(
+        (RenewalRequested, TopUpRequested, CustomerContactChanged), on_request
+    )
+    return Processor(
+        source=Source.NOTIFIER,
+        group="notifier",
+        output_topic=NOTIFICATIONS.name,
+        subscriptions=(
+            Subscription(REQUESTS.name, strict=False),
+            Subscription(ORDERS.name, strict=True),
+            Subscription(LEDGER.name, strict=True),
+        ),
+        handlers=handlers,
+        initial_state=initial_state,
+        evolve=evolve,
+        decide=decide_by_policy,
+        executors=executors,
+        project=project,
+    )

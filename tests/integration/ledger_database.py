@@ -1,0 +1,104 @@
+"""A ledger on a real database: fed by the runtime's intake, read as its own role, or tampered with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from services.cli.setup import set_up_postgres
+from services.ledger.checks import Check
+from services.ledger.handlers import build_processor
+from services.ledger.replay import fold_columns, resolve_scope
+from services.ledger.reports import Report, report
+from services.ledger.rules import load_rules
+from services.ledger.verify import verify
+from services.runtime.intake import Intake
+from services.runtime.journal import Journal
+from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.start import open_pool
+from tests.books import LOW_BALANCE, SHARDS, Record
+from tests.controls import T0, dsn_for, settings_for
+
+ROLE: Final = "perennial_ledger:secret"
+RULES: Final = load_rules()
+
+
+@dataclass(slots=True)
+class LedgerDatabase:
+    """One ledger's database and the clock its intake sees."""
+
+    admin_dsn: str
+    pool: asyncpg.Pool
+    intake: Intake
+    now: datetime = T0
+
+    @property
+    def dsn(self) -> str:
+        """Return the address that the ledger's role uses."""
+        return dsn_for(self.admin_dsn, ROLE)
+
+    async def feed(self, records: Sequence[Record], *, batch: int = 50) -> None:
+        """Have the intake handle records in batches."""
+        for first in range(0, len(records), batch):
+            result = await self.intake.handle(records[first : first + batch])
+            assert not result.seeks
+            assert not any(outcome.startswith("dead_lettered") for outcome in result.outcomes)
+
+    async def verify(self) -> dict[str, Check]:
+        """Run every check as the ledger's role."""
+        async with self.pool.acquire() as connection:
+            checks = await verify(connection, self.dsn, "ledger", RULES)
+        return {check.name: check for check in checks}
+
+    async def failed(self) -> dict[str, Check]:
+        """Return the checks that fail."""
+        return {name: check for name, check in (await self.verify()).items() if not check.ok}
+
+    async def replay(
+        self, known_at: datetime | None = None, effective_at: datetime | None = None
+    ) -> Report:
+        """Fold the log as `perennial ledger replay` does."""
+        async with self.pool.acquire() as connection:
+            scope = await resolve_scope(connection, known_at=known_at, effective_at=effective_at)
+        return report(fold_columns(self.dsn, "ledger", scope, RULES), scope, RULES)
+
+    async def tamper(self, *statements: str) -> None:
+        """Change rows as the administrator, with every trigger off."""
+        connection = await asyncpg.connect(
+            self.admin_dsn, server_settings={"search_path": "ledger"}
+        )
+        try:
+            await connection.execute("SET session_replication_role = replica")
+            for statement in statements:
+                status = await connection.execute(statement)
+                assert not status.endswith(" 0"), f"changed nothing: {statement}"
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def open_ledger_database(admin_dsn: str) -> AsyncIterator[LedgerDatabase]:
+    """Set up an empty ledger in an empty database."""
+    await set_up_postgres(admin_dsn, "ledger", "secret", SHARDS)
+    pool = await open_pool("ledger", settings_for(admin_dsn, role=ROLE))
+    log = PostgresEventLog(pool)
+    await log.ensure_cursors({("billing.orders.v1", shard): 0 for shard in range(SHARDS)})
+    processor = build_processor(rules=RULES, low_balance=LOW_BALANCE)
+    intake = Intake(
+        log=log,
+        processor=processor,
+        journal=Journal(processor),
+        shard_count=SHARDS,
+        dead_letter_limit=10,
+        clock=lambda: database.now,
+    )
+    database = LedgerDatabase(admin_dsn, pool, intake)
+    try:
+        yield database
+    finally:
+        await pool.close()

@@ -1,0 +1,271 @@
+"""The ledger on Postgres: what it keeps is what a replay finds, now and at any past moment."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from schemas.requests import PaymentMethod
+from services.ledger.cache import cached_balances, cached_report, rebuild_balances
+from services.ledger.replay import fold_columns, resolve_scope
+from services.ledger.sql_fold import fold_sql
+from services.ledger.statement import statement
+from tests.books import Books, Operation
+from tests.controls import T0
+from tests.integration.ledger_database import RULES, LedgerDatabase, open_ledger_database
+from tests.unit.ledger.builders import GATEWAY_METHODS
+
+KINDS = ("top_up", "card", "wallet", "fail")
+
+
+def played(count: int = 200, customers: int = 9, seed: int = 11) -> Books:
+    """Return books of `count` operations; the same seed gives the same books."""
+    random = Random(seed)
+    return Books().play(
+        [
+            Operation(
+                kind=random.choices(KINDS, (4, 3, 4, 1))[0],
+                customer=random.randint(1, customers),
+                amount_minor=random.randint(1, 5_000),
+                extra_minor=random.randint(0, 900),
+                currency=random.choice(["USD", "CNY"]),
+                days=random.choice([None, 1, 30]),
+                method=random.choice(GATEWAY_METHODS),
+            )
+            for _ in range(count)
+        ]
+    )
+
+
+@pytest.fixture
+async def ledger(fresh_database: str) -> AsyncIterator[LedgerDatabase]:
+    async with open_ledger_database(fresh_database) as database:
+        yield database
+
+
+async def test_verify_passes_on_generated_books_and_compares_everything(
+    ledger: LedgerDatabase,
+) -> None:
+    books = played()
+    await ledger.feed(books.records())
+    checks = await ledger.verify()
+    assert {name: check.problem for name, check in checks.items() if not check.ok} == {}
+    assert checks["hash chain"].compared == f"{len(books.filed)} hashes in 4 shards"
+    assert any(wallet.charges for wallet in books.wallets.values())
+
+
+async def test_cache_and_every_fold_are_equal(ledger: LedgerDatabase) -> None:
+    await ledger.feed(played().records(), batch=7)
+    async with ledger.pool.acquire() as connection:
+        scope = await resolve_scope(connection)
+        cached = await cached_balances(connection)
+        sql = await fold_sql(connection, scope, RULES)
+    columns = fold_columns(ledger.dsn, "ledger", scope, RULES)
+    assert len(columns) > 20
+    assert cached == columns == sql
+
+
+async def test_records_delivered_twice_are_booked_once(ledger: LedgerDatabase) -> None:
+    records = played(40).records()
+    await ledger.feed(records)
+    before = await ledger.replay()
+    result = await ledger.intake.handle(records)
+    assert result.events == 0
+    assert (await ledger.replay()).sha256 == before.sha256
+
+
+async def test_past_moment_is_the_same_before_and_after_more_events(
+    ledger: LedgerDatabase,
+) -> None:
+    records = played().records()
+    half = len(records) // 2
+    await ledger.feed(records[:half])
+    moment = T0 + timedelta(minutes=5)
+    before, known_now = await ledger.replay(known_at=moment), await ledger.replay()
+    ledger.now = T0 + timedelta(minutes=10)
+    await ledger.feed(records[half:])
+    assert (await ledger.replay(known_at=moment)).body == before.body
+    assert before.totals == known_now.totals
+    assert (await ledger.replay()).totals != before.totals
+
+
+async def test_effective_at_counts_what_had_happened_whenever_it_was_recorded(
+    ledger: LedgerDatabase,
+) -> None:
+    books = played()
+    await ledger.feed(books.records())
+    middle = books.published[len(books.published) // 2].occurred_at
+    found = await ledger.replay(effective_at=middle)
+    async with ledger.pool.acquire() as connection:
+        scope = await resolve_scope(connection, effective_at=middle)
+        assert await fold_sql(connection, scope, RULES) == fold_columns(
+            ledger.dsn, "ledger", scope, RULES
+        )
+    assert found.totals != (await ledger.replay()).totals
+    assert set(found.trial_balance.values()) == {0}
+
+
+async def test_verify_holds_while_the_ledger_goes_on(ledger: LedgerDatabase) -> None:
+    records = played().records()
+    await ledger.feed(records[:100])
+    feeding = asyncio.create_task(ledger.feed(records[100:], batch=5))
+    assert await ledger.failed() == {}
+    await feeding
+    assert await ledger.failed() == {}
+
+
+async def test_rebuilt_cache_is_the_cache(ledger: LedgerDatabase) -> None:
+    await ledger.feed(played().records())
+    async with ledger.pool.acquire() as connection:
+        before = await cached_balances(connection)
+        await connection.execute("UPDATE balance SET amount_minor = amount_minor + 1")
+        count = await rebuild_balances(connection, RULES)
+        assert await cached_balances(connection) == before
+    assert count == len(before)
+
+
+async def test_cached_report_has_the_bytes_of_a_replay(ledger: LedgerDatabase) -> None:
+    await ledger.feed(played(50).records())
+    async with ledger.pool.acquire() as connection:
+        cached = await cached_report(connection, RULES)
+    assert cached.body == (await ledger.replay()).body
+
+
+async def test_statement_runs_from_opening_to_closing_and_ends_in_the_balance(
+    ledger: LedgerDatabase,
+) -> None:
+    records = played().records()
+    await ledger.feed(records[:120])
+    ledger.now = T0 + timedelta(minutes=10)
+    await ledger.feed(records[120:])
+    totals = (await ledger.replay()).totals
+    async with ledger.pool.acquire() as connection:
+        scope = await resolve_scope(connection)
+        for account in sorted({account for account, _ in totals}):
+            found = await statement(
+                connection, account, scope, RULES, since=T0 + timedelta(minutes=5)
+            )
+            assert found.closing == {key: totals[key] for key in totals if key[0] == account}
+            running = dict(found.opening)
+            for line in found.lines:
+                running[line.account, line.currency] += line.amount_minor
+                assert line.balance_minor == running[line.account, line.currency]
+            assert running == found.closing
+
+
+async def test_customer_statement_balances_and_names_only_that_customer(
+    ledger: LedgerDatabase,
+) -> None:
+    await ledger.feed(played().records())
+    async with ledger.pool.acquire() as connection:
+        found = await statement(connection, "acct-3", await resolve_scope(connection), RULES)
+    sums = {currency: 0 for _, currency in found.closing}
+    for (_, currency), minor in found.closing.items():
+        sums[currency] += minor
+    assert set(sums.values()) == {0}
+    assert found.lines
+    wallets = {line.account for line in found.lines if ":Wallet:Paid:" in line.account}
+    assert wallets == {"Liabilities:Wallet:Paid:acct-3"}
+
+
+def command(
+    ledger: LedgerDatabase, *words: str, hash_seed: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run `perennial ledger` as a person would."""
+    environ = os.environ | {
+        "PERENNIAL_LEDGER_POSTGRES_DSN": ledger.dsn,
+        "PERENNIAL_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "PYTHONHASHSEED": str(hash_seed),
+        "COLUMNS": "200",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli", "ledger", *words],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_replay_gives_the_same_bytes_in_every_process(
+    ledger: LedgerDatabase, tmp_path: object
+) -> None:
+    await ledger.feed(played().records())
+    found = []
+    for seed in (1, 2):
+        output = f"{tmp_path}/{seed}.json"
+        ran = command(ledger, "replay", "--json", "--output", output, hash_seed=seed)
+        assert ran.returncode == 0, ran.stderr
+        with open(output, "rb") as file:
+            body = file.read()
+        assert json.loads(ran.stdout)["sha256"] == hashlib.sha256(body).hexdigest()
+        found.append((ran.stdout, body))
+    assert found[0] == found[1]
+    assert found[0][1] == (await ledger.replay()).body
+
+
+async def test_commands_tell_people_and_programs_the_same(ledger: LedgerDatabase) -> None:
+    await ledger.feed(played(60).records())
+    replayed = command(ledger, "replay")
+    kept = command(ledger, "balances", "--json")
+    assert replayed.returncode == kept.returncode == 0, replayed.stderr + kept.stderr
+    assert json.loads(kept.stdout)["source"] == "cache"
+    assert json.loads(kept.stdout)["sha256"] in replayed.stdout
+    assert replayed.stderr == ""
+    told = command(ledger, "statement", "acct-1")
+    assert "opening" in told.stdout or "closing" in told.stdout
+    lines = json.loads(command(ledger, "statement", "acct-1", "--json").stdout)["lines"]
+    assert f"{lines[0]['shard']}/{lines[0]['position']}" in told.stdout
+
+
+async def test_verify_exits_0_when_sound_and_1_with_what_to_do_when_not(
+    ledger: LedgerDatabase,
+) -> None:
+    await ledger.feed(played(60).records())
+    sound = command(ledger, "verify")
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert "the books are sound" in sound.stdout
+    await ledger.tamper("UPDATE balance SET amount_minor = amount_minor + 7")
+    broken = command(ledger, "verify", "--json")
+    assert broken.returncode == 1
+    (failed,) = (check for check in json.loads(broken.stdout)["checks"] if not check["ok"])
+    assert failed["name"] == "cache = replay"
+    assert "rebuild-cache" in failed["advice"]
+    assert command(ledger, "rebuild-cache").returncode == 0
+    assert command(ledger, "verify").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("moment", "told"),
+    [
+        ("yesterday", "write it as"),
+        ("2026-11-20T08:00:00", "time zone"),
+        ("2999-01-01T00:00:00Z", "future"),
+    ],
+)
+async def test_moment_that_cannot_be_replayed_is_refused(
+    ledger: LedgerDatabase, moment: str, told: str
+) -> None:
+    ran = command(ledger, "replay", "--known-at", moment)
+    assert ran.returncode == 2
+    assert told in ran.stderr
+
+
+def test_generated_books_hold_wallet_payments_refused_charges_and_refunds_to_wallets() -> None:
+    books = played()
+    kinds = {type(event).__name__ for event in books.filed}
+    assert {"WalletCharged", "WalletChargeRefused", "LowBalanceDetected"} <= kinds
+    assert any(
+        getattr(event, "method", None) is PaymentMethod.WALLET
+        for event in books.filed
+        if type(event).__name__ == "RefundCompleted"
+    )

@@ -1,0 +1,170 @@
+"""Nothing that a customer or an upstream wrote becomes markup, a header or a link."""
+
+# ruff: noqa: RUF001  (Chinese is written with full-width punctuation)
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Final
+
+import pytest
+
+from schemas.envelope import Event
+from schemas.orders import ActivationDelayed, PlanActivated
+from schemas.requests import RenewalRequested
+from services.notifier.emails import render
+from tests.unit.notifier_emails.facts import EVERY_CASE, EVERY_FACT, LOCALES, case_id, contact, fact
+
+_VOID: Final = {"meta", "br"}
+_ALLOWED: Final = {
+    *("html", "head", "meta", "title", "style", "body", "div", "table", "tr", "th", "td"),
+    *("h1", "h2", "p"),
+}
+_REMOTE: Final = {"src", "href", "srcset", "background", "action", "data", "poster", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """Reads an email's HTML as a mail client does: the tags, the attributes and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+    def attributes_of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.mark.parametrize(("event", "locale"), EVERY_CASE, ids=case_id)
+def test_html_loads_nothing_links_nowhere_and_runs_nothing(event: Event, locale: str) -> None:
+    html = render(event, contact(locale)).html
+    page = Page(html)
+    assert {tag for tag, _ in page.tags} <= _ALLOWED
+    assert not [attributes for _, attributes in page.tags if _REMOTE & set(attributes)]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    for fragment in ("http", "//", "url(", "@import", "@font-face"):
+        assert fragment not in html.lower()
+
+
+@pytest.mark.parametrize(("event", "locale"), EVERY_CASE, ids=case_id)
+def test_html_is_laid_out_for_mail_clients(event: Event, locale: str) -> None:
+    email = render(event, contact(locale))
+    page = Page(email.html)
+    assert page.open == []
+    assert page.attributes_of("html") == [{"lang": locale, "dir": "ltr"}]
+    assert {"name": "color-scheme", "content": "light dark"} in page.attributes_of("meta")
+    assert len([each for each in page.attributes_of("table") if "role" not in each]) == 1
+    assert {each["scope"] for each in page.attributes_of("th")} == {"row"}
+    assert "max-width:600px" in email.html
+    assert all("style" in each for each in page.attributes_of("td"))
+    assert len(email.html.encode()) < 20_000
+    assert max(len(line.encode()) for line in email.html.splitlines()) < 998
+
+
+@pytest.mark.parametrize(("event", "locale"), EVERY_CASE, ids=case_id)
+def test_html_and_text_say_the_same(event: Event, locale: str) -> None:
+    email = render(event, contact(locale))
+    shown = "".join(Page(email.html).text.split())
+    for line in email.text.splitlines():
+        for part in line.strip("- ").replace("：", ": ").split(": "):
+            assert "".join(part.split()) in shown
+
+
+@pytest.mark.parametrize(("event", "locale"), EVERY_CASE, ids=case_id)
+def test_preheader_is_the_first_thing_in_the_body_and_hidden(event: Event, locale: str) -> None:
+    page = Page(render(event, contact(locale)).html)
+    after_body = [tag for tag, _ in page.tags].index("body") + 1
+    tag, attributes = page.tags[after_body]
+    assert tag == "div"
+    assert str(attributes["style"]).startswith("display:none;")
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<b onclick='x'>", "&lt;b onclick=&#39;x&#39;&gt;"),
+        ('Finn "Ace" O\'Dell', "Finn &#34;Ace&#34; O&#39;Dell"),
+        ("{{ 7 * 7 }} {greeting}", "{{ 7 * 7 }} {greeting}"),
+        ("Zoë 🎉 Quist", "Zoë 🎉 Quist"),
+        ("👩‍💻 Noor", "👩‍💻 Noor"),
+        ("Tom & Jerry", "Tom &amp; Jerry"),
+        ("نور حداد", "\u2068نور حداد\u2069"),
+    ],
+)
+@pytest.mark.parametrize("locale", LOCALES)
+def test_name_is_shown_as_written_and_never_as_markup(name: str, escaped: str, locale: str) -> None:
+    for event in EVERY_FACT:
+        email = render(event, contact(locale, name=name))
+        assert escaped in email.html
+        assert name in email.text
+        assert name not in email.subject
+        assert {tag for tag, _ in Page(email.html).tags} <= _ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("name", "greeting"),
+    [
+        ("Ada\r\nBcc: all@example", "Hello,"),
+        ("Ada\r\n Marsh\u2028", "Hello Ada Marsh,"),
+        ("\u202eAda\u2066 Marsh\u200f", "Hello Ada Marsh,"),
+        ("Ada\x00\x1b[31m", "Hello Ada [31m,"),
+        ("Win a prize at evil.example now", "Hello,"),
+        ("see HTTPS://x", "Hello,"),
+        ("www.x", "Hello,"),
+        ("J.R.R. Marsh", "Hello J.R.R. Marsh,"),
+        ("a" * 65, "Hello,"),
+        ("a" * 64, f"Hello {'a' * 64},"),
+        ("", "Hello,"),
+        (" \t\u200b", "Hello,"),
+        ("!!!", "Hello,"),
+    ],
+)
+def test_name_that_is_no_name_is_cleaned_or_left_out(name: str, greeting: str) -> None:
+    email = render(EVERY_FACT[0], contact(name=name))
+    assert email.text.splitlines()[0] == greeting
+
+
+@pytest.mark.parametrize(("event", "locale"), EVERY_CASE, ids=case_id)
+def test_subject_is_one_short_line_without_the_name(event: Event, locale: str) -> None:
+    name = "plan renewal Ada\r\nX-Injected: 1"
+    subject = render(event, contact(locale, name=name)).subject
+    assert "Ada" not in subject
+    assert subject.isprintable()
+    assert 0 < len(subject) <= 130
+
+
+@pytest.mark.parametrize("model", [PlanActivated, ActivationDelayed])
+def test_plan_title_cannot_break_the_subject_or_the_page(model: type[Event]) -> None:
+    title = "Japan\r\nBcc: all <b>30 GB</b> " + "x" * 150
+    email = render(fact(model, plan_title={"en": title}), contact())
+    assert email.subject.isprintable()
+    assert len(email.subject) <= 130
+    assert email.subject.endswith("…")
+    assert "<b>" not in email.html
+    assert "&lt;b&gt;30 GB&lt;/b&gt;" in email.html
+
+
+def test_event_that_no_email_is_about_is_refused() -> None:
+    with pytest.raises(TypeError, match="RenewalRequested"):
+        render(fact(RenewalRequested), contact())
+
+
+@pytest.mark.parametrize("event", EVERY_FACT, ids=case_id)
+def test_english_text_fits_a_terminal(event: Event) -> None:
+    assert max(map(len, render(event, contact()).text.splitlines())) < 78
