@@ -32,14 +32,17 @@ _HEAD: Final = "| variable | default | values | meaning |\n|---|---|---|---|\n"
 _INTRODUCTION: Final = """\
 # Configuration
 
-Everything is set by environment variables; there is no configuration file. `PERENNIAL_<SERVICE>_` begins the names of one service, so that all three can share an environment.
-A wrong or missing variable stops the service at once (exit status 78) with a line for each, which never shows a value.
+Everything is set by environment variables; there is no configuration file. The names of one
+service begin with `PERENNIAL_<SERVICE>_`, so that all three can share an environment. A wrong or
+missing variable stops the service at once (exit status 78) with a line for each that shows no value.
 
-**Secrets.** Put `_FILE` behind a name and give the path of a file that holds the value (a mounted secret): `PERENNIAL_ORDERS_POSTGRES_DSN_FILE=/run/secrets/dsn`. It works for every variable
-that has no `_FILE` in its name already, wins over the plain variable, and drops the line break at the end of the file. Variables marked *secret* should be set in no other way: an environment
-shows up in process lists, crash reports and container inspections. They are never logged.
+**Secrets.** Put `_FILE` behind a name and give the path of a file that holds the value, such as a
+mounted secret: `PERENNIAL_ORDERS_POSTGRES_DSN_FILE=/run/secrets/dsn`. The file wins over the plain
+variable, and the line break at its end does not count. Prefer it for everything marked *secret*: an
+environment shows up in process lists, crash reports and container inspections. Secrets are never
+logged.
 
-**Bold** variables must be set. Numbers of seconds may have decimals where the default has none only if the table says *number*.
+**Bold** variables must be set.
 """
 
 
@@ -114,13 +117,13 @@ def _default(field: FieldInfo) -> str:
 def _values(field: FieldInfo) -> str:
     kinds = [kind for kind in _alternatives(field.annotation) if kind is not type(None)]
     names = [name for kind in kinds for name in _names(kind)]
-    bounds = [_bound(each) for each in field.metadata]
-    return ", ".join([*names, *(each for each in bounds if each)])
+    bounds = [bound for each in field.metadata if (bound := _bound(each))]
+    return " ".join([", ".join(names) or "text", *bounds])
 
 
 def _alternatives(annotation: object) -> tuple[object, ...]:
-    union = isinstance(None, type(None)) and type(None) in get_args(annotation)
-    return get_args(annotation) if union else (annotation,)
+    choices = get_args(annotation)
+    return choices if type(None) in choices else (annotation,)
 
 
 def _names(kind: object) -> list[str]:
@@ -132,16 +135,17 @@ def _names(kind: object) -> list[str]:
 
 
 def _bound(constraint: object) -> str:
-    words = {"gt": "above", "ge": "from", "le": "to", "min_length": "", "max_length": ""}
-    for attribute, word in words.items():
-        if word and (value := getattr(constraint, attribute, None)) is not None:
+    for attribute, word in (("gt", "above"), ("ge", "from"), ("le", "to")):
+        if (value := getattr(constraint, attribute, None)) is not None:
             return f"{word} {value}"
     return ""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 when the page is up to date (or now is), 1 when `--check` found a difference."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.configuration_docs", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.configuration_docs", description=__doc__
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
     check = parser.parse_args(arguments).check
     text = page(tomllib.loads(MEANINGS.read_text(encoding="utf-8")))

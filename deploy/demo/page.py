@@ -75,27 +75,35 @@ class _TrialBalance:
 
 def page(result: DemoResult) -> str:
     """Return the whole page; write it as UTF-8."""
-    return _environment().get_template("page.html").render(
-        result=result,
-        numbers=_numbers(result),
-        shown=result.differences[:_DIFFERENCES_AT_ONCE],
-        further=result.differences[_DIFFERENCES_AT_ONCE:],
-        areas=_areas(result.comparisons),
-        trial_balances=_trial_balances(result),
-        lanes=lanes(result.timeline),
-        ticks=ticks(result.timeline),
-        templates=_by_template(result.mails),
-        languages=_LANGUAGES,
-        memory=quantity_bars(
-            [(used.process, used.memory_bytes, memory_text(used.memory_bytes))
-             for used in result.memory]
-        ),
-        memory_total=memory_text(sum(used.memory_bytes for used in result.memory)),
-        stages=quantity_bars(
-            [(name, round(1000 * seconds), seconds_text(seconds))
-             for name, seconds in result.stages.items()]
-        ),
-        stages_total=seconds_text(result.seconds),
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            result=result,
+            numbers=_numbers(result),
+            shown=result.differences[:_DIFFERENCES_AT_ONCE],
+            further=result.differences[_DIFFERENCES_AT_ONCE:],
+            areas=_areas(result.comparisons),
+            trial_balances=_trial_balances(result),
+            lanes=lanes(result.timeline),
+            ticks=ticks(result.timeline),
+            templates=_by_template(result.mails),
+            languages=_LANGUAGES,
+            memory=quantity_bars(
+                [
+                    (used.process, used.memory_bytes, memory_text(used.memory_bytes))
+                    for used in result.memory
+                ]
+            ),
+            memory_total=memory_text(sum(used.memory_bytes for used in result.memory)),
+            stages=quantity_bars(
+                [
+                    (name, round(1000 * seconds), seconds_text(seconds))
+                    for name, seconds in result.stages.items()
+                ]
+            ),
+            stages_total=seconds_text(result.seconds),
+        )
     )
 
 

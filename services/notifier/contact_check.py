@@ -46,7 +46,9 @@ def mail_address(text: str) -> str:
         Poison: it cannot be an address on the public internet. Nothing is looked up.
     """
     try:
-        address = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+        address = validate_email(
+            text, check_deliverability=False, allow_smtputf8=False, strict=True
+        )
     except EmailNotValidError:
         address = None
     ascii_email = address.ascii_email if address else None

@@ -51,6 +51,7 @@ def build_mail(fact: Fact, rendered: RenderedEmail, recipient: str, letterhead: 
         raise UnsafeMessage(text) from None
     message.set_content(rendered.text, cte=_encoding(rendered.text))
     message.add_alternative(rendered.html, subtype="html", cte=_encoding(rendered.html))
+    message["Content-Language"] = rendered.locale
     # Neither of the two encodings can produce "=_", so the boundary is in no part.
     message.set_boundary(f"=_{fact.event_id.hex}")
     content = message.as_bytes()
@@ -79,7 +80,6 @@ def _set_headers(
     message["Message-ID"] = letterhead.message_id(fact)
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message["Content-Language"] = rendered.locale
 
 
 def _encoding(text: str) -> str:

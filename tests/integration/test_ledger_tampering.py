@@ -33,8 +33,10 @@ TAMPERINGS = {
         {"hash chain"},
     ),
     "a changed amount in a body": (
-        "UPDATE event SET body = convert_to(regexp_replace(convert_from(body, 'UTF8'),"
-        f" '\"amount_minor\":', '\"amount_minor\":1'), 'UTF8') WHERE {A_TOP_UP}",
+        (
+            "UPDATE event SET body = convert_to(regexp_replace(convert_from(body, 'UTF8'),"
+            f" '\"amount_minor\":', '\"amount_minor\":1'), 'UTF8') WHERE {A_TOP_UP}"
+        ),
         {"hash chain", "amount table", "SQL fold = body fold", "columnar fold = body fold"},
     ),
     "an unreadable body": (
@@ -66,8 +68,10 @@ TAMPERINGS = {
         {"hash chain", "dense positions", "complete sequences"},
     ),
     "a changed balance": (
-        "UPDATE balance SET amount_minor = amount_minor + 1"
-        " WHERE ctid = (SELECT min(ctid) FROM balance)",
+        (
+            "UPDATE balance SET amount_minor = amount_minor + 1"
+            " WHERE ctid = (SELECT min(ctid) FROM balance)"
+        ),
         {"cache = replay"},
     ),
     "a deleted balance": (
@@ -84,8 +88,10 @@ TAMPERINGS = {
         },
     ),
     "an amount of no event": (
-        "INSERT INTO amount SELECT shard, 1000000, 0, kind, account_id, jurisdiction, currency,"
-        f" amount_minor, occurred_at, recorded_at FROM amount WHERE {A_TOP_UP}",
+        (
+            "INSERT INTO amount SELECT shard, 1000000, 0, kind, account_id, jurisdiction, currency,"
+            f" amount_minor, occurred_at, recorded_at FROM amount WHERE {A_TOP_UP}"
+        ),
         {"amount table"},
     ),
     "an amount of no rule": (
@@ -116,14 +122,18 @@ TAMPERINGS = {
         {"hash chain"},
     ),
     "a skipped stream version": (
-        "UPDATE event SET stream_version = stream_version + 50 WHERE stream_id LIKE 'wallet/%'"
-        " AND stream_version = 2",
+        (
+            "UPDATE event SET stream_version = stream_version + 50 WHERE stream_id LIKE 'wallet/%'"
+            " AND stream_version = 2"
+        ),
         {"hash chain", "dense stream versions"},
     ),
     "an open dead letter": (
-        "INSERT INTO dead_letter (topic, partition, record_offset, record_headers, reason, detail,"
-        " attempts, dead_lettered_at) VALUES ('billing.orders.v1', 0, 9, '[]', 'body_invalid', '',"
-        " 1, now())",
+        (
+            "INSERT INTO dead_letter (topic, partition, record_offset, record_headers, reason, detail,"
+            " attempts, dead_lettered_at) VALUES ('billing.orders.v1', 0, 9, '[]', 'body_invalid', '',"
+            " 1, now())"
+        ),
         {"no open dead letter"},
     ),
 }
@@ -134,8 +144,7 @@ async def test_verify_finds(ledger: LedgerDatabase, name: str) -> None:
     statement, expected = TAMPERINGS[name]
     await ledger.tamper(statement)
     failed = await ledger.failed()
-    assert set(failed) >= expected
-    assert set(failed) - expected <= {"normal sides", "trial balance is zero", "amount table"}
+    assert set(failed) == expected
     assert all(check.problem and check.advice for check in failed.values())
 
 

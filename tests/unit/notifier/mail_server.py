@@ -94,6 +94,7 @@ async def mail_server(**options: Any) -> AsyncIterator[MailServer]:
         for transport in handler.transports:
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
+        await asyncio.sleep(0.01)
         await server.wait_closed()
 
 
@@ -103,6 +104,6 @@ def only_password(expected: bytes) -> Any:
     def authenticate(
         _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: LoginPassword
     ) -> AuthResult:
-        return AuthResult(success=data.password == expected)
+        return AuthResult(success=data.password == expected, handled=False)
 
     return authenticate

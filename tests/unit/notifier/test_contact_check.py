@@ -1,0 +1,95 @@
+"""What a contact must be, since it becomes part of an email's headers and of its text."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.requests import Contact
+from services.notifier.contact_check import checked
+from services.runtime.errors import Poison
+from tests.unit.notifier.builders import CONTACT
+
+ATTACK = "evil@example.net"
+
+
+@pytest.mark.parametrize(
+    ("email", "kept"),
+    [
+        ("lin@example.org", "lin@example.org"),
+        ("Lin.Xiao+plans@EXAMPLE.org", "Lin.Xiao+plans@example.org"),
+        ("lin@例え.jp", "lin@xn--r8jz45g.jp"),
+    ],
+)
+def test_an_address_is_kept_in_the_form_that_mail_servers_take(email: str, kept: str) -> None:
+    assert checked(CONTACT.model_copy(update={"email": email})).email == kept
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        f"lin@example.org\r\nBcc: {ATTACK}",
+        f"lin@example.org\nRCPT TO:<{ATTACK}>",
+        "lin@example.org\r",
+        "lin\x00@example.org",
+        "lin\u2028@example.org",
+        "lin\x85@example.org",
+        f"lin@example.org, {ATTACK}",
+        f"lin@example.org {ATTACK}",
+        f"<{ATTACK}>",
+        f"Lin <{ATTACK}>",
+        '"lin\\"@x"@example.org',
+        "lin@[127.0.0.1]",
+        "lin@localhost",
+        "lin@example",
+        "@example.org",
+        "林@example.org",
+        "=?utf-8?q?lin?=@example.org",
+        f"{'a' * 65}@example.org",
+        f"lin@{'.'.join(['a' * 60] * 5)}.org",
+    ],
+)
+def test_an_address_that_mail_servers_could_misread_is_refused(email: str) -> None:
+    contact = Contact(email=email)
+    with pytest.raises(Poison) as refusal:
+        checked(contact)
+    assert refusal.value.reason == "contact_refused"
+    assert "contact.email" in str(refusal.value)
+    assert ATTACK not in str(refusal.value)
+    assert "example.org" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("field", ["name", "phone", "locale", "time_zone"])
+@pytest.mark.parametrize(
+    "smuggled",
+    ["x\r\nBcc: y", "x\ny", "x\ry", "x\x0by", "x\x0cy", "x\x00y", "x\x1by", "x\x7fy", "x\x85y"]
+    + ["x\u2028y", "x\u2029y", "x\u202ey", "=?utf-8?q?x=0A?="],
+)
+def test_no_field_brings_a_control_character_or_an_encoded_word(field: str, smuggled: str) -> None:
+    contact = CONTACT.model_copy(update={field: smuggled})
+    with pytest.raises(Poison) as refusal:
+        checked(contact)
+    assert refusal.value.reason == "contact_refused"
+    assert f"contact.{field}" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("time_zone", "Mars/Olympus"), ("locale", "en;q=1"), ("locale", "--")]
+)
+def test_a_language_or_zone_that_is_none_is_refused(field: str, value: str) -> None:
+    with pytest.raises(Poison, match=f"contact.{field}"):
+        checked(CONTACT.model_copy(update={field: value}))
+
+
+@pytest.mark.parametrize("name", ["林小雨", "Zoë Quist", "Finn O'Dell", "علی\u200cرضا", "O=?"])
+def test_the_names_of_people_are_kept(name: str) -> None:
+    assert checked(CONTACT.model_copy(update={"name": name})).name == name
+
+
+def test_a_name_of_spaces_is_no_name() -> None:
+    assert checked(CONTACT.model_copy(update={"name": "  "})).name is None
+
+
+def test_the_contract_itself_bounds_every_length() -> None:
+    with pytest.raises(ValidationError):
+        Contact(email="lin@example.org", name="x" * 201)

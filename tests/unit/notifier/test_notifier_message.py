@@ -1,0 +1,109 @@
+"""The bytes of an email: the same every time, and nothing in them that nobody put there."""
+
+from __future__ import annotations
+
+import email
+import re
+from dataclasses import replace
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+
+from services.notifier.emails import RenderedEmail
+from services.notifier.message import UnsafeMessage, build_mail, sha256_of
+from tests.unit.notifier.builders import LETTERHEAD, fact_of
+
+RENDERED = RenderedEmail(
+    subject="您的套餐已生效：香港 7 天 5GB，有效期至 2026 年 11 月 27 日，请勿回复本邮件，谢谢您的使用",
+    text="您好，\n.点开头的行\n您的套餐已生效。\n",
+    html="<p>您好，</p>\n<p>您的套餐已生效。</p>\n",
+    template="renewal_confirmed",
+    template_version="1",
+    locale="zh-Hans",
+)
+ENGLISH = replace(
+    RENDERED,
+    subject="Your plan is active",
+    text="Hello,\n.a line that begins with a dot\n" + "long " * 300 + "\n",
+    html="<p>Hello = hello</p>\n",
+    locale="en",
+)
+RECIPIENT = "lin@example.org"
+
+
+def read_back(content: bytes) -> EmailMessage:
+    message = email.message_from_bytes(content, policy=SMTP)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+@pytest.mark.parametrize("rendered", [RENDERED, ENGLISH])
+def test_the_same_fact_makes_the_same_bytes(rendered: RenderedEmail) -> None:
+    first = build_mail(fact_of(), rendered, RECIPIENT, LETTERHEAD)
+    second = build_mail(fact_of(), rendered, RECIPIENT, LETTERHEAD)
+    assert first.content == second.content
+    assert sha256_of(first) == sha256_of(second)
+
+
+@pytest.mark.parametrize("rendered", [RENDERED, ENGLISH])
+def test_both_texts_read_back_as_they_were_written(rendered: RenderedEmail) -> None:
+    message = read_back(build_mail(fact_of(), rendered, RECIPIENT, LETTERHEAD).content)
+    assert message.get_content_type() == "multipart/alternative"
+    plain, html = message.iter_parts()
+    assert plain.get_content_type() == "text/plain"
+    assert html.get_content_type() == "text/html"
+    assert plain.get_content() == rendered.text.replace("\n", "\r\n")
+    assert html.get_content() == rendered.html.replace("\n", "\r\n")
+    assert message["Subject"] == rendered.subject
+
+
+def test_the_headers_say_who_writes_what_about_and_that_a_program_does() -> None:
+    fact = fact_of()
+    message = read_back(build_mail(fact, RENDERED, RECIPIENT, LETTERHEAD).content)
+    assert message["From"] == "旅行卡 Plans <plans@shop.example.com>"
+    assert message["To"] == RECIPIENT
+    assert message["Reply-To"] == "help@shop.example.com"
+    assert message["Message-ID"] == f"<{fact.event_id}@mail.example.com>"
+    assert message["Date"].datetime == fact.occurred_at.replace(microsecond=0)
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Content-Language"] == "zh-Hans"
+
+
+@pytest.mark.parametrize("rendered", [RENDERED, ENGLISH])
+def test_every_server_can_carry_the_bytes(rendered: RenderedEmail) -> None:
+    content = build_mail(fact_of(), rendered, RECIPIENT, LETTERHEAD).content
+    assert content.isascii()
+    assert content.endswith(b"\r\n")
+    assert not re.search(rb"(?<!\r)\n|\r(?!\n)", content)
+    assert max(len(line) for line in content.split(b"\r\n")) <= 998
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Hello\r\nBcc: all@example.org",
+        "Hello\nBcc: all@example.org",
+        "Hello\rBcc: all@example.org",
+        "=?utf-8?q?Hello=0D=0ABcc=3A_all=40example=2Eorg?=",
+    ],
+)
+def test_a_subject_that_would_add_a_header_is_never_sent(subject: str) -> None:
+    try:
+        mail = build_mail(fact_of(), replace(ENGLISH, subject=subject), RECIPIENT, LETTERHEAD)
+    except UnsafeMessage:
+        return
+    assert read_back(mail.content)["Bcc"] is None
+    assert b"\nBcc" not in mail.content
+
+
+@pytest.mark.parametrize("recipient", ["lin@example.org\r\nBcc: x@example.org", "not an address"])
+def test_a_recipient_that_is_no_address_is_never_written(recipient: str) -> None:
+    with pytest.raises(UnsafeMessage):
+        build_mail(fact_of(), ENGLISH, recipient, LETTERHEAD)
+
+
+def test_a_bare_carriage_return_in_a_text_does_not_reach_the_wire() -> None:
+    smuggled = replace(ENGLISH, text="one\r.\rtwo\n", html="<p>\n.\n</p>\n")
+    content = build_mail(fact_of(), smuggled, RECIPIENT, LETTERHEAD).content
+    assert not re.search(rb"(?<!\r)\n|\r(?!\n)", content)

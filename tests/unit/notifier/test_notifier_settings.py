@@ -1,0 +1,100 @@
+"""What the notifier can be configured to, and what is refused before it starts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from services.notifier.app import build_channel
+from services.notifier.channels.counting import CountingChannel
+from services.notifier.channels.email import DeferralCause, Deferred, Delivered, Mail
+from services.notifier.settings import NotifierSettings, letterhead_of, policy_of
+from services.runtime.errors import ConfigurationError
+from services.runtime.settings import load_settings
+from tests.unit.notifier.mail_server import mail_server
+
+PREFIX = "PERENNIAL_NOTIFIER_"
+LEAST = {
+    "POSTGRES_DSN": "postgresql://perennial_notifier@127.0.0.1/perennial",
+    "BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "SMTP_HOST": "127.0.0.1",
+    "FROM_ADDRESS": "plans@shop.example.com",
+}
+MAIL = Mail("<1@mail.example.com>", "plans@shop.example.com", "lin@example.org", b"\r\n")
+
+
+def settings(**changed: str) -> NotifierSettings:
+    values = {f"{PREFIX}{name}": value for name, value in (LEAST | changed).items()}
+    return load_settings(NotifierSettings, values)
+
+
+async def no_mark(_checkpoint: str) -> None:
+    return None
+
+
+def test_the_defaults_ask_for_encryption_and_wait_for_a_day() -> None:
+    least = settings()
+    assert least.smtp_tls == "starttls"
+    assert policy_of(least).contact_deadline == timedelta(days=1)
+    assert letterhead_of(least).message_id_domain == "shop.example.com"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"SMTP_HOST": ""}, "set SMTP_HOST"),
+        ({"SMTP_USERNAME": "plans"}, "SMTP_PASSWORD"),
+        ({"SMTP_PASSWORD": "hunter2hunter2"}, "SMTP_USERNAME"),
+        (
+            {"SMTP_TLS": "none", "SMTP_USERNAME": "plans", "SMTP_PASSWORD": "hunter2hunter2"},
+            "set starttls or tls",
+        ),
+        ({"SMTP_TLS": "none", "SMTP_CA_FILE": "ca.pem"}, "SMTP_CA_FILE needs"),
+        ({"RETRY_SECONDS": "10", "RETRY_SECONDS_MAX": "5"}, "RETRY_SECONDS_MAX"),
+        ({"FROM_ADDRESS": "Plans <plans@shop.example.com>"}, f"{PREFIX}FROM_ADDRESS"),
+        ({"REPLY_TO": "nobody"}, f"{PREFIX}REPLY_TO"),
+        ({"FROM_NAME": "Plans\r\nBcc: all@example.org"}, f"{PREFIX}FROM_NAME"),
+        ({"MESSAGE_ID_DOMAIN": "mail example"}, f"{PREFIX}MESSAGE_ID_DOMAIN"),
+        ({"CHANNEL": "pigeon"}, f"{PREFIX}CHANNEL"),
+    ],
+)
+def test_a_contradiction_is_refused_with_what_to_do_and_no_secret(
+    changed: dict[str, str], told: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        settings(**changed)
+    assert told in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_file_of_authorities_that_is_none_is_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    path.write_text("not a certificate", encoding="ascii")
+    with pytest.raises(ConfigurationError, match="SMTP_CA_FILE"):
+        build_channel(settings(SMTP_CA_FILE=str(path)))
+
+
+async def test_a_server_without_starttls_gets_nothing_when_encryption_is_asked_for() -> None:
+    async with mail_server() as server:
+        channel = build_channel(settings(SMTP_PORT=str(server.port)))
+        assert await channel.send(MAIL, no_mark) == Deferred(DeferralCause.UNREACHABLE)
+        await channel.close()
+        assert server.texts_seen == 0
+
+
+async def test_a_server_without_encryption_is_used_when_that_is_configured() -> None:
+    async with mail_server() as server:
+        channel = build_channel(settings(SMTP_PORT=str(server.port), SMTP_TLS="none"))
+        assert await channel.send(MAIL, no_mark) == Delivered()
+        await channel.close()
+        assert server.texts_seen == 1
+
+
+async def test_the_counting_channel_needs_no_server_and_delivers_nothing() -> None:
+    channel = build_channel(settings(CHANNEL="counting", SMTP_HOST=""))
+    assert isinstance(channel, CountingChannel)
+    assert await channel.send(MAIL, no_mark) == Delivered()
+    assert channel.accepted == 1
