@@ -61,6 +61,12 @@ class Source(StrEnum):
 UPSTREAM_PREFIX: Final = "/upstream/"
 
 
+class Part(BaseModel):
+    """A value inside an event, as closed and as strict as the event."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
 class Event(BaseModel):
     """A past fact. Producers are closed (`extra="forbid"`); consumers call `parse`, tolerant."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from schemas.envelope import Event, Identifier, UtcDatetime
+from schemas.envelope import Event, Identifier, Part, UtcDatetime
 from schemas.money import Money
 from schemas.orders import Consideration
 
@@ -18,10 +16,8 @@ class ChargeRefusalReason(StrEnum):
     INSUFFICIENT_FUNDS = "insufficient_funds"
 
 
-class LotTake(BaseModel):
+class LotTake(Part):
     """How much one lot gave to a charge."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
     lot_id: Identifier
     kind: Literal["paid", "bonus"]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from schemas.envelope import DecimalText, Event, Identifier, Sha256Hex, ShortText, UtcDatetime
+from schemas.envelope import (
+    DecimalText,
+    Event,
+    Identifier,
+    Part,
+    Sha256Hex,
+    ShortText,
+    UtcDatetime,
+)
 from schemas.money import Money
-from schemas.requests import ONE_ORDER_SCHEMA, PaymentMethod, PaymentMode
+from schemas.requests import OfOneOrder, PaymentMethod, PaymentMode
 
 
 class RejectionReason(StrEnum):
@@ -67,11 +75,7 @@ class ActivationFailureReason(StrEnum):
     AMOUNT_MISMATCH = "amount_mismatch"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Quote(_Part):
+class Quote(Part):
     """The locked price: `list_price` - `discount` = `net`, and `net` + `tax` = `total`."""
 
     plan_code: Identifier
@@ -87,7 +91,7 @@ class Quote(_Part):
     total: Money
 
 
-class Consideration(_Part):
+class Consideration(Part):
     """What a captured amount consists of: `net` + `tax` was paid in money, `bonus` was granted.
 
     `bonus` is non-zero only for wallet payments (docs/ACCOUNTING.md, bonus as a discount).
@@ -99,28 +103,12 @@ class Consideration(_Part):
     bonus: Money
 
 
-class Allowance(_Part):
+class Allowance(Part):
     """What one period of the plan holds; an absent field is not metered."""
 
     data_mib: int | None = Field(default=None, ge=0)
     minutes: int | None = Field(default=None, ge=0)
     sms: int | None = Field(default=None, ge=0)
-
-
-class _OfOneOrder(Event):
-    """About a renewal or a top-up: exactly one of the ids is set."""
-
-    model_config = ConfigDict(json_schema_extra=ONE_ORDER_SCHEMA)
-
-    renewal_id: Identifier | None = None
-    topup_id: Identifier | None = None
-
-    @model_validator(mode="after")
-    def _one_order(self) -> Self:
-        if (self.renewal_id is None) == (self.topup_id is None):
-            message = "set exactly one of renewal_id and topup_id"
-            raise ValueError(message)
-        return self
 
 
 class RenewalAccepted(Event):
@@ -148,13 +136,13 @@ class RenewalRejected(Event):
     rejected_at: UtcDatetime
 
 
-class OrderExpired(_OfOneOrder):
+class OrderExpired(OfOneOrder):
     """The customer did not confirm the payment in time; nothing was charged."""
 
     expired_at: UtcDatetime
 
 
-class PaymentCaptured(_OfOneOrder):
+class PaymentCaptured(OfOneOrder):
     """Money (or wallet credit) is ours: `consideration` adds up to `amount`."""
 
     payment_id: Identifier
@@ -168,7 +156,7 @@ class PaymentCaptured(_OfOneOrder):
     captured_at: UtcDatetime
 
 
-class PaymentFailed(_OfOneOrder):
+class PaymentFailed(OfOneOrder):
     """Nothing was charged; `retryable` says whether the same method may be tried again."""
 
     payment_id: Identifier
@@ -180,7 +168,7 @@ class PaymentFailed(_OfOneOrder):
     failed_at: UtcDatetime
 
 
-class PaymentOutcomeUnknown(_OfOneOrder):
+class PaymentOutcomeUnknown(OfOneOrder):
     """The gateway did not say whether it charged. It is looked up, never charged a second time."""
 
     payment_id: Identifier
@@ -190,7 +178,7 @@ class PaymentOutcomeUnknown(_OfOneOrder):
     observed_at: UtcDatetime
 
 
-class PaymentOutcomeResolved(_OfOneOrder):
+class PaymentOutcomeResolved(OfOneOrder):
     """The look-up answered; PaymentCaptured or PaymentFailed follows at once."""
 
     payment_id: Identifier

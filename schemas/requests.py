@@ -5,15 +5,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from schemas.envelope import Event, Iccid, Identifier, ShortText, UtcDatetime
+from schemas.envelope import Event, Iccid, Identifier, Part, ShortText, UtcDatetime
 from schemas.money import CurrencyCode, Money
 
-ONE_ORDER_SCHEMA: Final[dict[str, JsonValue]] = {
+_ONE_ORDER_SCHEMA: Final[dict[str, JsonValue]] = {
     "oneOf": [{"required": ["renewal_id"]}, {"required": ["topup_id"]}]
 }
-"""JSON Schema for "exactly one of the ids is set", beside the validators that check it here."""
+"""JSON Schema for "exactly one of the ids is set", beside the validator that checks it here."""
 
 _TOKEN_SCHEMA: Final[dict[str, JsonValue]] = {
     "allOf": [
@@ -49,16 +49,10 @@ class PaymentMode(StrEnum):
     WALLET = "wallet"
 
 
-class PaymentInstruction(BaseModel):
+class PaymentInstruction(Part):
     """How to pay one request. `token` is the gateway's reference, never a card number."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        json_schema_extra=_TOKEN_SCHEMA,
-    )
+    model_config = ConfigDict(json_schema_extra=_TOKEN_SCHEMA)
 
     method: PaymentMethod
     mode: PaymentMode
@@ -76,16 +70,30 @@ class PaymentInstruction(BaseModel):
         return self
 
 
-class Contact(BaseModel):
+class Contact(Part):
     """Where and in which language to reach the customer. Checked in depth by the notifier alone."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
     email: Annotated[str, StringConstraints(min_length=3, max_length=320)]
     phone: Annotated[str, StringConstraints(max_length=32)] | None = None
     name: ShortText | None = None
     locale: Annotated[str, StringConstraints(min_length=2, max_length=35)] = "en"
     time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "UTC"
+
+
+class OfOneOrder(Event):
+    """About a renewal or a top-up: exactly one of the ids is set."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_ORDER_SCHEMA)
+
+    renewal_id: Identifier | None = None
+    topup_id: Identifier | None = None
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        if (self.renewal_id is None) == (self.topup_id is None):
+            message = "set exactly one of renewal_id and topup_id"
+            raise ValueError(message)
+        return self
 
 
 class RenewalRequested(Event):
@@ -113,26 +121,15 @@ class TopUpRequested(Event):
     requested_at: UtcDatetime
 
 
-class PaymentConfirmed(Event):
+class PaymentConfirmed(OfOneOrder):
     """The customer paid an `await_confirmation` order in the app; exactly one of the ids is set."""
 
-    model_config = ConfigDict(json_schema_extra=ONE_ORDER_SCHEMA)
-
-    renewal_id: Identifier | None = None
-    topup_id: Identifier | None = None
     method: PaymentMethod
     gateway: Identifier
     gateway_txn_id: Identifier
     amount: Money
     fee: Money | None = None
     confirmed_at: UtcDatetime
-
-    @model_validator(mode="after")
-    def _one_order(self) -> Self:
-        if (self.renewal_id is None) == (self.topup_id is None):
-            message = "set exactly one of renewal_id and topup_id"
-            raise ValueError(message)
-        return self
 
 
 class CustomerContactChanged(Event):

@@ -26,7 +26,7 @@ from services.ledger.decider import (
     initial_state,
 )
 from services.ledger.handlers import load_low_balance
-from services.runtime.cloudevents import binary_headers
+from services.runtime.cloudevents import Headers, binary_headers
 from services.runtime.event_log import StoredEvent
 from services.runtime.partitions import shard_of
 from services.runtime.processor import Decision
@@ -67,7 +67,7 @@ OPERATIONS: Final = st.lists(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """A Kafka record as the intake sees it."""
 
@@ -76,7 +76,7 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
+    headers: Headers
 
 
 @dataclass(slots=True)
@@ -187,9 +187,10 @@ class Books:
         if not self._paid[account_id]:
             return
         number, method, whole = self._paid[account_id].pop()
-        names = {"number": number, "account_id": account_id, "method": method}
-        self._publish(build.activation_failed(whole, **names))
-        refund = build.refunded(whole, **names)
+        self._publish(
+            build.activation_failed(whole, number=number, account_id=account_id, method=method)
+        )
+        refund = build.refunded(whole, number=number, account_id=account_id, method=method)
         self._publish(refund, _restore(refund))
 
     def _publish(self, event: Event, command: Command | None = None) -> tuple[Event, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.demo.figures import amount_text, count_text, words
+from deploy.demo.figures import count_text, side_text, words
 from deploy.demo.result import Comparison, Moment
 
 BARS_MAX: Final = 24
@@ -71,11 +71,10 @@ def balance_bars(balances: Sequence[tuple[str, int]], exponent: int) -> list[Bar
     for account, minor in balances:
         width = _hundredths(abs(minor), most) // 2
         debit = minor >= 0
-        side = "Dr" if debit else "Cr"
         bars.append(
             Bar(
                 label=account,
-                value=f"{amount_text(abs(minor), exponent)} {side}",
+                value=side_text(minor, exponent),
                 width=_percent(width),
                 start=_percent(5_000 if debit else 5_000 - width),
                 kind="debit" if debit else "credit",

@@ -19,6 +19,11 @@ def amount_text(amount_minor: int, exponent: int) -> str:
     return f"{sign}{units:,}{decimals}"
 
 
+def side_text(amount_minor: int, exponent: int) -> str:
+    """Write a balance with its side: -1250 at exponent 2 is `12.50 Cr`."""
+    return f"{amount_text(abs(amount_minor), exponent)} {'Cr' if amount_minor < 0 else 'Dr'}"
+
+
 def count_text(count: int) -> str:
     """Write a count with grouping: 2571 is `2,571`."""
     return f"{count:,}"

@@ -45,12 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="deploy.demo.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
     options = parser.parse_args(arguments)
-    stale = [path for path, text in contents().items() if not _holds(path, text)]
+    wanted = contents()
+    stale = [path for path, text in wanted.items() if not _holds(path, text)]
     if options.check:
         for path in stale:
             print(f"{path.name} is not up to date: run `python -m deploy.demo.generate`")
         return 1 if stale else 0
-    for path, text in contents().items():
+    for path, text in wanted.items():
         path.write_text(text, encoding="utf-8", newline="\n")
     return 0
 

@@ -6,15 +6,28 @@ them, and must never hold up their neighbours.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import replace
 from itertools import cycle
 from typing import Any, Final
 
 from deploy.demo.customers import CUSTOMERS, Customer
 from deploy.demo.prices import plans_sold_in
 from deploy.demo.records import RawRecord, event_record, moment, structured
+from deploy.demo.spoils import (
+    Spoil,
+    changed_data,
+    cut_short,
+    off_its_partition,
+    together,
+    with_attributes,
+    with_extra_field,
+    with_fields,
+    with_header,
+    with_header_twice,
+    with_key,
+    with_key_as_attribute,
+    with_value,
+    without_headers,
+)
 from deploy.demo.story import CHARGED, Story
 
 ORDERS: Final = "orders"
@@ -25,8 +38,6 @@ _STRUCTURED: Final = b"application/cloudevents+json"
 _DEEP: Final = 30_000
 _OVERSIZED: Final = 700_000
 _STILL_ALLOWED: Final = 60_000
-
-Spoil = Callable[[RawRecord], RawRecord]
 
 
 def send_hostile_records(story: Story, phase: int) -> None:
@@ -85,7 +96,7 @@ def _send_bad_contacts(
     story.expected.dead_letter(phase, "contact_refused", NOTIFIER)
 
     def with_contact(record: RawRecord) -> RawRecord:
-        return _with_data(record, contact=contact)
+        return changed_data(record, contact=contact)
 
     _send_harmless(story, phase, customer, with_contact)
     story.expected.dead_letter(phase, "contact_refused", NOTIFIER)
@@ -116,188 +127,109 @@ def _send_bad_confirmations(story: Story, phase: int, customer: Customer) -> Non
         story.expected.dead_letter(phase, reason, ORDERS)
 
 
-# -- how a good record is spoilt -------------------------------------------------------------------
-
-
-def _header(name: str, value: bytes | None) -> Spoil:
-    return lambda record: record.with_header(name, value)
-
-
-def _without(prefix: str) -> Spoil:
-    return lambda record: record.without_headers(prefix)
-
-
-def _value(value: bytes | None) -> Spoil:
-    return lambda record: replace(record, value=value)
-
-
-def _key(key: bytes | None) -> Spoil:
-    return lambda record: replace(record, key=key)
-
-
-def _field(**changed: Any) -> Spoil:  # noqa: ANN401 - any JSON
-    return lambda record: _with_data(record, **changed)
-
-
-def _nested(inner: str) -> Spoil:
-    """Add a field, written as it is, that no reader asked for."""
-
-    def spoil(record: RawRecord) -> RawRecord:
-        value = (record.value or b"").removesuffix(b"}")
-        return replace(record, value=value + f',"note":{inner}}}'.encode())
-
-    return spoil
-
-
-def _twice(name: str) -> Spoil:
-    def spoil(record: RawRecord) -> RawRecord:
-        again = tuple(header for header in record.headers if header[0] == name)
-        return replace(record, headers=(*record.headers, *again))
-
-    return spoil
-
-
-def _all(*spoils: Spoil) -> Spoil:
-    def spoil(record: RawRecord) -> RawRecord:
-        for each in spoils:
-            record = each(record)
-        return record
-
-    return spoil
-
-
-def _attribute(**changed: Any) -> Spoil:  # noqa: ANN401 - any JSON
-    """Change the attributes of an event in structured mode."""
-
-    def spoil(record: RawRecord) -> RawRecord:
-        document = json.loads(structured(record).value or b"{}") | changed
-        value = json.dumps(document, separators=(",", ":")).encode()
-        return replace(structured(record), value=value)
-
-    return spoil
-
-
-def _key_as_attribute(record: RawRecord) -> RawRecord:
-    return replace(record, key=None).with_header("ce_partitionkey", record.key)
-
-
-def _off_its_partition(record: RawRecord) -> RawRecord:
-    return replace(record, partition_shift=3)
-
-
-def _cut(record: RawRecord) -> RawRecord:
-    return replace(record, value=(record.value or b"")[:-9])
-
-
-def _with_data(record: RawRecord, **changed: Any) -> RawRecord:  # noqa: ANN401 - any JSON
-    data = json.loads(record.value or b"{}") | changed
-    value = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-    return replace(record, value=value)
-
-
 _HARMLESS: Final[tuple[Spoil, ...]] = (
     structured,
-    _all(structured, _header("ce_type", b"billing.Lies.v1")),
-    _header("x-trace", None),
-    _header("x-trace", _NOT_UTF8),
-    _header("reply_to", b"billing.ledger.v1"),
-    _header("content-type", b"text/plain"),
-    _without("content-type"),
-    _header("ce_sequence", b"00000000000000000001"),
-    _header("ce_causationid", b"6f1d3c5e-0c57-5f0a-9d0e-5a3f3f0c7b11"),
-    _header("ce_anything", b"an extension of somebody else's"),
-    _off_its_partition,
-    _key_as_attribute,
-    _nested('"' + "x" * _STILL_ALLOWED + '"'),
-    _field(colour="green", loyalty={"points": 7}),
+    together(structured, with_header("ce_type", b"billing.Lies.v1")),
+    with_header("x-trace", None),
+    with_header("x-trace", _NOT_UTF8),
+    with_header("reply_to", b"billing.ledger.v1"),
+    with_header("content-type", b"text/plain"),
+    without_headers("content-type"),
+    with_header("ce_sequence", b"00000000000000000001"),
+    with_header("ce_causationid", b"6f1d3c5e-0c57-5f0a-9d0e-5a3f3f0c7b11"),
+    with_header("ce_anything", b"an extension of somebody else's"),
+    off_its_partition,
+    with_key_as_attribute,
+    with_extra_field('"' + "x" * _STILL_ALLOWED + '"'),
+    with_fields(colour="green", loyalty={"points": 7}),
 )
 
 _POISON: Final[dict[str, tuple[Spoil, ...]]] = {
-    "null_value": (_value(None),),
-    "oversized": (_value(b"x" * _OVERSIZED),),
+    "null_value": (with_value(None),),
+    "oversized": (with_value(b"x" * _OVERSIZED),),
     "not_a_cloudevent": (
-        _without("ce_"),
-        _all(_without("ce_"), _without("content-type")),
-        _header("content-type", _STRUCTURED),
-        _all(_header("content-type", _STRUCTURED), _value(b"[]")),
-        _attribute(data="not an object"),
+        without_headers("ce_"),
+        together(without_headers("ce_"), without_headers("content-type")),
+        with_header("content-type", _STRUCTURED),
+        together(with_header("content-type", _STRUCTURED), with_value(b"[]")),
+        with_attributes(data="not an object"),
     ),
     "header_null": (
-        _header("ce_type", None),
-        _header("ce_traceparent", None),
-        _all(structured, _header("ce_id", None)),
-        _header("content-type", None),
+        with_header("ce_type", None),
+        with_header("ce_traceparent", None),
+        together(structured, with_header("ce_id", None)),
+        with_header("content-type", None),
     ),
-    "header_repeated": (_twice("ce_id"), _twice("content-type")),
+    "header_repeated": (with_header_twice("ce_id"), with_header_twice("content-type")),
     "not_utf8": (
-        _header("ce_type", _NOT_UTF8),
-        _header("content-type", _NOT_UTF8),
-        _key(_NOT_UTF8),
-        _all(
-            _header("content-type", _STRUCTURED),
-            _value(b'{"specversion":"1.0","data":{"account_id":"\\ud800"}}'),
+        with_header("ce_type", _NOT_UTF8),
+        with_header("content-type", _NOT_UTF8),
+        with_key(_NOT_UTF8),
+        together(
+            with_header("content-type", _STRUCTURED),
+            with_value(b'{"specversion":"1.0","data":{"account_id":"\\ud800"}}'),
         ),
     ),
     "not_json": (
-        _all(_header("content-type", _STRUCTURED), _value(b"\x00\xff\xfe not JSON")),
-        _all(_header("content-type", _STRUCTURED), _value(b"[" * _DEEP)),
+        together(with_header("content-type", _STRUCTURED), with_value(b"\x00\xff\xfe not JSON")),
+        together(with_header("content-type", _STRUCTURED), with_value(b"[" * _DEEP)),
     ),
     "specversion_unsupported": (
-        _header("ce_specversion", b"0.3"),
-        _without("ce_specversion"),
-        _attribute(specversion="2.0"),
+        with_header("ce_specversion", b"0.3"),
+        without_headers("ce_specversion"),
+        with_attributes(specversion="2.0"),
     ),
     "attributes_invalid": (
-        _without("ce_id"),
-        _header("ce_id", b"42"),
-        _header("ce_time", b"yesterday"),
-        _header("ce_source", b"the shop"),
-        _header("ce_sequence", b"-1"),
-        _header("ce_traceparent", b"00-nonsense"),
-        _key(None),
-        _key(b""),
-        _attribute(id=["a", "list"]),
+        without_headers("ce_id"),
+        with_header("ce_id", b"42"),
+        with_header("ce_time", b"yesterday"),
+        with_header("ce_source", b"the shop"),
+        with_header("ce_sequence", b"-1"),
+        with_header("ce_traceparent", b"00-nonsense"),
+        with_key(None),
+        with_key(b""),
+        with_attributes(id=["a", "list"]),
     ),
-    "key_mismatch": (_header("ce_partitionkey", b"acct-0001"),),
-    "account_mismatch": (_field(account_id="acct-0001"), _key(b"acct-0001")),
+    "key_mismatch": (with_header("ce_partitionkey", b"acct-0001"),),
+    "account_mismatch": (with_fields(account_id="acct-0001"), with_key(b"acct-0001")),
     "source_not_allowed": (
-        _header("ce_source", b"/billing/orders"),
-        _header("ce_source", b"/billing/ledger"),
+        with_header("ce_source", b"/billing/orders"),
+        with_header("ce_source", b"/billing/ledger"),
     ),
     "body_invalid": (
-        _value(b""),
-        _value(b"\x80\x02poison"),
-        _value(b"[" * _DEEP),
-        _value(b"[]"),
-        _value(b"null"),
-        _cut,
-        _nested("[" * 5_000 + "]" * 5_000),
-        _field(quantity=0),
-        _field(quantity="1"),
-        _field(quantity=10**30),
-        _field(expected_total={"amount_minor": 12.5, "currency": "USD"}),
-        _field(expected_total={"amount_minor": -1, "currency": "USD"}),
-        _field(expected_total={"amount_minor": 1, "currency": "XXX"}),
-        _field(iccid="4111111111111111"),
-        _field(renewal_id="../../etc/passwd"),
-        _field(plan_code="eu'; DROP TABLE event;--"),
-        _field(payment={"method": "card", "mode": "charge", "currency": "USD"}),
-        _field(requested_at="2026-11-20T08:00:00"),
-        _field(contact={"name": "nobody to write to"}),
+        with_value(b""),
+        with_value(b"\x80\x02poison"),
+        with_value(b"[" * _DEEP),
+        with_value(b"[]"),
+        with_value(b"null"),
+        cut_short,
+        with_extra_field("[" * 5_000 + "]" * 5_000),
+        with_fields(quantity=0),
+        with_fields(quantity="1"),
+        with_fields(quantity=10**30),
+        with_fields(expected_total={"amount_minor": 12.5, "currency": "USD"}),
+        with_fields(expected_total={"amount_minor": -1, "currency": "USD"}),
+        with_fields(expected_total={"amount_minor": 1, "currency": "XXX"}),
+        with_fields(iccid="4111111111111111"),
+        with_fields(renewal_id="../../etc/passwd"),
+        with_fields(plan_code="eu'; DROP TABLE event;--"),
+        with_fields(payment={"method": "card", "mode": "charge", "currency": "USD"}),
+        with_fields(requested_at="2026-11-20T08:00:00"),
+        with_fields(contact={"name": "nobody to write to"}),
     ),
 }
 """Poison for whoever reads requests, by the reason of the dead letters."""
 
 _POISON_TO_ORDERS: Final[dict[str, tuple[Spoil, ...]]] = {
     "unknown_event_type": (
-        _header("ce_type", b"billing.FreeMoneyRequested.v1"),
-        _header("ce_type", b"RenewalRequested"),
-        _header("ce_type", b"billing.PaymentCaptured.v1"),
-        _header("ce_type", b"billing.WalletCharged.v1"),
+        with_header("ce_type", b"billing.FreeMoneyRequested.v1"),
+        with_header("ce_type", b"RenewalRequested"),
+        with_header("ce_type", b"billing.PaymentCaptured.v1"),
+        with_header("ce_type", b"billing.WalletCharged.v1"),
     ),
     "unknown_version": (
-        _header("ce_type", b"billing.RenewalRequested.v2"),
-        _header("ce_type", b"billing.RenewalRequested.v99"),
+        with_header("ce_type", b"billing.RenewalRequested.v2"),
+        with_header("ce_type", b"billing.RenewalRequested.v99"),
     ),
 }
 """Orders answers for everything on the topic; the notifier leaves alone what it does not know."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -24,11 +24,14 @@ from deploy.demo.figures import (
     memory_text,
     rate_text,
     seconds_text,
+    side_text,
     words,
 )
 from deploy.demo.result import Comparison, DemoResult, Mail
+from schemas.money import exponent_of
 
 _AREAS: Final = ("outcomes", "dead letters", "emails", "wallets")
+_TRIAL_BALANCE: Final = "trial balance"
 _CHART_ORDER: Final = ("Assets", "Liabilities", "Equity", "Income", "Expenses")
 _LANGUAGES: Final = {
     "en": "English",
@@ -40,11 +43,25 @@ _ROWS_AT_ONCE: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
+class _Row:
+    detail: str
+    expected: str
+    seen: str
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Area:
+    """`kinds` are the rows under each name; a chart has counts only, never amounts."""
+
     name: str
-    rows: list[Comparison]
+    kinds: list[tuple[str, list[_Row]]]
     bars: list[Bar]
     names: int
+
+    @property
+    def rows(self) -> list[_Row]:
+        return [row for _, rows in self.kinds for row in rows]
 
     @property
     def differ(self) -> int:
@@ -60,6 +77,8 @@ class _Account:
     name: str
     debit: str
     credit: str
+    expected: str
+    agrees: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +102,7 @@ def page(result: DemoResult) -> str:
             numbers=_numbers(result),
             shown=result.differences[:_DIFFERENCES_AT_ONCE],
             further=result.differences[_DIFFERENCES_AT_ONCE:],
-            areas=_areas(result.comparisons),
+            areas=_areas(result),
             trial_balances=_trial_balances(result),
             lanes=lanes(result.timeline),
             ticks=ticks(result.timeline),
@@ -131,44 +150,74 @@ def _numbers(result: DemoResult) -> list[tuple[str, str]]:
     ]
 
 
-def _areas(comparisons: Sequence[Comparison]) -> list[_Area]:
-    names = [*_AREAS, *(each.area for each in comparisons)]
-    rows = {
-        name: [each for each in comparisons if each.area == name] for name in dict.fromkeys(names)
-    }
-    return [
-        _Area(name, found, comparison_bars(found), len({each.name for each in found}))
-        for name, found in rows.items()
-        if found
-    ]
+def _areas(result: DemoResult) -> list[_Area]:
+    found: dict[str, list[Comparison]] = {name: [] for name in _AREAS}
+    for each in result.comparisons:
+        if each.area != _TRIAL_BALANCE:
+            found.setdefault(each.area, []).append(each)
+    return [_area(name, rows, result) for name, rows in found.items() if rows]
+
+
+def _area(name: str, comparisons: Sequence[Comparison], result: DemoResult) -> _Area:
+    kinds: dict[str, list[_Row]] = {}
+    counts = []
+    for each in comparisons:
+        exponent = result.exponents.get(each.detail) if name == "wallets" else None
+        if exponent is None:
+            counts.append(each)
+        kinds.setdefault(each.name, []).append(
+            _Row(
+                each.detail,
+                amount_text(each.expected, exponent or 0),
+                amount_text(each.seen, exponent or 0),
+                each.agrees,
+            )
+        )
+    return _Area(name, list(kinds.items()), comparison_bars(counts), len({c.name for c in counts}))
 
 
 def _trial_balances(result: DemoResult) -> list[_TrialBalance]:
+    wanted: dict[str, dict[str, int]] = {currency: {} for currency in result.balances}
+    for each in result.comparisons:
+        if each.area == _TRIAL_BALANCE:
+            wanted.setdefault(each.name, {})[each.detail] = each.expected
     return [
-        _trial_balance(currency, accounts, result.exponents[currency])
-        for currency, accounts in sorted(result.balances.items())
+        _trial_balance(
+            currency,
+            result.balances.get(currency, {}),
+            expected,
+            result.exponents[currency] if currency in result.exponents else exponent_of(currency),
+        )
+        for currency, expected in sorted(wanted.items())
     ]
 
 
-def _trial_balance(currency: str, accounts: dict[str, int], exponent: int) -> _TrialBalance:
-    balances = sorted(accounts.items(), key=lambda item: (_class_of(item[0]), item[0]))
-    debit = sum(minor for minor in accounts.values() if minor > 0)
-    credit = -sum(minor for minor in accounts.values() if minor < 0)
+def _trial_balance(
+    currency: str, seen: Mapping[str, int], expected: Mapping[str, int], exponent: int
+) -> _TrialBalance:
+    names = sorted(seen.keys() | expected.keys(), key=lambda name: (_class_of(name), name))
+    debit = sum(minor for minor in seen.values() if minor > 0)
+    credit = -sum(minor for minor in seen.values() if minor < 0)
     return _TrialBalance(
         currency=currency,
         accounts=[
-            _Account(
-                name,
-                amount_text(minor, exponent) if minor >= 0 else "",
-                amount_text(-minor, exponent) if minor < 0 else "",
-            )
-            for name, minor in balances
+            _account(name, seen.get(name, 0), expected.get(name), exponent) for name in names
         ],
         debit=amount_text(debit, exponent),
         credit=amount_text(credit, exponent),
         difference=amount_text(debit - credit, exponent),
         balanced=debit == credit,
-        bars=balance_bars(balances, exponent),
+        bars=balance_bars([(name, seen.get(name, 0)) for name in names], exponent),
+    )
+
+
+def _account(name: str, minor: int, expected: int | None, exponent: int) -> _Account:
+    return _Account(
+        name,
+        debit=amount_text(minor, exponent) if minor >= 0 else "",
+        credit=amount_text(-minor, exponent) if minor < 0 else "",
+        expected="" if expected is None else side_text(expected, exponent),
+        agrees=expected in {None, minor},
     )
 
 

@@ -32,6 +32,7 @@ class Price:
         return self.net + self.tax
 
 
+@cache
 def price_of(
     plan_code: str, currency: str, quantity: int = 1, codes: tuple[str, ...] = ()
 ) -> Price:
@@ -91,6 +92,7 @@ def _catalogue() -> dict[str, Any]:
     return tomllib.loads((SERVICES / "orders" / "catalogue.toml").read_text(encoding="utf-8"))
 
 
+@cache
 def _in_force(table: str, **key: str) -> dict[str, Any]:
     rows = [
         row

@@ -34,9 +34,15 @@ _ORDERS: Final = {
     "SANDBOX_SLOW_SECONDS": "0.5",
 }
 
+_NOTIFIER: Final = {
+    # An email whose contact is one batch behind looks again soon.
+    "RETRY_SECONDS": "0.5",
+    "RETRY_SECONDS_MAX": "2",
+}
+
 SETTINGS: Final[dict[str, dict[str, str]]] = {
     "orders": {f"PERENNIAL_ORDERS_{name}": value for name, value in _ORDERS.items()},
     "ledger": {},
-    "notifier": {},
+    "notifier": {f"PERENNIAL_NOTIFIER_{name}": value for name, value in _NOTIFIER.items()},
 }
 """By service, the environment that the demo needs beside addresses, passwords and folders."""

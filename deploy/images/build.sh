@@ -194,6 +194,7 @@ start_docker() {
     # Published ports go through docker-proxy, so that the machine's firewall is left as it is.
     setsid nohup dockerd --data-root="$folder/data" --exec-root="$folder/run" \
       --pidfile="$folder/docker.pid" --host="unix://$folder/docker.sock" --iptables=false \
+      --ip-forward=false \
       </dev/null >"$folder/docker.log" 2>&1 &
   fi
   for ((tries = 0; tries < 120; tries++)); do

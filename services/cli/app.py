@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from services.cli import dlq, ledger, orders, publish, setup_command
+from services.cli import contacts, dlq, ledger, orders, publish, setup_command
 from services.runtime.errors import ConfigurationError, Transient
 
 EXIT_USAGE = 2
@@ -24,6 +24,7 @@ app.command("setup")(setup_command.setup)
 app.add_typer(orders.app, name="orders")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(contacts.app, name="contacts")
 
 
 def main() -> None:

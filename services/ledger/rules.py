@@ -46,9 +46,8 @@ class _Row(BaseModel):
 
     @model_validator(mode="after")
     def _posts_or_says_why_not(self) -> _Row:
-        posts = self.debit is not None and self.credit is not None and bool(self.amount)
-        silent = self.debit is None and self.credit is None and bool(self.no_posting)
-        if posts == silent:
+        posts = (bool(self.debit), bool(self.credit), self.no_posting is None)
+        if not (all(posts) and self.amount) and (any(posts) or not self.no_posting):
             message = "give `amount`, `debit` and `credit`, or `no_posting` with the reason"
             raise ValueError(message)
         if self.valid_from.tzinfo is None:

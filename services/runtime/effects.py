@@ -10,9 +10,10 @@ from typing import Final, Generic
 
 from services.runtime.errors import Transient
 from services.runtime.event_log import EventLog, LeasedEffect
-from services.runtime.journal import Journal, Work
+from services.runtime.journal import Journal
 from services.runtime.logs import Logger
 from services.runtime.processor import Executor, Mark, Processor, StateT, Task
+from services.runtime.work import Work
 
 RESULTS_PER_COMMIT_MAX: Final = 500
 POLL_SECONDS: Final = 0.2

@@ -20,9 +20,10 @@ from services.runtime.event_log import (
     TopicPartition,
     Transaction,
 )
-from services.runtime.journal import Journal, Session, Work
+from services.runtime.journal import Journal, Session
 from services.runtime.parsing import Parsed, RecordParser
 from services.runtime.processor import Decision, Ignored, Processor, StateT
+from services.runtime.work import Work
 
 HANDLER_ATTEMPTS_MAX: Final = 3
 """A record whose handling raises something unforeseen is tried this often, then dead-lettered."""

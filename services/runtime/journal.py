@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Final, Generic
-from uuid import UUID
 
 from schemas.envelope import Event, derived_event_id
 from services.runtime.event_log import (
     EffectOrigin,
-    LeasedEffect,
     StoredEvent,
     Transaction,
     chain_hash,
@@ -31,39 +28,11 @@ from services.runtime.processor import (
     Retry,
     Start,
     StateT,
-    Task,
 )
+from services.runtime.work import ForeignStream, Recorded, Work, refused_stream_id
 
 CACHED_STREAMS_MAX: Final = 20_000
 _EVENTS_PER_DECISION_MAX: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One command and where it comes from: a consumed event or the result of an effect."""
-
-    task: Task
-    shard: int
-    account_id: str
-    cause_event_id: UUID
-    correlation_id: str
-    traceparent: str | None
-    incoming: Incoming | None = None
-    effect: LeasedEffect | None = None
-
-
-@dataclass(slots=True)
-class Recorded:
-    """What one unit of work changed; counted, handed to the workers after commit."""
-
-    events: list[StoredEvent] = field(default_factory=list)
-    handled: list[Incoming] = field(default_factory=list)
-    starts: list[tuple[EffectOrigin, Start]] = field(default_factory=list)
-    releases: list[tuple[int, Release]] = field(default_factory=list)
-    drops: list[tuple[int, str]] = field(default_factory=list)
-    finished: list[tuple[int, str]] = field(default_factory=list)
-    retries: list[tuple[tuple[int, str], Retry]] = field(default_factory=list)
-    leased: list[LeasedEffect] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,14 +279,3 @@ class Session(Generic[StateT]):
         if self._processor.project is not None:
             await self._processor.project(tx, recorded.events, recorded.handled)
         return recorded
-
-
-class ForeignStream(StrEnum):
-    """Why a request for a stream of another shard needs no answer."""
-
-    ALREADY_REFUSED = "already_refused"
-
-
-def refused_stream_id(work: Work) -> str:
-    """Return the stream of a request that was refused because its id is another account's."""
-    return f"refused/{work.cause_event_id}"

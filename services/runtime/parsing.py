@@ -13,9 +13,9 @@ from schemas.envelope import UPSTREAM_PREFIX, Envelope, Event
 from schemas.topics import REQUESTS, TOPICS
 from services.runtime.cloudevents import Record, read_record, validation_summary
 from services.runtime.errors import Poison
-from services.runtime.journal import Work
 from services.runtime.partitions import shard_of
 from services.runtime.processor import Ignored, Incoming, Processor, Task
+from services.runtime.work import Work
 
 _SOURCE_OF: Final = {topic.name: f"/billing/{topic.written_by}" for topic in TOPICS}
 

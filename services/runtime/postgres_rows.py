@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -159,3 +160,27 @@ def dead_letter_row(letter: DeadLetter) -> tuple[object, ...]:
         letter.attempts,
         letter.dead_lettered_at,
     )
+
+
+def stored_lease(row: Any) -> LeasedEffect:  # noqa: ANN401 - an asyncpg record
+    """Read an effect row that this process has just leased."""
+    origin = EffectOrigin(
+        row["shard"],
+        row["account_id"],
+        row["stream_id"],
+        row["cause_event_id"],
+        row["correlation_id"],
+        row["traceparent"],
+    )
+    return leased_effect(
+        origin,
+        Start(row["effect_id"], row["kind"], json.loads(row["payload"])),
+        attempt=row["attempt"],
+        recovered=row["was_interrupted"],
+        checkpoint=row["checkpoint"],
+    )
+
+
+def columns(pairs: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
+    """Return (shard, id) pairs as the two arrays that statements unnest."""
+    return [first for first, _ in pairs], [second for _, second in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -69,10 +70,8 @@ class Relay:
                 await self._pause()
 
     async def _pause(self) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-        except TimeoutError:
-            pass
         self._wake.clear()
 
     async def publish_once(self) -> int:

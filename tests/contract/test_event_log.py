@@ -137,12 +137,16 @@ async def test_taken_stream_version_is_a_conflict_and_nothing_is_appended(log: E
 
 async def test_failed_transaction_leaves_no_trace(log: EventLog) -> None:
     await log.ensure_cursors({("requests", 0): 0})
-    with pytest.raises(RuntimeError, match="boom"):
+
+    async def append_and_fail() -> None:
         async with log.transaction(partitions=[("requests", 0)], shards=[1]) as tx:
             await tx.append([event(tx, "order/a", 1)])
             tx.move_cursor(("requests", 0), 5)
             message = "boom"
             raise RuntimeError(message)
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await append_and_fail()
     assert await log.cursors() == {("requests", 0): 0}
     async with log.transaction(shards=[1]) as tx:
         assert tx.heads[1].position == 0

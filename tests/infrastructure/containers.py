@@ -25,7 +25,7 @@ POSTGRES_IMAGE: Final = "postgres:18"
 KAFKA_IMAGE: Final = "apache/kafka:4.1.0"
 _POSTGRES_PORT: Final = 5432
 _KAFKA_PORT: Final = 9092
-_START_SECONDS: Final = 60
+_START_SECONDS: Final = 120
 _ASK_SECONDS: Final = 0.2
 
 # The public image turns each KAFKA_<NAME> into a property, and takes none of its own beside them.

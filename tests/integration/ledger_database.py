@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import asyncpg
 
+from services.cli.connections import connect
 from services.cli.setup import set_up_postgres
 from services.ledger.checks import Check
+from services.ledger.decider import WalletState
 from services.ledger.handlers import build_processor
 from services.ledger.replay import fold_columns, resolve_scope
 from services.ledger.reports import Report, report
@@ -34,13 +36,17 @@ class LedgerDatabase:
 
     admin_dsn: str
     pool: asyncpg.Pool
-    intake: Intake
+    intake: Intake[WalletState]
     now: datetime = T0
 
     @property
     def dsn(self) -> str:
         """Return the address that the ledger's role uses."""
         return dsn_for(self.admin_dsn, ROLE)
+
+    def connect(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """Open a connection as the ledger's role."""
+        return connect("ledger", self.dsn)
 
     async def feed(self, records: Sequence[Record], *, batch: int = 50) -> None:
         """Have the intake handle records in batches."""
@@ -51,7 +57,7 @@ class LedgerDatabase:
 
     async def verify(self) -> dict[str, Check]:
         """Run every check as the ledger's role."""
-        async with self.pool.acquire() as connection:
+        async with self.connect() as connection:
             checks = await verify(connection, self.dsn, "ledger", RULES)
         return {check.name: check for check in checks}
 
@@ -63,7 +69,7 @@ class LedgerDatabase:
         self, known_at: datetime | None = None, effective_at: datetime | None = None
     ) -> Report:
         """Fold the log as `perennial ledger replay` does."""
-        async with self.pool.acquire() as connection:
+        async with self.connect() as connection:
             scope = await resolve_scope(connection, known_at=known_at, effective_at=effective_at)
         return report(fold_columns(self.dsn, "ledger", scope, RULES), scope, RULES)
 

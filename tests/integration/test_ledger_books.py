@@ -20,12 +20,12 @@ from services.ledger.cache import cached_balances, cached_report, rebuild_balanc
 from services.ledger.replay import fold_columns, resolve_scope
 from services.ledger.sql_fold import fold_sql
 from services.ledger.statement import statement
-from tests.books import Books, Operation
+from tests.books import Books, Kind, Operation
 from tests.controls import T0
 from tests.integration.ledger_database import RULES, LedgerDatabase, open_ledger_database
 from tests.unit.ledger.builders import GATEWAY_METHODS
 
-KINDS = ("top_up", "card", "wallet", "fail")
+KINDS: tuple[Kind, ...] = ("top_up", "card", "wallet", "fail")
 
 
 def played(count: int = 200, customers: int = 9, seed: int = 11) -> Books:
@@ -66,7 +66,7 @@ async def test_verify_passes_on_generated_books_and_compares_everything(
 
 async def test_cache_and_every_fold_are_equal(ledger: LedgerDatabase) -> None:
     await ledger.feed(played().records(), batch=7)
-    async with ledger.pool.acquire() as connection:
+    async with ledger.connect() as connection:
         scope = await resolve_scope(connection)
         cached = await cached_balances(connection)
         sql = await fold_sql(connection, scope, RULES)
@@ -106,7 +106,7 @@ async def test_effective_at_counts_what_had_happened_whenever_it_was_recorded(
     await ledger.feed(books.records())
     middle = books.published[len(books.published) // 2].occurred_at
     found = await ledger.replay(effective_at=middle)
-    async with ledger.pool.acquire() as connection:
+    async with ledger.connect() as connection:
         scope = await resolve_scope(connection, effective_at=middle)
         assert await fold_sql(connection, scope, RULES) == fold_columns(
             ledger.dsn, "ledger", scope, RULES
@@ -126,7 +126,7 @@ async def test_verify_holds_while_the_ledger_goes_on(ledger: LedgerDatabase) -> 
 
 async def test_rebuilt_cache_is_the_cache(ledger: LedgerDatabase) -> None:
     await ledger.feed(played().records())
-    async with ledger.pool.acquire() as connection:
+    async with ledger.connect() as connection:
         before = await cached_balances(connection)
         await connection.execute("UPDATE balance SET amount_minor = amount_minor + 1")
         count = await rebuild_balances(connection, RULES)
@@ -136,7 +136,7 @@ async def test_rebuilt_cache_is_the_cache(ledger: LedgerDatabase) -> None:
 
 async def test_cached_report_has_the_bytes_of_a_replay(ledger: LedgerDatabase) -> None:
     await ledger.feed(played(50).records())
-    async with ledger.pool.acquire() as connection:
+    async with ledger.connect() as connection:
         cached = await cached_report(connection, RULES)
     assert cached.body == (await ledger.replay()).body
 
@@ -149,7 +149,7 @@ async def test_statement_runs_from_opening_to_closing_and_ends_in_the_balance(
     ledger.now = T0 + timedelta(minutes=10)
     await ledger.feed(records[120:])
     totals = (await ledger.replay()).totals
-    async with ledger.pool.acquire() as connection:
+    async with ledger.connect() as connection:
         scope = await resolve_scope(connection)
         for account in sorted({account for account, _ in totals}):
             found = await statement(
@@ -167,7 +167,7 @@ async def test_customer_statement_balances_and_names_only_that_customer(
     ledger: LedgerDatabase,
 ) -> None:
     await ledger.feed(played().records())
-    async with ledger.pool.acquire() as connection:
+    async with ledger.connect() as connection:
         found = await statement(connection, "acct-3", await resolve_scope(connection), RULES)
     sums = {currency: 0 for _, currency in found.closing}
     for (_, currency), minor in found.closing.items():

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from schemas.envelope import Identifier, UtcDatetime
+from schemas.envelope import Identifier, Part, UtcDatetime
 from schemas.money import Money
 from schemas.orders import DeclineReason, UnknownCause
 from schemas.requests import PaymentMethod
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Charge(_Part):
+class Charge(Part):
     """Take `amount` by `token`; `payment_id` is the idempotency key."""
 
     payment_id: Identifier
@@ -29,7 +25,7 @@ class Charge(_Part):
     amount: Money
 
 
-class Refund(_Part):
+class Refund(Part):
     """Give `amount` of one captured payment back; `refund_id` is the idempotency key."""
 
     refund_id: Identifier
@@ -40,7 +36,7 @@ class Refund(_Part):
     amount: Money
 
 
-class Captured(_Part):
+class Captured(Part):
     """The money is ours."""
 
     outcome: Literal["captured"] = "captured"
@@ -51,14 +47,14 @@ class Captured(_Part):
     captured_at: UtcDatetime
 
 
-class Declined(_Part):
+class Declined(Part):
     """Nothing was charged, for good."""
 
     outcome: Literal["declined"] = "declined"
     reason: DeclineReason
 
 
-class Refunded(_Part):
+class Refunded(Part):
     """The money went back."""
 
     outcome: Literal["refunded"] = "refunded"
@@ -67,19 +63,19 @@ class Refunded(_Part):
     refunded_at: UtcDatetime
 
 
-class NotFound(_Part):
+class NotFound(Part):
     """The gateway has no record under this key, yet."""
 
     outcome: Literal["not_found"] = "not_found"
 
 
-class Unavailable(_Part):
+class Unavailable(Part):
     """The gateway did nothing and says so, or was never reached."""
 
     outcome: Literal["unavailable"] = "unavailable"
 
 
-class OutcomeUnknown(_Part):
+class OutcomeUnknown(Part):
     """It may have happened or not."""
 
     outcome: Literal["outcome_unknown"] = "outcome_unknown"

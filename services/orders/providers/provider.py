@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from schemas.envelope import Iccid, Identifier, UtcDatetime
+from schemas.envelope import Iccid, Identifier, Part, UtcDatetime
 from schemas.orders import ActivationFailureReason, UnknownCause
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
-
-
-class PlanOrder(_Part):
+class PlanOrder(Part):
     """Put `quantity` periods of a plan on an eSIM; `reference` is ours and the idempotency key."""
 
     reference: Identifier
@@ -28,7 +24,7 @@ class PlanOrder(_Part):
     validity_days: int = Field(ge=1)
 
 
-class Activated(_Part):
+class Activated(Part):
     """The plan is on the eSIM."""
 
     outcome: Literal["activated"] = "activated"
@@ -39,7 +35,7 @@ class Activated(_Part):
     activated_at: UtcDatetime
 
 
-class Refused(_Part):
+class Refused(Part):
     """The plan will never be on this eSIM."""
 
     outcome: Literal["refused"] = "refused"
@@ -48,19 +44,19 @@ class Refused(_Part):
     ]
 
 
-class NotFound(_Part):
+class NotFound(Part):
     """The provider has no order under this reference, yet."""
 
     outcome: Literal["not_found"] = "not_found"
 
 
-class Unavailable(_Part):
+class Unavailable(Part):
     """The provider did nothing and says so, or was never reached."""
 
     outcome: Literal["unavailable"] = "unavailable"
 
 
-class OutcomeUnknown(_Part):
+class OutcomeUnknown(Part):
     """It may have happened or not."""
 
     outcome: Literal["outcome_unknown"] = "outcome_unknown"

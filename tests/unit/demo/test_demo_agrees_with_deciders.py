@@ -1,4 +1,4 @@
-"""The demo's model and the deciders of orders and the ledger, each asked what must come of it."""
+"""The demo's own model and the services' deciders must say the same of the demo's records."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from deploy.demo.timing import SETTINGS
 from schemas.envelope import Envelope, Event, Source
 from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
 from services.ledger.decider import WalletState
-from services.ledger.handlers import build_processor, load_low_balance
+from services.ledger.handlers import build_processor as build_ledger
+from services.ledger.handlers import load_low_balance
 from services.ledger.postings import post
 from services.ledger.rules import load_rules
+from services.notifier.contacts import ContactChange, contact_change
+from services.notifier.emails import TEMPLATE_OF
+from services.notifier.emails.locales import locale_of
+from services.notifier.handlers import build_processor as build_notifier
+from services.notifier.policy import Policy
 from services.orders.catalog_file import load_catalogue
 from services.orders.rules import Rules
 from services.orders.settings import OrdersSettings, policy_of
@@ -51,7 +57,7 @@ def _counts(nested: dict[str, dict[str, int]]) -> Counts:
 
 
 class Market:
-    """Orders and the ledger in one thread, with what they did in each phase."""
+    """The services in one thread, with what they did in each phase."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -62,8 +68,13 @@ class Market:
         self._told = 0
         self._phase = ""
         self._details: dict[str, str] = _manifest()["detail_fields"]
+        self.emails: Counts = Counter()
+        self._untold: list[Event] = []
+        self._contacts: dict[str, ContactChange] = {}
         self._parser = RecordParser(world.processor, SHARD_COUNT_DEFAULT)
-        self._ledger = build_processor(rules=RULES, low_balance=load_low_balance())
+        notifier = build_notifier(Policy(), {}, None)
+        self._notifier_parser = RecordParser(notifier, SHARD_COUNT_DEFAULT)
+        self._ledger = build_ledger(rules=RULES, low_balance=load_low_balance())
 
     def play(self, phase: int, records: Iterator[RawRecord]) -> None:
         """Handle all records of a phase, then wait until nothing is due any more."""
@@ -75,6 +86,7 @@ class Market:
         while due := [each.due_at for each in self.world.effects.values() if each.due_at]:
             self.world.run_until(min(due))
             self._tell_ledger()
+        self._send_emails()
 
     def _handle(self, offset: int, record: RawRecord) -> None:
         partition = partition_of(record, SHARD_COUNT_DEFAULT)
@@ -90,6 +102,27 @@ class Market:
         except Poison as poison:
             self.dead_letters[self._phase]["orders", poison.reason] += 1
         self._tell_ledger()
+        self._tell_notifier(consumed)
+
+    def _tell_notifier(self, consumed: RedrivenRecord) -> None:
+        parsed = self._notifier_parser.parse(consumed, self.world.now)
+        if parsed.poison:
+            self.dead_letters[self._phase]["notifier", parsed.poison.reason] += 1
+        if parsed.work and parsed.work.incoming:
+            change = contact_change(parsed.work.incoming.event)
+            assert change is not None
+            known = self._contacts.get(change.account_id, change)
+            if known.as_of <= change.as_of:
+                self._contacts[change.account_id] = change
+
+    def _send_emails(self) -> None:
+        waiting, self._untold = self._untold, []
+        for event in waiting:
+            if event.account_id in self._contacts:
+                locale = locale_of(self._contacts[event.account_id].contact)
+                self.emails[TEMPLATE_OF[type(event)], locale] += 1
+            else:
+                self._untold.append(event)
 
     def _ask_orders(self, task: Task) -> None:
         command: Any = task.command
@@ -125,6 +158,8 @@ class Market:
         name = type(event).__name__
         detail = getattr(event, self._details.get(name, ""), "")
         self.outcomes[self._phase][name, str(detail)] += 1
+        if type(event) in TEMPLATE_OF:
+            self._untold.append(event)
         for posting in post(event, self.world.now, RULES).postings:
             account = posting.account.removesuffix(f":{event.account_id}")
             self.balances[posting.currency, account] += posting.amount_minor
@@ -163,14 +198,15 @@ def test_outcomes_of_every_phase_are_those_of_the_manifest(market: Market) -> No
     assert market.outcomes == expected
 
 
-def test_dead_letters_of_orders_are_those_of_the_manifest(market: Market) -> None:
+def test_dead_letters_of_every_phase_are_those_of_the_manifest(market: Market) -> None:
     by_phase = _manifest()["dead_letters_by_phase"]
-    expected = {
-        phase: _counts({"orders": by_phase[phase]["orders"]}) if phase in by_phase else Counter()
-        for phase in market.dead_letters
-    }
+    expected = {phase: _counts(by_phase.get(phase, {})) for phase in market.dead_letters}
 
     assert market.dead_letters == expected
+
+
+def test_emails_are_those_of_the_manifest(market: Market) -> None:
+    assert market.emails == _counts(_manifest()["emails"])
 
 
 def test_books_are_those_of_the_manifest(market: Market) -> None:

@@ -196,9 +196,7 @@ async def test_nobody_listening_defers_the_message() -> None:
 
 
 async def test_a_refused_login_defers_the_message() -> None:
-    async with mail_server(
-        auth_require_tls=False, auth_required=True, authenticator=only_password(b"right")
-    ) as server:
+    async with mail_server(auth_require_tls=False, authenticator=only_password(b"right")) as server:
         wrong = smtp_channel(server.port, password="wrong")
         assert await wrong.send(MAIL, Marks()) == Deferred(DeferralCause.LOGIN_REFUSED, 535)
         right = smtp_channel(server.port, password="right")

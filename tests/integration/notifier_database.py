@@ -1,0 +1,206 @@
+"""The notifier on a real database, with a channel that does as it is told and no Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from schemas import EVENT_TYPES, TOPIC_OF
+from schemas.envelope import Event
+from services.cli.setup import set_up_postgres
+from services.notifier.channels.email import Delivered, DeliveryOutcome, Mail
+from services.notifier.contacts import Contacts, contacts_projection
+from services.notifier.evolution import NotificationState
+from services.notifier.executors import EmailExecutor, build_executors
+from services.notifier.handlers import build_processor
+from services.notifier.message import Letterhead
+from services.notifier.policy import Policy
+from services.runtime.dead_letters import RedrivenRecord
+from services.runtime.effects import EffectRunner
+from services.runtime.intake import Intake
+from services.runtime.journal import Journal
+from services.runtime.partitions import shard_of
+from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.start import open_pool
+from tests.controls import T0, settings_for
+
+SHARDS: Final = 2
+LEASE_SECONDS: Final = 1
+EXAMPLES: Final = Path(__file__).parents[2] / "schemas" / "examples"
+LETTERHEAD: Final = Letterhead("plans@shop.example.com", "Plans", None, "mail.example.com")
+
+
+@dataclass
+class Postbox:
+    """A channel that keeps what it takes; with a `gate`, it waits there after the mark."""
+
+    outcomes: list[DeliveryOutcome] = field(default_factory=list)
+    mails: list[Mail] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+
+    async def send(self, mail: Mail, mark: Any) -> DeliveryOutcome:
+        await mark("dot_sent")
+        self.mails.append(mail)
+        if self.gate is not None:
+            await self.gate.wait()
+        return self.outcomes.pop(0) if self.outcomes else Delivered()
+
+    async def close(self) -> None:
+        self.mails.clear()
+
+
+@dataclass
+class Notifier:
+    """The notifier without Kafka: `take` is a consumed batch, `settle` lets the effects run."""
+
+    pool: asyncpg.Pool
+    postbox: Postbox
+    now: datetime = T0
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    sequences: dict[tuple[str, int], int] = field(default_factory=dict)
+    contacts: Contacts = field(init=False)
+    runner: EffectRunner[NotificationState] = field(init=False)
+    _running: asyncio.Task[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.contacts = Contacts(self.pool)
+        self.log = PostgresEventLog(self.pool, lease_seconds=LEASE_SECONDS)
+        self.start()
+
+    def start(self) -> None:
+        """Start as a new process would, on the same database."""
+        executor = EmailExecutor(
+            self.contacts, self.postbox, LETTERHEAD, lambda: self.now, structlog.get_logger()
+        )
+        policy = Policy(
+            contact_deadline=timedelta(hours=2),
+            send_deadline=timedelta(hours=1),
+            retry_first=timedelta(seconds=10),
+        )
+        processor = build_processor(
+            policy, build_executors(executor), contacts_projection(lambda: self.now)
+        )
+        journal = Journal(processor)
+        self.intake = Intake(
+            log=self.log,
+            processor=processor,
+            journal=journal,
+            shard_count=SHARDS,
+            dead_letter_limit=10,
+            clock=lambda: self.now,
+        )
+        self.runner = EffectRunner(
+            log=self.log,
+            processor=processor,
+            journal=journal,
+            concurrency=10,
+            lease_seconds=LEASE_SECONDS,
+            clock=lambda: self.now,
+            on_recorded=lambda: None,
+            logger=structlog.get_logger(),
+        )
+        self._running = asyncio.create_task(self.runner.run())
+
+    async def stop(self) -> None:
+        """Stop at once, as a killed process does: what is under way is not recorded."""
+        await self.runner.stop(0)
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+
+    async def take(self, *records: RedrivenRecord) -> dict[str, int]:
+        """Consume one batch and hand out what it started; return the outcomes."""
+        partitions = {(record.topic, record.partition): 0 for record in records}
+        await self.log.ensure_cursors(partitions)
+        result = await self.intake.handle(records)
+        self.runner.submit(result.leased)
+        return dict(result.outcomes)
+
+    async def settle(self, *, until: int) -> list[Event]:
+        """Wait until this many events are recorded, and return them."""
+        for _ in range(200):
+            events = await self.events()
+            if len(events) >= until:
+                return events
+            await asyncio.sleep(0.02)
+        message = f"only {len(await self.events())} of {until} events were recorded"
+        raise AssertionError(message)
+
+    async def events(self) -> list[Event]:
+        """Return the log as parsed events."""
+        rows = await self.pool.fetch("SELECT type, body FROM event ORDER BY shard, position")
+        return [EVENT_TYPES[row["type"]].parse(row["body"]) for row in rows]
+
+    async def held(self) -> list[str]:
+        """Return the hold keys of waiting emails."""
+        rows = await self.pool.fetch("SELECT hold_key FROM effect WHERE hold_key IS NOT NULL")
+        return [row["hold_key"] for row in rows]
+
+    async def wait_until_held(self) -> None:
+        """Wait until an email waits for its contact."""
+        for _ in range(200):
+            if await self.held():
+                return
+            await asyncio.sleep(0.02)
+        message = "no email came to wait for a contact"
+        raise AssertionError(message)
+
+    def record(self, name: str, **changes: Any) -> RedrivenRecord:
+        """Return the example of an event as the next record of its partition."""
+        example = json.loads((EXAMPLES / name / "v1.json").read_text(encoding="utf-8"))
+        data = example.pop("data") | changes
+        account = data["account_id"]
+        partition = shard_of(account, SHARDS)
+        topic = TOPIC_OF[example["type"]].name
+        attributes = example | {"partitionkey": account}
+        if attributes["source"].startswith("/billing/"):
+            sequence = self.sequences.get((topic, partition), 0) + 1
+            self.sequences[topic, partition] = sequence
+            attributes["sequence"] = f"{sequence:020d}"
+        offset = self.offsets.get((topic, partition), 0)
+        self.offsets[topic, partition] = offset + 1
+        headers = [
+            (f"ce_{key}", str(value).encode())
+            for key, value in attributes.items()
+            if key != "datacontenttype"
+        ]
+        return RedrivenRecord(
+            topic,
+            partition,
+            offset,
+            account.encode(),
+            json.dumps(data).encode(),
+            [*headers, ("content-type", b"application/json")],
+        )
+
+    def contact_changed(self, email: str, *, at: datetime | None = None, **more: Any) -> Any:
+        """Return a CustomerContactChanged for the account of the examples."""
+        contact = {"email": email, "locale": "en", "time_zone": "UTC"} | more
+        changed_at = (at or self.now).isoformat()
+        return self.record("CustomerContactChanged", contact=contact, changed_at=changed_at)
+
+
+@asynccontextmanager
+async def notifier_on(admin_dsn: str) -> AsyncIterator[Notifier]:
+    """Prepare the notifier's schema, run it under its own role, and stop it."""
+    await set_up_postgres(admin_dsn, "notifier", "secret", SHARDS)
+    pool = await open_pool("notifier", settings_for(admin_dsn, role="perennial_notifier:secret"))
+    notifier = Notifier(pool, Postbox())
+    try:
+        yield notifier
+    finally:
+        await notifier.stop()
+        await pool.close()
+
+
+def recipients(mails: Sequence[Mail]) -> list[str]:
+    """Return who the messages went to."""
+    return [mail.recipient for mail in mails]

@@ -1,0 +1,246 @@
+"""Contacts, the emails that wait for them, and what survives a crash, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from services.notifier.channels.email import DeferralCause, Deferred
+from services.notifier.contacts import Erasure, erase
+from tests.controls import T0, dsn_for
+from tests.integration.notifier_database import LEASE_SECONDS, Notifier, notifier_on, recipients
+
+ACCOUNT = "acct-100042"
+HELD = [f"contact/{ACCOUNT}"]
+
+
+@pytest.fixture
+async def notifier(fresh_database: str) -> AsyncIterator[Notifier]:
+    async with notifier_on(fresh_database) as running:
+        yield running
+
+
+@pytest.fixture
+async def connection(fresh_database: str, notifier: Notifier) -> AsyncIterator[asyncpg.Connection]:
+    assert await notifier.events() == []
+    opened = await asyncpg.connect(
+        dsn_for(fresh_database, "perennial_notifier:secret"),
+        server_settings={"search_path": "notifier"},
+    )
+    yield opened
+    await opened.close()
+
+
+async def email_of(notifier: Notifier, account_id: str = ACCOUNT) -> str | None:
+    contact = await notifier.contacts.find(account_id)
+    return contact and contact.email
+
+
+async def test_a_fact_after_the_contact_makes_one_email_and_one_event(notifier: Notifier) -> None:
+    outcomes = await notifier.take(notifier.contact_changed("lin@example.org"))
+    assert outcomes == {"applied": 1}
+    await notifier.take(notifier.record("PlanActivated"))
+    (sent,) = await notifier.settle(until=1)
+    assert isinstance(sent, NotificationSent)
+    assert sent.template == "renewal_confirmed"
+    assert recipients(notifier.postbox.mails) == ["lin@example.org"]
+    assert await notifier.pool.fetchval("SELECT count(*) FROM effect") == 0
+
+
+async def test_the_log_and_the_effects_hold_no_contact_data(notifier: Notifier) -> None:
+    notifier.postbox.gate = asyncio.Event()
+    await notifier.take(
+        notifier.contact_changed("lin@example.org", name="Lin Example"),
+        notifier.record("PlanActivated"),
+    )
+    while not notifier.postbox.mails:
+        await asyncio.sleep(0.01)
+    rows = await notifier.pool.fetch(
+        "SELECT payload::text AS text FROM effect UNION ALL"
+        " SELECT convert_from(body, 'UTF8') FROM event"
+    )
+    assert rows
+    notifier.postbox.gate.set()
+    (sent,) = await notifier.settle(until=1)
+    for text in [*(row["text"] for row in rows), sent.model_dump_json()]:
+        assert "lin@example.org" not in text
+        assert "Lin Example" not in text
+
+
+async def test_a_fact_before_the_contact_waits_and_goes_when_the_contact_arrives(
+    notifier: Notifier,
+) -> None:
+    await notifier.take(notifier.record("PlanActivated"))
+    await notifier.wait_until_held()
+    assert await notifier.held() == HELD
+    await notifier.take(notifier.contact_changed("lin@example.org"))
+    (sent,) = await notifier.settle(until=1)
+    assert isinstance(sent, NotificationSent)
+    assert recipients(notifier.postbox.mails) == ["lin@example.org"]
+
+
+async def test_a_contact_that_arrives_during_the_look_up_is_found_at_the_next_look(
+    notifier: Notifier,
+) -> None:
+    looked_up, may_answer = asyncio.Event(), asyncio.Event()
+    find = notifier.contacts.find
+
+    async def slow_find(account_id: str) -> object:
+        found = await find(account_id)
+        looked_up.set()
+        await may_answer.wait()
+        return found
+
+    notifier.contacts.find = slow_find  # type: ignore[method-assign, assignment]
+    await notifier.take(notifier.record("PlanActivated"))
+    await looked_up.wait()
+    await notifier.take(notifier.contact_changed("lin@example.org"))
+    may_answer.set()
+    await notifier.wait_until_held()
+    assert notifier.postbox.mails == []
+    notifier.now = T0 + timedelta(seconds=10)
+    (sent,) = await notifier.settle(until=1)
+    assert isinstance(sent, NotificationSent)
+
+
+async def test_without_a_contact_until_the_deadline_the_customer_is_not_told(
+    notifier: Notifier,
+) -> None:
+    await notifier.take(notifier.record("PlanActivated"))
+    await notifier.wait_until_held()
+    notifier.now = T0 + timedelta(hours=2)
+    (failed,) = await notifier.settle(until=1)
+    assert isinstance(failed, NotificationFailed)
+    assert failed.reason is NotificationFailureReason.CONTACT_MISSING
+    assert failed.template == "renewal_confirmed"
+    assert await notifier.held() == []
+
+
+async def test_a_deferred_email_goes_out_later_to_the_newest_address(notifier: Notifier) -> None:
+    notifier.postbox.outcomes = [Deferred(DeferralCause.BUSY, 451)]
+    await notifier.take(
+        notifier.contact_changed("old@example.org"), notifier.record("PaymentFailed")
+    )
+    while await notifier.pool.fetchval("SELECT count(*) FROM effect WHERE lease_until IS NULL") < 1:
+        await asyncio.sleep(0.01)
+    await notifier.take(notifier.contact_changed("new@example.org"))
+    notifier.now = T0 + timedelta(seconds=10)
+    (sent,) = await notifier.settle(until=1)
+    assert isinstance(sent, NotificationSent)
+    assert recipients(notifier.postbox.mails) == ["old@example.org", "new@example.org"]
+
+
+async def test_a_crash_after_the_dot_ends_as_unknown_and_sends_nothing_again(
+    notifier: Notifier,
+) -> None:
+    notifier.postbox.gate = asyncio.Event()
+    await notifier.take(
+        notifier.contact_changed("lin@example.org"), notifier.record("PlanActivated")
+    )
+    while not notifier.postbox.mails:
+        await asyncio.sleep(0.01)
+    await notifier.stop()
+    notifier.postbox.gate = None
+    await asyncio.sleep(LEASE_SECONDS)
+    notifier.start()
+    (failed,) = await notifier.settle(until=1)
+    assert isinstance(failed, NotificationFailed)
+    assert failed.reason is NotificationFailureReason.DELIVERY_UNKNOWN
+    assert len(notifier.postbox.mails) == 1
+
+
+async def test_the_newest_request_wins_in_whatever_order_they_arrive(notifier: Notifier) -> None:
+    hour = timedelta(hours=1)
+    await notifier.take(notifier.contact_changed("second@example.org", at=T0 - hour))
+    await notifier.take(notifier.contact_changed("first@example.org", at=T0 - 2 * hour))
+    assert await email_of(notifier) == "second@example.org"
+    await notifier.take(
+        notifier.contact_changed("fourth@example.org", at=T0),
+        notifier.contact_changed("third@example.org", at=T0 - hour / 2),
+    )
+    assert await email_of(notifier) == "fourth@example.org"
+
+
+async def test_a_request_from_the_future_does_not_keep_out_the_next_one(
+    notifier: Notifier,
+) -> None:
+    await notifier.take(notifier.contact_changed("future@example.org", at=T0 + timedelta(days=999)))
+    assert await email_of(notifier) == "future@example.org"
+    notifier.now = T0 + timedelta(minutes=1)
+    await notifier.take(notifier.contact_changed("now@example.org"))
+    assert await email_of(notifier) == "now@example.org"
+
+
+async def test_renewals_and_top_ups_bring_contacts_too(notifier: Notifier) -> None:
+    contact = {"email": "lin@example.org"}
+    renewal = notifier.record("RenewalRequested", account_id="acct-1", contact=contact)
+    top_up = notifier.record("TopUpRequested", account_id="acct-2", contact=contact)
+    silent = notifier.record("TopUpRequested", account_id="acct-3", contact=None)
+    other = notifier.record("PaymentConfirmed", account_id="acct-4")
+    batch = sorted((renewal, top_up, silent, other), key=lambda each: each.offset)
+    outcomes = await notifier.take(*batch)
+    assert outcomes == {
+        "applied": 2,
+        "ignored:no_contact_in_request": 1,
+        "ignored:not_handled_here": 1,
+    }
+    assert await email_of(notifier, "acct-1") == "lin@example.org"
+    assert await email_of(notifier, "acct-2") == "lin@example.org"
+
+
+async def test_a_contact_with_a_smuggled_header_is_dead_lettered_and_not_kept(
+    notifier: Notifier,
+) -> None:
+    evil = notifier.contact_changed("lin@example.org\r\nBcc: all@example.org")
+    assert await notifier.take(evil) == {"dead_lettered:contact_refused": 1}
+    assert await email_of(notifier) is None
+    detail = await notifier.pool.fetchval("SELECT detail FROM dead_letter")
+    assert "example.org" not in detail
+
+
+async def test_facts_that_need_no_email_are_ignored(notifier: Notifier) -> None:
+    outcomes = await notifier.take(
+        notifier.record("RenewalAccepted"), notifier.record("PaymentCaptured")
+    )
+    assert outcomes == {"ignored:no_email_for_this": 2}
+
+
+async def test_an_erased_contact_is_gone_and_older_requests_do_not_bring_it_back(
+    notifier: Notifier, connection: asyncpg.Connection
+) -> None:
+    await notifier.take(notifier.contact_changed("lin@example.org", name="Lin"))
+    await notifier.take(notifier.contact_changed("lin@example.org\n"))
+    assert await erase(connection, ACCOUNT) == Erasure(contact=True, dead_letters=1)
+    assert await erase(connection, ACCOUNT) == Erasure(contact=False, dead_letters=0)
+    assert await email_of(notifier) is None
+    kept = await connection.fetchrow("SELECT * FROM contact")
+    assert kept is not None
+    assert {name for name, value in kept.items() if value} == {"account_id", "as_of", "erased_at"}
+    letter = await connection.fetchrow("SELECT record_value, closed_as FROM dead_letter")
+    assert tuple(letter) == (None, "discarded")
+    notifier.now = kept["erased_at"] + timedelta(minutes=1)
+    before = kept["erased_at"] - timedelta(seconds=1)
+    await notifier.take(notifier.contact_changed("lin@example.org", at=before))
+    assert await email_of(notifier) is None
+
+
+async def test_a_customer_who_comes_back_after_an_erasure_is_written_to_again(
+    notifier: Notifier, connection: asyncpg.Connection
+) -> None:
+    await erase(connection, ACCOUNT)
+    erased_at = await connection.fetchval("SELECT erased_at FROM contact")
+    notifier.now = erased_at + timedelta(minutes=1)
+    await notifier.take(notifier.contact_changed("back@example.org"))
+    assert await email_of(notifier) == "back@example.org"
+
+
+async def test_the_role_of_the_notifier_cannot_delete_the_mark_of_an_erasure(
+    connection: asyncpg.Connection,
+) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute("DELETE FROM contact")

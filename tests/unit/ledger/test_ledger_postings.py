@@ -1,0 +1,173 @@
+"""The worked example of every row of posting_rules.toml, executed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from schemas import EVENTS
+from schemas.envelope import Event
+from schemas.topics import LEDGER, ORDERS
+from services.ledger.amounts import SHAPES
+from services.ledger.postings import post
+from services.ledger.rules import load_rules
+from services.runtime.errors import Halt
+from tests.controls import T0
+from tests.unit.ledger.builders import (
+    CARD,
+    IN_WALLET,
+    activation_failed,
+    bonus,
+    captured,
+    charge,
+    charged,
+    consideration,
+    money,
+    refunded,
+    topped_up,
+)
+from tests.unit.ledger.builders import WALLET as WALLET_DECIDER
+
+RULES = load_rules()
+EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
+GATEWAY, PLANS = "Assets:Gateway:Card", "Liabilities:ContractLiability:Plans"
+TAX, PAYABLE = "Liabilities:Tax:US", "Liabilities:Refunds:Payable"
+PAID, GRANTED = "Liabilities:Wallet:Paid:acct-1", "Liabilities:Wallet:Bonus:acct-1"
+OFFSET, FEES = "Liabilities:Wallet:BonusOffset", "Expenses:GatewayFees"
+
+
+def charged_from_wallet() -> Event:
+    """Return the charge of a renewal of 11.33 + 0.67 tax by 5.00 of bonus and 7.00 of paid credit."""
+    outcome = WALLET_DECIDER.when(charge(1_133, 67), given=[bonus(500, 0), topped_up(3_000)])
+    return charged(getattr(outcome, "events", ()))
+
+
+CASES: dict[str, tuple[Event, list[tuple[str, int]]]] = {
+    "capture-net": (captured(3_000), [(GATEWAY, 3_000), (PLANS, -3_000)]),
+    "capture-tax": (captured(0, 180), [(GATEWAY, 180), (TAX, -180)]),
+    "capture-fee": (
+        captured(5_000, fee=122, topup=True),
+        [(FEES, 122), (GATEWAY, -122)],
+    ),
+    "top-up": (topped_up(5_000), [(GATEWAY, 5_000), (PAID, -5_000)]),
+    "bonus": (bonus(500), [(OFFSET, 500), (GRANTED, -500)]),
+    "charge-net": (
+        charged_from_wallet().model_copy(
+            update={"amount": money(700), "consideration": consideration(700)}
+        ),
+        [(PAID, 700), (PLANS, -700)],
+    ),
+    "charge-tax": (
+        charged_from_wallet().model_copy(
+            update={"amount": money(39), "consideration": consideration(0, 39)}
+        ),
+        [(PAID, 39), (TAX, -39)],
+    ),
+    "charge-bonus": (
+        charged_from_wallet().model_copy(
+            update={"amount": money(500), "consideration": consideration(0, 0, 500)}
+        ),
+        [(GRANTED, 500), (OFFSET, -500)],
+    ),
+    "refund-owed-net": (
+        activation_failed(consideration(3_000)),
+        [(PLANS, 3_000), (PAYABLE, -3_000)],
+    ),
+    "refund-owed-tax": (activation_failed(consideration(0, 180)), [(TAX, 180), (PAYABLE, -180)]),
+    "refund-paid": (
+        refunded(consideration(3_000, 180)),
+        [(PAYABLE, 3_000), (GATEWAY, -3_000), (PAYABLE, 180), (GATEWAY, -180)],
+    ),
+    "refund-to-wallet": (
+        refunded(consideration(661, 39), method=IN_WALLET),
+        [(PAYABLE, 661), (PAID, -661), (PAYABLE, 39), (PAID, -39)],
+    ),
+    "refund-to-wallet-bonus": (
+        refunded(consideration(0, 0, 500), method=IN_WALLET),
+        [(OFFSET, 500), (GRANTED, -500)],
+    ),
+}
+SILENT: dict[str, Event] = {
+    "capture-for-top-up": captured(5_000, topup=True),
+    "capture-from-wallet": captured(661, 39, bonus_minor=500, method=IN_WALLET),
+    "refund-owed-bonus": activation_failed(consideration(0, 0, 500), method=IN_WALLET),
+}
+
+
+@pytest.mark.parametrize("rule_id", CASES)
+def test_row_moves_its_amount(rule_id: str) -> None:
+    event, expected = CASES[rule_id]
+    entry = post(event, T0, RULES)
+    found = [(posting.account, posting.amount_minor) for posting in entry.postings]
+    assert found == expected
+    assert rule_id in {posting.rule_id for posting in entry.postings}
+
+
+@pytest.mark.parametrize("rule_id", SILENT)
+def test_row_without_posting_says_why(rule_id: str) -> None:
+    entry = post(SILENT[rule_id], T0, RULES)
+    assert entry.postings == ()
+    ((found, _, reason),) = entry.reasons
+    assert found == rule_id
+    assert reason
+
+
+@pytest.mark.parametrize("event_name", sorted(RULES.by_event))
+def test_fact_that_moves_no_money_posts_nothing_and_says_why(event_name: str) -> None:
+    (model,) = (model for model, _ in EVENTS if model.__name__ == event_name)
+    content = json.loads((EXAMPLES / event_name / "v1.json").read_text(encoding="utf-8"))
+    entry = post(model.parse(json.dumps(content["data"]).encode()), T0, RULES)
+    assert entry.postings == ()
+    assert entry.reasons[0][2]
+
+
+def test_every_row_has_an_example() -> None:
+    rows = {rule.rule_id for _, rule in RULES.rows()}
+    assert rows == CASES.keys() | SILENT.keys()
+
+
+def test_published_examples_of_events_that_move_money_are_balanced_entries() -> None:
+    for model, topic in EVENTS:
+        if topic in {ORDERS, LEDGER} and model in SHAPES:
+            path = EXAMPLES / model.__name__ / "v1.json"
+            content = json.loads(path.read_text(encoding="utf-8"))
+            entry = post(model.parse(json.dumps(content["data"]).encode()), T0, RULES)
+            assert entry.postings or entry.reasons
+            assert sum(posting.amount_minor for posting in entry.postings) == 0
+
+
+def test_renewal_from_the_wallet_splits_into_bonus_tax_and_plan() -> None:
+    entry = post(charged_from_wallet(), T0, RULES)
+    sums: dict[str, int] = {}
+    for posting in entry.postings:
+        sums[posting.account] = sums.get(posting.account, 0) + posting.amount_minor
+    assert sums == {GRANTED: 500, OFFSET: -500, PAID: 700, PLANS: -661, TAX: -39}
+
+
+def test_full_refund_by_card_brings_every_account_back_to_zero() -> None:
+    paid = captured(3_000, 180)
+    events = [paid, activation_failed(paid.consideration), refunded(paid.consideration)]
+    sums: dict[str, int] = {}
+    for event in events:
+        for posting in post(event, T0, RULES).postings:
+            sums[posting.account] = sums.get(posting.account, 0) + posting.amount_minor
+    assert set(sums.values()) == {0}
+
+
+def test_parts_that_do_not_add_up_halt() -> None:
+    wrong = captured(3_000, 180).model_copy(update={"amount": money(3_181)})
+    with pytest.raises(Halt, match="do not add up"):
+        post(wrong, T0, RULES)
+
+
+def test_mixed_currencies_halt() -> None:
+    wrong = captured(3_000, 180).model_copy(update={"fee": money(5, "EUR")})
+    with pytest.raises(Halt, match="mixes USD and EUR"):
+        post(wrong, T0, RULES)
+
+
+def test_tax_on_a_top_up_has_no_rule_and_halts() -> None:
+    with pytest.raises(Halt, match=r"no posting rule for PaymentCaptured\.topup\.card\.tax"):
+        post(captured(3_000, 180, topup=True, method=CARD), T0, RULES)

@@ -1,0 +1,144 @@
+"""A rule file that could book wrongly is refused at start, with the reason for every row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from services.ledger.accounts import CHART, account_ref, chart_entry
+from services.ledger.postings import post
+from services.ledger.rules import POSTING_RULES, RECORDED, load_rules
+from services.runtime.errors import ConfigurationError, Halt
+from tests.controls import T0
+from tests.unit.ledger.builders import bonus
+
+BONUS_ROW = """
+[[rule]]
+id = "bonus"
+version = 1
+valid_from = 2020-01-01T00:00:00Z
+event = "BonusGranted"
+amount = ["amount"]
+debit = "Liabilities:Wallet:BonusOffset"
+credit = "Liabilities:Wallet:Bonus:{account}"
+"""
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    """Write the installed rules with one passage replaced."""
+    text = POSTING_RULES.read_text(encoding="utf-8")
+    assert text.count(old) == 1, old
+    path = tmp_path / "rules.toml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return path
+
+
+def row(**fields: str) -> str:
+    """Return the bonus row with some lines replaced; an empty value leaves the line out."""
+    lines = {
+        "id": '"bonus"',
+        "version": "1",
+        "valid_from": "2020-01-01T00:00:00Z",
+        "event": '"BonusGranted"',
+        "amount": '["amount"]',
+        "debit": '"Liabilities:Wallet:BonusOffset"',
+        "credit": '"Liabilities:Wallet:Bonus:{account}"',
+    } | fields
+    return "\n[[rule]]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
+
+
+@pytest.mark.parametrize(
+    ("replacement", "reason"),
+    [
+        (row(amount=""), "give `amount`, `debit` and `credit`, or `no_posting`"),
+        (row(credit=""), "give `amount`, `debit` and `credit`, or `no_posting`"),
+        (row(no_posting='"why"'), "give `amount`, `debit` and `credit`, or `no_posting`"),
+        (row(valid_from="2020-01-01T00:00:00"), "needs a time zone"),
+        (row(version="0"), "version: Input should be greater than or equal to 1"),
+        (row(comment='"x"'), "comment: Extra inputs are not permitted"),
+        (row(event='"BonusWithdrawn"'), "records no event BonusWithdrawn"),
+        (row(event='"PlanActivated"'), "states no amount: give no_posting alone"),
+        (row(amount='["net"]'), "has not this purpose, method or amount"),
+        (row(method='["card"]'), "has not this purpose, method or amount"),
+        (row(purpose='["renewal"]'), "has not this purpose, method or amount"),
+        (row(debit='"Assets:Cash"'), "Assets:Cash is not in the chart of accounts"),
+        (row(debit='"Assets:Gateway:{Method}"'), "needs a condition on gateway methods"),
+        (BONUS_ROW + row(id='"bonus-again"'), "bonus and bonus-again both book"),
+        (row(event='"PaymentFailed"', amount="", debit="", credit="", no_posting='"x"'), "both"),
+        ("", "BonusGranted has neither a rule nor a no_posting row"),
+    ],
+)
+def test_rule_file_is_refused(tmp_path: Path, replacement: str, reason: str) -> None:
+    path = changed(tmp_path, BONUS_ROW, replacement)
+    with pytest.raises(ConfigurationError) as refused:
+        load_rules(path)
+    assert reason in str(refused.value)
+
+
+def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
+    path = changed(tmp_path, BONUS_ROW, row(version="0") + row(event='"Nothing"'))
+    with pytest.raises(ConfigurationError) as refused:
+        load_rules(path)
+    assert "greater than or equal to 1" in str(refused.value)
+    assert "records no event Nothing" in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"rule = 1", b"[[rule]", b""])
+def test_file_that_is_no_rule_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="not readable as posting rules"):
+        load_rules(path)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="not readable as posting rules"):
+        load_rules(tmp_path / "none.toml")
+
+
+def test_new_version_books_what_happens_from_its_moment_on(tmp_path: Path) -> None:
+    later = row(
+        version="2", valid_from="2026-11-21T00:00:00Z", credit='"Liabilities:Refunds:Payable"'
+    )
+    rules = load_rules(changed(tmp_path, BONUS_ROW, BONUS_ROW + later))
+    begins = datetime(2026, 11, 21, tzinfo=UTC)
+    before = post(bonus(100), begins - timedelta(microseconds=1), rules).postings[1]
+    after = post(bonus(100), begins, rules).postings[1]
+    assert (before.account, before.rule_version) == ("Liabilities:Wallet:Bonus:acct-1", 1)
+    assert (after.account, after.rule_version) == ("Liabilities:Refunds:Payable", 2)
+
+
+def test_amount_from_before_every_rule_halts() -> None:
+    with pytest.raises(Halt, match=r"no posting rule for BonusGranted\.amount"):
+        post(bonus(100), datetime(2019, 12, 31, tzinfo=UTC), load_rules())
+
+
+def test_rule_set_covers_every_recorded_event() -> None:
+    rules = load_rules()
+    ruled = {kind.partition(".")[0] for kind in rules.by_kind} | rules.by_event.keys()
+    assert ruled == RECORDED.keys()
+
+
+def test_every_account_of_the_chart_is_used_by_a_rule() -> None:
+    refs = {
+        ref.prefix
+        for _, rule in load_rules().rows()
+        for ref in (rule.debit, rule.credit)
+        if ref is not None
+    }
+    for entry in CHART:
+        assert any(prefix.startswith(entry.template.partition("{")[0]) for prefix in refs)
+
+
+def test_unknown_account_has_no_entry_of_the_chart() -> None:
+    with pytest.raises(KeyError):
+        chart_entry("Assets:Bank")
+    assert chart_entry("Liabilities:Wallet:Paid:acct-1").normal == "credit"
+    with pytest.raises(ValueError, match="not in the chart"):
+        account_ref("Assets:Bank", None)
+
+
+def test_sound_fact_at_a_usual_moment_is_booked_by_the_installed_rules() -> None:
+    assert len(post(bonus(100), T0, load_rules()).postings) == 2

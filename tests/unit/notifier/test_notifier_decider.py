@@ -1,0 +1,174 @@
+"""What follows from a fact, a missing contact and each answer of the mail server."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from services.notifier.channels.email import DeferralCause, Deferred, Refused, Unknown
+from services.notifier.commands import (
+    Notify,
+    RecordDelivered,
+    RecordNoContact,
+    RecordNotDelivered,
+    ReleaseHeld,
+    SentText,
+    Template,
+)
+from services.notifier.decider import IgnoredReason, decide
+from services.notifier.evolution import NotificationState, evolve, initial_state
+from services.notifier.facts import Fact
+from services.runtime.processor import Decision, Ignored, Release, Retry, Start
+from tests.given_when_then import Decider
+from tests.unit.notifier.builders import NOW, POLICY, fact_of
+
+TEMPLATE = Template("renewal_confirmed", "3")
+TEXT = SentText("zh-Hans", "<1@mail.example.com>", "ab" * 32)
+BUSY = Deferred(DeferralCause.BUSY, 451)
+
+
+def decide_by_policy(command: Any, state: NotificationState) -> Decision | Ignored:
+    return decide(command, state, POLICY)
+
+
+notification = Decider(initial_state, evolve, decide_by_policy)
+
+
+def not_delivered(
+    outcome: Refused | Deferred | Unknown,
+    *,
+    fact: Fact | None = None,
+    attempt: int = 1,
+    now: datetime = NOW,
+) -> RecordNotDelivered:
+    return RecordNotDelivered(fact or fact_of(), TEMPLATE, outcome, attempt, now)
+
+
+def failed(reason: NotificationFailureReason, now: datetime = NOW) -> NotificationFailed:
+    fact = fact_of()
+    return NotificationFailed(
+        account_id=fact.account_id,
+        notification_id=f"ntf-{fact.event_id}",
+        fact_event_id=fact.event_id,
+        fact_type="billing.PlanActivated.v1",
+        channel="email",
+        template="renewal_confirmed",
+        template_version="3",
+        reason=reason,
+        failed_at=now,
+    )
+
+
+def test_a_fact_starts_one_email_that_carries_the_fact_and_no_address() -> None:
+    decision = notification.when(Notify(fact_of()))
+    assert isinstance(decision, Decision)
+    assert decision.events == ()
+    (start,) = decision.effects
+    assert isinstance(start, Start)
+    assert start.effect_id == f"email/{fact_of().event_id}"
+    assert (start.kind, start.due_at, start.hold_key) == ("email", None, None)
+    assert Fact.from_payload(start.payload) == fact_of()
+    assert "@" not in str(start.payload)
+
+
+def test_an_accepted_message_is_sent() -> None:
+    fact = fact_of()
+    sent = NotificationSent(
+        account_id=fact.account_id,
+        notification_id=f"ntf-{fact.event_id}",
+        fact_event_id=fact.event_id,
+        fact_type="billing.PlanActivated.v1",
+        channel="email",
+        template="renewal_confirmed",
+        template_version="3",
+        locale="zh-Hans",
+        message_id="<1@mail.example.com>",
+        message_sha256="ab" * 32,
+        sent_at=NOW,
+    )
+    decision = notification.when(RecordDelivered(fact, TEMPLATE, TEXT, NOW))
+    assert decision == Decision(events=(sent,))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Refused("recipient"), NotificationFailureReason.RECIPIENT_REFUSED),
+        (Refused("message"), NotificationFailureReason.MESSAGE_REFUSED),
+        (Unknown(), NotificationFailureReason.DELIVERY_UNKNOWN),
+    ],
+)
+def test_a_final_answer_or_none_at_all_ends_the_notification_without_another_attempt(
+    outcome: Refused | Unknown, reason: NotificationFailureReason
+) -> None:
+    assert notification.when(not_delivered(outcome)) == Decision(events=(failed(reason),))
+
+
+def test_a_deferred_message_is_tried_again_until_an_hour_after_the_first_attempt() -> None:
+    send_by = NOW + timedelta(hours=1)
+    again = fact_of().to_send_by(send_by)
+    pauses = []
+    for attempt in (1, 2, 3, 40):
+        decision = notification.when(not_delivered(BUSY, attempt=attempt))
+        assert isinstance(decision, Decision)
+        (retry,) = decision.effects
+        assert isinstance(retry, Retry)
+        assert retry.payload is not None
+        assert Fact.from_payload(retry.payload) == again
+        assert retry.hold_key is None
+        pauses.append((retry.due_at - NOW).total_seconds())
+    assert pauses == [10, 20, 40, 300]
+
+
+def test_the_last_attempt_is_at_the_deadline_itself() -> None:
+    fact = fact_of().to_send_by(NOW + timedelta(seconds=3))
+    decision = notification.when(not_delivered(BUSY, fact=fact))
+    send_by = NOW + timedelta(seconds=3)
+    assert decision == Decision(effects=(Retry(send_by, payload=fact.payload()),))
+
+
+def test_a_message_still_deferred_at_the_deadline_is_given_up() -> None:
+    fact = fact_of().to_send_by(NOW)
+    decision = notification.when(not_delivered(BUSY, fact=fact))
+    assert decision == Decision(events=(failed(NotificationFailureReason.DEADLINE_PASSED),))
+
+
+def test_a_missing_contact_holds_the_email_and_looks_again_in_case_it_came_meanwhile() -> None:
+    fact = fact_of()
+    decision = notification.when(RecordNoContact(fact, TEMPLATE, 1, NOW))
+    held = Retry(NOW + timedelta(seconds=10), hold_key="contact/acct-100042")
+    assert decision == Decision(effects=(held,))
+
+
+def test_a_contact_that_never_came_ends_the_notification_at_its_deadline() -> None:
+    fact = fact_of()
+    before = fact.contact_by - timedelta(seconds=4)
+    decision = notification.when(RecordNoContact(fact, TEMPLATE, 30, before))
+    held = Retry(fact.contact_by, hold_key="contact/acct-100042")
+    assert decision == Decision(effects=(held,))
+    decision = notification.when(RecordNoContact(fact, TEMPLATE, 31, fact.contact_by))
+    missing = failed(NotificationFailureReason.CONTACT_MISSING, fact.contact_by)
+    assert decision == Decision(events=(missing,))
+
+
+def test_a_contact_releases_what_waits_for_its_account() -> None:
+    decision = notification.when(ReleaseHeld("acct-100042"))
+    assert decision == Decision(effects=(Release("contact/acct-100042"),))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Notify(fact_of()),
+        RecordDelivered(fact_of(), TEMPLATE, TEXT, NOW),
+        not_delivered(BUSY),
+        RecordNoContact(fact_of(), TEMPLATE, 1, NOW),
+    ],
+)
+def test_a_settled_notification_stays_as_it_is(command: object) -> None:
+    past = [failed(NotificationFailureReason.DELIVERY_UNKNOWN)]
+    decision = notification.when(command, given=past)
+    assert decision == Ignored(IgnoredReason.ALREADY_SETTLED)

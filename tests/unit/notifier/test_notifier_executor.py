@@ -1,0 +1,107 @@
+"""One email: who it goes to, what is recorded of it, and what is never sent twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import structlog
+
+from schemas.requests import Contact
+from services.notifier.channels.email import Delivered, DeliveryOutcome, Mail, Refused, Unknown
+from services.notifier.commands import RecordDelivered, RecordNoContact, RecordNotDelivered
+from services.notifier.emails import TEMPLATE_OF
+from services.notifier.executors import EmailExecutor
+from services.notifier.facts import Fact
+from services.notifier.message import sha256_of
+from services.runtime.processor import EffectRun, Mark
+from tests.unit.notifier.builders import CONTACT, LETTERHEAD, NOW, fact_of
+
+
+@dataclass
+class Post:
+    """A channel that keeps what it is given, and contacts that may be none."""
+
+    outcome: DeliveryOutcome = field(default_factory=Delivered)
+    contact: Contact | None = CONTACT
+    mails: list[Mail] = field(default_factory=list)
+
+    async def send(self, mail: Mail, mark: Mark) -> DeliveryOutcome:
+        await mark("dot_sent")
+        self.mails.append(mail)
+        return self.outcome
+
+    async def close(self) -> None:
+        self.mails.clear()
+
+    async def find(self, _account_id: str) -> Contact | None:
+        return self.contact
+
+
+async def send(
+    post: Post, fact: Fact, *, recovered: bool = False, checkpoint: str | None = None
+) -> object:
+    executor = EmailExecutor(post, post, LETTERHEAD, lambda: NOW, structlog.get_logger())
+    run = EffectRun(
+        shard=1,
+        effect_id=f"email/{fact.event_id}",
+        kind="email",
+        account_id=fact.account_id,
+        stream_id=f"notification/{fact.event_id}",
+        payload=fact.payload(),
+        attempt=2,
+        recovered=recovered,
+        checkpoint=checkpoint,
+    )
+
+    async def mark(_checkpoint: str) -> None:
+        return None
+
+    return await executor.send(run, mark)
+
+
+@pytest.mark.parametrize("model", TEMPLATE_OF)
+async def test_each_fact_makes_one_email_to_the_customer(model: type) -> None:
+    post, fact = Post(), fact_of(model.__name__)
+    result = await send(post, fact)
+    (mail,) = post.mails
+    assert mail.recipient == CONTACT.email
+    assert isinstance(result, RecordDelivered)
+    assert result.template.name == TEMPLATE_OF[model]
+    assert result.text.locale == "zh-Hans"
+    assert result.text.message_id == f"<{fact.event_id}@mail.example.com>"
+    assert result.text.message_sha256 == sha256_of(mail)
+
+
+async def test_what_may_have_been_accepted_before_a_crash_is_not_sent_again() -> None:
+    post = Post()
+    result = await send(post, fact_of(), recovered=True, checkpoint="dot_sent")
+    assert post.mails == []
+    assert isinstance(result, RecordNotDelivered)
+    assert result.outcome == Unknown()
+
+
+async def test_what_was_certainly_not_accepted_before_a_crash_is_sent() -> None:
+    post = Post()
+    result = await send(post, fact_of(), recovered=True)
+    assert len(post.mails) == 1
+    assert isinstance(result, RecordDelivered)
+
+
+async def test_without_a_contact_nothing_is_sent() -> None:
+    post = Post(contact=None)
+    result = await send(post, fact_of())
+    assert post.mails == []
+    assert isinstance(result, RecordNoContact)
+    assert result.attempt == 2
+
+
+async def test_an_undelivered_email_is_logged_without_the_address(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = await send(Post(outcome=Refused("recipient")), fact_of())
+    assert isinstance(result, RecordNotDelivered)
+    logged = capsys.readouterr().out
+    assert "email_not_delivered" in logged
+    assert CONTACT.email not in logged
+    assert CONTACT.email not in repr(result)
