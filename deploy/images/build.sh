@@ -125,15 +125,15 @@ build_kafka() {
   rm -rf "$context"
   mkdir -p "$context/jars"
   cp "$here"/kafka/* "$context"
-  (cd "$root" && "$python" - "$root/.perennial/jars" "$context/jars" <<'PYTHON'
+  (cd "$root" && "$python" - "$context/jars" <<'PYTHON'
 import shutil
 import sys
-from pathlib import Path
 
+from deploy.local.folder import JAR_CACHE
 from deploy.local.kafka import fetch_jars
 
-for jar in fetch_jars(Path(sys.argv[1])):
-    shutil.copy(jar, sys.argv[2])
+for jar in fetch_jars(JAR_CACHE):
+    shutil.copy(jar, sys.argv[1])
 PYTHON
   ) || fail "the broker's artifacts could not be fetched; see above"
   build_image kafka "$context"
@@ -194,8 +194,7 @@ start_docker() {
     # Published ports go through docker-proxy, so that the machine's firewall is left as it is.
     setsid nohup dockerd --data-root="$folder/data" --exec-root="$folder/run" \
       --pidfile="$folder/docker.pid" --host="unix://$folder/docker.sock" --iptables=false \
-      --ip-forward=false \
-      </dev/null >"$folder/docker.log" 2>&1 &
+      --ip-forward=false </dev/null >"$folder/docker.log" 2>&1 &
   fi
   for ((tries = 0; tries < 120; tries++)); do
     if DOCKER_HOST=unix://$folder/docker.sock docker version >/dev/null 2>&1; then
@@ -219,6 +218,7 @@ stop_docker() {
     done
     [[ ! -e /proc/$pid ]] || fail "dockerd, process $pid, is still stopping its containers: wait for it"
   fi
+  awk -v folder="$folder/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | xargs -r umount
   if [[ -e $folder/made-bridge ]]; then
     ip link delete docker0 2>/dev/null || true
     rm "$folder/made-bridge"

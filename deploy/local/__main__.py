@@ -135,7 +135,7 @@ Perennial is up.
   Kafka      {stack["bootstrap_servers"]}
   Mail       {stack["mail_folder"]}
   Logs       {stack["log_folder"]}
-  All addresses, for programs: {STACK_FILE.relative_to(ROOT)}
+  All addresses, for programs: {STACK_FILE}
 
 Try next:
   .venv/bin/perennial publish deploy/examples/one-renewal.jsonl --source /upstream/shop

@@ -12,8 +12,9 @@ from typing import IO, Final
 
 from deploy.local.errors import StackError
 
-STATE: Final = Path(__file__).parents[2] / ".perennial"
-JAR_CACHE: Final = STATE / "cache" / "jars"
+_OURS: Final = Path(__file__).parents[2] / ".perennial"
+STATE: Final = Path(os.environ.get("PERENNIAL_STATE_FOLDER", _OURS))
+JAR_CACHE: Final = _OURS / "cache" / "jars"
 
 
 class StackFolder:

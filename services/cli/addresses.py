@@ -11,7 +11,7 @@ from typing import Final
 from services.runtime.errors import ConfigurationError
 
 SERVICES: Final = ("orders", "ledger", "notifier")
-STACK_FILE: Final = Path(".perennial/stack.json")
+STACK_FILE: Final = Path(os.environ.get("PERENNIAL_STATE_FOLDER", ".perennial")) / "stack.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,16 +68,22 @@ def show(
         ]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    table = Table("recorded at (UTC)", "service", "event", "shard/position", "what")
+    Console().print(_table(order_id, entries))
+
+
+def _table(order_id: str, entries: list[TimelineEntry]) -> Table:
+    day = utc_text(entries[0].recorded_at)[:10]
+    table = Table(title=f"{order_id}, from {day} (UTC)", title_justify="left")
+    table.add_column("recorded", no_wrap=True)
+    table.add_column("service", no_wrap=True)
+    table.add_column("event", no_wrap=True)
+    table.add_column("what")
     for entry in entries:
-        table.add_row(
-            utc_text(entry.recorded_at)[:23].replace("T", " "),
-            entry.service,
-            entry.event_type.removeprefix("billing."),
-            entry.position,
-            entry.told(),
-        )
-    Console().print(table)
+        name = entry.event_type.split(".")[1]
+        recorded = utc_text(entry.recorded_at)
+        shown = recorded[11:23] if recorded.startswith(day) else recorded[:19].replace("T", " ")
+        table.add_row(shown, entry.service, name, entry.told())
+    return table
 
 
 async def timeline(order_id: str) -> list[TimelineEntry]:
@@ -110,7 +116,7 @@ async def timeline(order_id: str) -> list[TimelineEntry]:
                     order_id,
                     "/billing/ledger",
                 )
-                entries += [_entry("ledger (booked)", row) for row in booked]
+                entries += [_entry("ledger, booked", row) for row in booked]
     return sorted(entries, key=lambda entry: (entry.recorded_at, entry.position))
 
 

@@ -30,6 +30,7 @@ from services.runtime.intake import Intake
 from services.runtime.journal import Journal
 from services.runtime.partitions import shard_of
 from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.processor import Mark
 from services.runtime.start import open_pool
 from tests.controls import T0, settings_for
 
@@ -46,10 +47,12 @@ class Postbox:
     outcomes: list[DeliveryOutcome] = field(default_factory=list)
     mails: list[Mail] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def send(self, mail: Mail, mark: Any) -> DeliveryOutcome:
+    async def send(self, mail: Mail, mark: Mark) -> DeliveryOutcome:
         await mark("dot_sent")
         self.mails.append(mail)
+        self.taken.set()
         if self.gate is not None:
             await self.gate.wait()
         return self.outcomes.pop(0) if self.outcomes else Delivered()
@@ -144,13 +147,14 @@ class Notifier:
         rows = await self.pool.fetch("SELECT hold_key FROM effect WHERE hold_key IS NOT NULL")
         return [row["hold_key"] for row in rows]
 
-    async def wait_until_held(self) -> None:
-        """Wait until an email waits for its contact."""
+    async def wait_until_waiting(self, *, held: bool = False) -> None:
+        """Wait until an email is put off, or held for its contact."""
+        condition = "hold_key IS NOT NULL" if held else "lease_until IS NULL"
         for _ in range(200):
-            if await self.held():
+            if await self.pool.fetchval(f"SELECT count(*) FROM effect WHERE {condition}"):
                 return
             await asyncio.sleep(0.02)
-        message = "no email came to wait for a contact"
+        message = f"no email came to wait ({condition})"
         raise AssertionError(message)
 
     def record(self, name: str, **changes: Any) -> RedrivenRecord:
@@ -181,7 +185,9 @@ class Notifier:
             [*headers, ("content-type", b"application/json")],
         )
 
-    def contact_changed(self, email: str, *, at: datetime | None = None, **more: Any) -> Any:
+    def contact_changed(
+        self, email: str, *, at: datetime | None = None, **more: Any
+    ) -> RedrivenRecord:
         """Return a CustomerContactChanged for the account of the examples."""
         contact = {"email": email, "locale": "en", "time_zone": "UTC"} | more
         changed_at = (at or self.now).isoformat()

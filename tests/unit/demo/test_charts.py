@@ -117,4 +117,4 @@ def test_names_of_the_contract_become_words(name: str, text: str) -> None:
 
 
 def test_duration_of_a_minute_is_in_minutes() -> None:
-    assert (seconds_text(59.94), seconds_text(65.0)) == ("59.9 s", "1 min 5 s")
+    assert (seconds_text(59.4), seconds_text(65.0)) == ("59.4 s", "1 min 5 s")

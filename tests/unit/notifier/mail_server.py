@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -76,8 +76,7 @@ class _Smtp(SMTP):
 
 
 def _hang_up(server: SMTP) -> None:
-    assert server.transport is not None
-    server.transport.abort()
+    cast("asyncio.Transport", server.transport).abort()
 
 
 @asynccontextmanager
@@ -92,8 +91,7 @@ async def mail_server(**options: Any) -> AsyncIterator[MailServer]:
     finally:
         server.close()
         for transport in handler.transports:
-            if isinstance(transport, asyncio.Transport):
-                transport.abort()
+            cast("asyncio.Transport", transport).abort()
         await asyncio.sleep(0.01)
         await server.wait_closed()
 

@@ -62,8 +62,11 @@ def test_an_address_that_mail_servers_could_misread_is_refused(email: str) -> No
 @pytest.mark.parametrize("field", ["name", "phone", "locale", "time_zone"])
 @pytest.mark.parametrize(
     "smuggled",
-    ["x\r\nBcc: y", "x\ny", "x\ry", "x\x0by", "x\x0cy", "x\x00y", "x\x1by", "x\x7fy", "x\x85y"]
-    + ["x\u2028y", "x\u2029y", "x\u202ey", "=?utf-8?q?x=0A?="],
+    [
+        *(f"x{each}y" for each in "\r\n\x00\x0b\x0c\x1b\x7f\x85\u2028\u2029\u202e"),
+        "x\r\nBcc: y",
+        "=?utf-8?q?x=0A?=",
+    ],
 )
 def test_no_field_brings_a_control_character_or_an_encoded_word(field: str, smuggled: str) -> None:
     contact = CONTACT.model_copy(update={field: smuggled})
@@ -81,7 +84,7 @@ def test_a_language_or_zone_that_is_none_is_refused(field: str, value: str) -> N
         checked(CONTACT.model_copy(update={field: value}))
 
 
-@pytest.mark.parametrize("name", ["林小雨", "Zoë Quist", "Finn O'Dell", "علی\u200cرضا", "O=?"])
+@pytest.mark.parametrize("name", ["林小雨", "Zoë Quist", "Finn O'Dell", "क्\u200dष", "O=?"])
 def test_the_names_of_people_are_kept(name: str) -> None:
     assert checked(CONTACT.model_copy(update={"name": name})).name == name
 

@@ -54,8 +54,8 @@ async def send(
         checkpoint=checkpoint,
     )
 
-    async def mark(_checkpoint: str) -> None:
-        return None
+    async def mark(checkpoint: str) -> None:
+        assert checkpoint == "dot_sent"
 
     return await executor.send(run, mark)
 

@@ -29,8 +29,8 @@ def settings(**changed: str) -> NotifierSettings:
     return load_settings(NotifierSettings, values)
 
 
-async def no_mark(_checkpoint: str) -> None:
-    return None
+async def no_mark(checkpoint: str) -> None:
+    assert checkpoint == "dot_sent"
 
 
 def test_the_defaults_ask_for_encryption_and_wait_for_a_day() -> None:

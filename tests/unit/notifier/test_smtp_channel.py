@@ -163,7 +163,8 @@ async def test_a_mark_that_cannot_be_committed_leaves_the_message_unsent(
 async def test_a_cancelled_message_is_not_finished_by_the_next_one(
     server: MailServer, channel: SmtpChannel
 ) -> None:
-    async def never(_checkpoint: str) -> None:
+    async def never(checkpoint: str) -> None:
+        assert checkpoint == "dot_sent"
         await asyncio.sleep(60)
 
     sending = asyncio.create_task(channel.send(MAIL, never))

@@ -1,0 +1,186 @@
+"""Wallets: what they pay, and how top-ups fill them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from schemas.ledger import (
+    ChargeRefusalReason,
+    LotTake,
+    WalletCharged,
+    WalletChargeRefused,
+)
+from schemas.orders import (
+    BonusGranted,
+    Consideration,
+    DeclineReason,
+    PaymentCaptured,
+    PaymentFailed,
+    RefundCompleted,
+    WalletToppedUp,
+)
+from schemas.requests import PaymentMethod
+from services.orders.catalog import Catalogue
+from services.orders.commands import (
+    ApplyWalletCharged,
+    ApplyWalletRefusal,
+    ConfirmPayment,
+)
+from services.orders.decider import decide
+from services.orders.rules import IgnoredReason, Rules
+from services.runtime.errors import Halt, Poison
+from services.runtime.processor import Ignored
+from tests.unit.orders.builders import (
+    CATALOGUE,
+    NOW,
+    POLICY,
+    by_token,
+    confirmation,
+    from_wallet,
+    in_app,
+    usd,
+)
+from tests.unit.orders.steps import (
+    CHARGE_ID,
+    ORDER,
+    TOP_UP,
+    ask,
+    ask_top_up,
+    confirm_top_up,
+    last,
+)
+from tests.unit.orders.world import World
+
+
+def wallet_charged(**changes: Any) -> WalletCharged:
+    consideration = Consideration(net=usd(1620), tax=usd(0), tax_jurisdiction="US", bonus=usd(500))
+    fields: dict[str, Any] = {
+        "account_id": "acct-1",
+        "charge_id": CHARGE_ID,
+        "renewal_id": "ren-1",
+        "amount": usd(2120),
+        "consideration": consideration,
+        "takes": [LotTake(lot_id="lot-1", kind="paid", amount=usd(1620))],
+        "rule_version": "2025-1",
+        "balance_after": usd(0),
+        "charged_at": NOW,
+    }
+    return WalletCharged(**(fields | changes))
+
+
+def test_wallet_charge_is_stated_as_a_payment_and_activates(world: World) -> None:
+    ask(world, payment=from_wallet())
+    answer = wallet_charged()
+    world.tell(ORDER, lambda now: ApplyWalletCharged(answer, now))
+    world.run_until(NOW)
+    assert world.names()[2:] == ["PaymentCaptured", "PlanActivated"]
+    captured = last(world, PaymentCaptured)
+    assert (captured.method, captured.gateway) == (PaymentMethod.WALLET, "wallet")
+    assert captured.consideration == answer.consideration
+    again = world.tell(ORDER, lambda now: ApplyWalletCharged(answer, now))
+    assert again == Ignored(IgnoredReason.PAYMENT_ALREADY_RECORDED)
+
+
+def test_empty_wallet_fails_the_payment(world: World) -> None:
+    ask(world, payment=from_wallet())
+    refused = WalletChargeRefused(
+        account_id="acct-1",
+        charge_id=CHARGE_ID,
+        renewal_id="ren-1",
+        amount=usd(2120),
+        available=usd(7),
+        reason=ChargeRefusalReason.INSUFFICIENT_FUNDS,
+        refused_at=NOW,
+    )
+    world.tell(ORDER, lambda now: ApplyWalletRefusal(refused, now))
+    assert last(world, PaymentFailed).reason is DeclineReason.INSUFFICIENT_FUNDS
+    assert world.effects == {}
+
+
+def test_wallet_answer_about_another_charge_is_poison(world: World) -> None:
+    ask(world, payment=from_wallet())
+    with pytest.raises(Poison, match="never asked for"):
+        world.tell(ORDER, lambda now: ApplyWalletCharged(wallet_charged(charge_id="c-2"), now))
+
+
+def test_wallet_order_that_cannot_be_activated_is_refunded_into_the_wallet(world: World) -> None:
+    ask(world, payment=from_wallet(), iccid="8985203000000009001")
+    world.tell(ORDER, lambda now: ApplyWalletCharged(wallet_charged(), now))
+    world.run_until(NOW)
+    assert world.names()[3:] == ["ActivationFailed", "RefundCompleted"]
+    refund = last(world, RefundCompleted)
+    assert (refund.method, refund.gateway) == (PaymentMethod.WALLET, "wallet")
+    assert refund.refund == wallet_charged().consideration
+
+
+def test_charged_top_up_is_credited_with_its_bonus(world: World) -> None:
+    ask_top_up(world)
+    world.run_until(NOW)
+    assert world.names() == [
+        "TopUpAccepted", "PaymentCaptured", "WalletToppedUp", "BonusGranted",
+    ]  # fmt: skip
+    captured, credited = last(world, PaymentCaptured), last(world, WalletToppedUp)
+    granted = last(world, BonusGranted)
+    assert captured.consideration.net == credited.amount == usd(5000)
+    assert captured.consideration.tax == captured.consideration.bonus == usd(0)
+    assert granted.amount == usd(500)
+    assert granted.lot_id != credited.lot_id
+    assert granted.expires_at < credited.expires_at
+
+
+def test_small_top_up_grants_no_bonus(world: World) -> None:
+    ask_top_up(world, amount=usd(500))
+    world.run_until(NOW)
+    assert world.names()[-1] == "WalletToppedUp"
+
+
+def test_declined_top_up_credits_nothing(world: World) -> None:
+    ask_top_up(world, payment=by_token("tok_bank_limit"))
+    world.run_until(NOW)
+    assert world.names() == ["TopUpAccepted", "PaymentFailed"]
+
+
+def test_unknown_top_up_is_credited_once_after_look_up(world: World) -> None:
+    ask_top_up(world, payment=by_token("tok_timeout_after"))
+    world.run_until(NOW + timedelta(hours=1))
+    assert world.names().count("WalletToppedUp") == 1
+    assert world.names().count("PaymentCaptured") == 1
+
+
+def test_late_top_up_payment_is_credited(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    world.run_until(NOW + POLICY.confirmation_window)
+    confirm_top_up(world)
+    assert world.names()[1:4] == ["OrderExpired", "PaymentCaptured", "WalletToppedUp"]
+
+
+def test_top_up_credits_the_amount_really_paid_without_the_bonus_of_another(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    confirm_top_up(world, amount=usd(4000))
+    assert world.names()[1:] == ["PaymentCaptured", "WalletToppedUp"]
+    assert last(world, WalletToppedUp).amount == usd(4000)
+
+
+def test_second_top_up_payment_is_credited_as_a_lot_of_its_own(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    confirm_top_up(world)
+    confirm_top_up(world, gateway_txn_id="txn-2")
+    lots = {event.lot_id for event in world.events if isinstance(event, WalletToppedUp)}
+    assert len(lots) == 2
+    assert world.names().count("BonusGranted") == 1
+
+
+def test_top_up_whose_rule_left_the_catalogue_halts(world: World) -> None:
+    ask_top_up(world, payment=in_app())
+    emptied = CATALOGUE.model_copy(update={"top_ups": []})
+    assert isinstance(emptied, Catalogue)
+    with pytest.raises(Halt, match="put it back"):
+        _decide_with(world, Rules(emptied, POLICY))
+
+
+def _decide_with(world: World, rules: Rules) -> None:
+    fields: dict[str, Any] = {"renewal_id": None, "topup_id": "top-1", "amount": usd(5000)}
+    decide(ConfirmPayment(confirmation(**fields), NOW), world.states[TOP_UP], rules)
