@@ -1,4 +1,4 @@
-"""What is generated from the contract: JSON Schemas, the AsyncAPI document and the event table.
+"""What is generated from the contract: JSON Schemas, the AsyncAPI document and the event tables.
 
 `python -m schemas` writes the files; nothing at run time imports this package.
 """
@@ -18,7 +18,7 @@ from schemas.generation.yaml_text import yaml_text
 ROOT: Final = Path(__file__).parents[2]
 JSON_SCHEMAS: Final = ROOT / "schemas" / "json"
 ASYNCAPI: Final = ROOT / "schemas" / "asyncapi.yaml"
-EVENTS_PAGE: Final = ROOT / "docs" / "EVENTS.md"
+EVENT_PAGES: Final = (ROOT / "docs" / "EVENTS.md", ROOT / "README.md")
 
 
 def generated_files() -> dict[Path, str]:
@@ -31,8 +31,8 @@ def generated_files() -> dict[Path, str]:
         for model, _ in EVENTS
     }
     files[ASYNCAPI] = yaml_text(asyncapi_document())
-    files[EVENTS_PAGE] = with_event_tables(EVENTS_PAGE.read_text(encoding="utf-8"))
-    return files
+    pages = {page: with_event_tables(page.read_text(encoding="utf-8")) for page in EVENT_PAGES}
+    return files | pages
 
 
 def stale_files() -> list[Path]:

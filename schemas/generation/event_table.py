@@ -1,4 +1,4 @@
-"""The tables of docs/EVENTS.md that must not drift from the code, between markers in that page."""
+"""The tables of docs/EVENTS.md and README.md that must not drift from the code, between markers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ def with_event_tables(page: str) -> str:
     Raises:
         KeyError: the page marks a section that nothing generates.
     """
-    sections = {"topics": _topics, "events": _events, "fields": _fields, "parts": _parts}
+    sections = {
+        "topics": _topics,
+        "events": _events,
+        "event_list": _event_list,
+        "fields": _fields,
+        "parts": _parts,
+    }
     return _SECTION.sub(
         lambda match: f"{match[1]}\n{sections[match['name']]()}\n\n{match[3]}", page
     )
@@ -48,6 +54,17 @@ def _events() -> str:
         f"| `{model.__name__}` | `{topic.name}` | {summary_of(model)} "
         f"| [schema](../schemas/json/{model.__name__}.v{model.schema_version}.json), "
         f"[example](../schemas/examples/{model.__name__}/v{model.schema_version}.json) |"
+        for model, topic in EVENTS
+    ]
+    return "\n".join(rows)
+
+
+def _event_list() -> str:
+    """Return the short table; its links start at the root of the repository."""
+    rows = ["| event | topic | what it says |", "|---|---|---|"]
+    rows += [
+        f"| [`{model.__name__}`](docs/EVENTS.md#{model.__name__.lower()}) | `{topic.name}` "
+        f"| {summary_of(model)} |"
         for model, topic in EVENTS
     ]
     return "\n".join(rows)

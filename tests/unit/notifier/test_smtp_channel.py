@@ -144,7 +144,7 @@ async def test_each_answer_has_one_meaning_and_spoils_no_later_message(
     outcome: DeliveryOutcome,
 ) -> None:
     for name, value in answers.items():
-        setattr(server, name, value)
+        setattr(server, name, list(value))
     assert await channel.send(MAIL, Marks()) == outcome
     assert server.messages == []
     assert await channel.send(MAIL, Marks()) == Delivered()
