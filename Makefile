@@ -33,9 +33,13 @@ check: $(VENV)/.dev ## lint, types, imports, dependencies, generated files
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/python -m schemas --check
+	$(BIN)/python -m deploy.configuration_docs --check
+	$(BIN)/python -m deploy.demo.generate --check
 
-schemas: $(VENV)/.dev ## regenerate the JSON Schemas, asyncapi.yaml and the event table
+schemas: $(VENV)/.dev ## regenerate what is generated: JSON Schemas, asyncapi.yaml, tables of the docs, demo input
 	$(BIN)/python -m schemas
+	$(BIN)/python -m deploy.configuration_docs
+	$(BIN)/python -m deploy.demo.generate
 
 lock: $(VENV)/.dev ## resolve the dependencies again and write both locks, hash-pinned
 	$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \

@@ -58,7 +58,11 @@ def mail_address(text: str) -> str:
 
 
 def _check_one_line(field: str, text: str) -> None:
-    if any(unicodedata.category(each) in _BREAKS for each in text):
+    if text.isascii():
+        broken = not text.isprintable()
+    else:
+        broken = any(unicodedata.category(each) in _BREAKS for each in text)
+    if broken:
         _refuse(field, "send it without control characters and line breaks")
     if not _DIRECTION_CONTROLS.isdisjoint(text):
         _refuse(field, "send it without characters that turn the direction of writing")

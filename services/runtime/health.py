@@ -77,6 +77,12 @@ class HealthServer:
                 await self._task
             await asyncio.sleep(0.01)
 
+    @property
+    def port(self) -> int:
+        """The port that is open; 0 when none is."""
+        sockets = self._server.servers[0].sockets if self._server.started else ()
+        return int(sockets[0].getsockname()[1]) if sockets else 0
+
     async def stop(self) -> None:
         """Close the port."""
         self._server.should_exit = True

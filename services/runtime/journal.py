@@ -114,8 +114,11 @@ class Session(Generic[StateT]):
                 self.streams[stream_id] = cached
         if wanted:
             await self._load_streams(wanted)
+        contested = _contested(works)
         refused = {
-            refused_stream_id(work) for work in works if self._is_foreign(work)
+            refused_stream_id(work)
+            for work in works
+            if self._is_foreign(work) or work.task.stream_id in contested
         } - self.streams.keys()
         if refused:
             await self._load_streams(refused)
@@ -279,3 +282,13 @@ class Session(Generic[StateT]):
         if self._processor.project is not None:
             await self._processor.project(tx, recorded.events, recorded.handled)
         return recorded
+
+
+def _contested(works: Sequence[Work]) -> set[str]:
+    """Return the streams that accounts of several shards ask for; the first of them will own it."""
+    shards: dict[str, int] = {}
+    return {
+        work.task.stream_id
+        for work in works
+        if shards.setdefault(work.task.stream_id, work.shard) != work.shard
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Generic
@@ -16,6 +16,7 @@ from services.runtime.cloudevents import Record
 from services.runtime.dead_letters import DeadLetterBox
 from services.runtime.effects import EffectRunner
 from services.runtime.errors import Halt, Poison, Transient
+from services.runtime.event_log import TopicPartition
 from services.runtime.health import HealthServer, Readiness
 from services.runtime.intake import Intake
 from services.runtime.journal import Journal
@@ -27,6 +28,7 @@ from services.runtime.kafka import (
 from services.runtime.logs import Logger
 from services.runtime.postgres_log import PostgresEventLog
 from services.runtime.processor import Processor, StateT
+from services.runtime.reach import check_reach, first_offsets
 from services.runtime.relay import Relay
 from services.runtime.settings import RuntimeSettings
 
@@ -123,7 +125,7 @@ class ServiceProcess(Generic[StateT]):
             task.add_done_callback(self._on_task_done)
         try:
             await self._consumer.start()
-            self._logger.info("started", group=self._processor.group)
+            self._logger.info("started", group=self._processor.group, http_port=self._health.port)
             await self._stop_asked.wait()
         finally:
             await self._shut_down(tasks)
@@ -188,9 +190,7 @@ class ServiceProcess(Generic[StateT]):
         self._failures_in_a_row = 0
         self._effects.submit(result.leased)
         self._wake_relay()
-        for (topic, partition), offset in result.seeks.items():
-            if self._consumer.seek(topic, partition, offset):
-                self._intake.sought((topic, partition), offset)
+        await self._seek(result.seeks)
         self._logger.info(
             "batch",
             records=len(records),
@@ -201,30 +201,36 @@ class ServiceProcess(Generic[StateT]):
             **dict(result.outcomes),
         )
 
+    async def _seek(self, seeks: Mapping[TopicPartition, int]) -> None:
+        """Send the consumer to the cursors of partitions where it is somewhere else.
+
+        Raises:
+            Halt: a topic no longer holds what the cursor expects.
+        """
+        if not seeks:
+            return
+        try:
+            await check_reach(self._consumer.consumer, seeks)
+        except Halt as error:
+            self._fail(error)
+            raise
+        for partition, offset in seeks.items():
+            if self._consumer.seek(*partition, offset):
+                self._intake.sought(partition, offset)
+
     async def _know_cursors(self, records: Sequence[Record]) -> None:
         """Create the cursor of a partition seen for the first time, at the start of its log.
 
         Raises:
-            Halt: a cursor lies beyond the end of the log: the topic was re-created or cut.
+            Halt: a topic no longer holds what a cursor expects.
         """
-        new = {(record.topic, record.partition) for record in records} - self._cursors_known
-        if not new:
+        if {(record.topic, record.partition) for record in records} <= self._cursors_known:
             return
-        consumer = self._consumer.consumer
-        wanted = {tp: (tp.topic, tp.partition) for tp in consumer.assignment()}
-        firsts = await consumer.beginning_offsets(list(wanted))
-        await self._log.ensure_cursors({wanted[tp]: first for tp, first in firsts.items()})
+        consumer, held = self._consumer.consumer, self._assignment.partitions
+        await self._log.ensure_cursors(await first_offsets(consumer, held))
         cursors = await self._log.cursors()
-        ends = await consumer.end_offsets(list(wanted))
-        for tp, end in ends.items():
-            if cursors[wanted[tp]] > end:
-                message = (
-                    f"the cursor of {tp.topic}/{tp.partition} is {cursors[wanted[tp]]} but the "
-                    f"topic ends at {end}: it was re-created or cut. Do not go on by hand; restore "
-                    "the topic, or see docs/OPERATIONS.md"
-                )
-                raise Halt(message)
-        self._cursors_known |= new
+        await check_reach(consumer, {partition: cursors[partition] for partition in held})
+        self._cursors_known |= held
 
     def _wake_relay(self) -> None:
         self._relay.wake()

@@ -33,6 +33,7 @@ def checkout(tmp_path: Path) -> Path:
         ROOT / "schemas", tmp_path / "schemas", ignore=shutil.ignore_patterns("__pycache__")
     )
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
     return tmp_path
 
 
@@ -54,14 +55,20 @@ def test_check_passes_on_a_copy_of_this_checkout(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["schemas/json/PaymentCaptured.v1.json", "schemas/asyncapi.yaml", "docs/EVENTS.md"]
+    ("path", "words"),
+    [
+        ("schemas/json/PaymentCaptured.v1.json", "captured_at"),
+        ("schemas/asyncapi.yaml", "captured_at"),
+        ("docs/EVENTS.md", "captured_at"),
+        ("README.md", "Money (or wallet credit) is ours"),
+    ],
 )
 def test_check_names_the_file_that_differs_and_generating_mends_it(
-    checkout: Path, path: str
+    checkout: Path, path: str, words: str
 ) -> None:
     file = checkout / path
     text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("captured_at", "seized_at"), encoding="utf-8")
+    file.write_text(text.replace(words, "something else"), encoding="utf-8")
 
     found = check(checkout, "--check")
 

@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from services.cli import contacts
 from services.notifier.channels.email import DeferralCause, Deferred
 from services.notifier.contacts import Erasure, erase
 from tests.controls import T0, dsn_for
@@ -241,3 +243,26 @@ async def test_the_role_of_the_notifier_cannot_delete_the_mark_of_an_erasure(
 ) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute("DELETE FROM contact")
+
+
+def test_the_command_erases_and_says_what(
+    fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "PERENNIAL_NOTIFIER_POSTGRES_DSN", dsn_for(fresh_database, "perennial_notifier:secret")
+    )
+    monkeypatch.setenv("PERENNIAL_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+    async def keep_a_contact() -> None:
+        async with notifier_on(fresh_database) as notifier:
+            await notifier.take(notifier.contact_changed("lin@example.org"))
+
+    asyncio.run(keep_a_contact())
+    first = CliRunner().invoke(contacts.app, ["erase", ACCOUNT])
+    assert (first.exit_code, first.output) == (
+        0,
+        f"{ACCOUNT}: contact erased, 0 dead letters blanked\n",
+    )
+    again = CliRunner().invoke(contacts.app, ["erase", ACCOUNT])
+    assert again.exit_code == 0
+    assert "no contact" in again.output

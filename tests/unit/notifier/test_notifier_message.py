@@ -10,9 +10,9 @@ from email.policy import SMTP
 
 import pytest
 
-from services.notifier.emails import RenderedEmail
+from services.notifier.emails import TEMPLATE_OF, RenderedEmail, render
 from services.notifier.message import UnsafeMessage, build_mail, sha256_of
-from tests.unit.notifier.builders import LETTERHEAD, fact_of
+from tests.unit.notifier.builders import CONTACT, LETTERHEAD, fact_of
 
 RENDERED = RenderedEmail(
     subject="您的套餐已生效：香港 7 天 5GB，有效期至 2026 年 11 月 27 日，请勿回复本邮件，谢谢您的使用",
@@ -48,6 +48,17 @@ def test_the_same_fact_makes_the_same_bytes(rendered: RenderedEmail) -> None:
 
 @pytest.mark.parametrize("rendered", [RENDERED, ENGLISH])
 def test_both_texts_read_back_as_they_were_written(rendered: RenderedEmail) -> None:
+    _reads_back(rendered)
+
+
+@pytest.mark.parametrize("model", TEMPLATE_OF)
+@pytest.mark.parametrize("locale", ["zh-Hans", "zh-Hant", "en"])
+def test_every_template_in_every_language_reads_back(model: type, locale: str) -> None:
+    contact = CONTACT.model_copy(update={"locale": locale})
+    _reads_back(render(fact_of(model.__name__).event(), contact))
+
+
+def _reads_back(rendered: RenderedEmail) -> None:
     message = read_back(build_mail(fact_of(), rendered, RECIPIENT, LETTERHEAD).content)
     assert message.get_content_type() == "multipart/alternative"
     plain, html = message.iter_parts()
@@ -68,6 +79,9 @@ def test_the_headers_say_who_writes_what_about_and_that_a_program_does() -> None
     assert message["Date"].datetime == fact.occurred_at.replace(microsecond=0)
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Content-Language"] == "zh-Hans"
+    assert message["MIME-Version"] == "1.0"
+    assert len(set(message.keys())) == len(message.keys())
+    assert message.defects == []
 
 
 @pytest.mark.parametrize("rendered", [RENDERED, ENGLISH])

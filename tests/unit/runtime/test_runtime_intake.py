@@ -1,0 +1,254 @@
+"""A consumed batch: what is counted once, what is dead-lettered, and what the consumer is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.topics import LEDGER, REQUESTS
+from services.runtime.errors import Halt, Poison, Transient
+from services.runtime.intake import HANDLER_ATTEMPTS_MAX, Intake
+from services.runtime.memory_log import MemoryEventLog
+from tests.unit.runtime.toy import (
+    ACCOUNT,
+    OTHER_ACCOUNT,
+    SHARD,
+    SHARDS,
+    Toy,
+    begin,
+    intake_of,
+    low_balance,
+    memory_log,
+    request,
+    shard_of,
+    streams_of,
+)
+
+HERE = (REQUESTS.name, SHARD)
+
+
+@pytest.fixture
+async def log() -> MemoryEventLog:
+    log = memory_log()
+    await begin(log)
+    return log
+
+
+@pytest.fixture
+def toy() -> Toy:
+    return Toy(troubles={13: RuntimeError("boom"), 14: Poison("unlucky", "use another amount")})
+
+
+@pytest.fixture
+def intake(log: MemoryEventLog, toy: Toy) -> Intake[int]:
+    return intake_of(log, toy.processor())
+
+
+async def dead_letters(log: MemoryEventLog) -> int:
+    async with log.transaction() as tx:
+        return await tx.open_dead_letters()
+
+
+async def test_record_delivered_twice_counts_once(log: MemoryEventLog, intake: Intake[int]) -> None:
+    await intake.handle([request(0)])
+    result = await intake.handle([request(0), request(1, topup_id="t-2")])
+    assert result.outcomes == {"ignored:duplicate_offset": 1, "applied": 1}
+    assert await streams_of(log, "order/t-1", "order/t-2") == [1, 1]
+    assert not result.seeks
+
+
+async def test_batch_of_nothing_but_duplicates_sends_the_consumer_ahead_to_the_cursor(
+    intake: Intake[int],
+) -> None:
+    await intake.handle([request(0), request(1), request(2)])
+    result = await intake.handle([request(0), request(1)])
+    assert result.outcomes == {"ignored:duplicate_offset": 2}
+    assert result.seeks == {HERE: 3}
+    assert result.events == 0
+
+
+async def test_missing_offset_sends_the_consumer_back_and_handles_nothing_beyond_it(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    result = await intake.handle([request(0), request(2, topup_id="t-2"), request(3)])
+    assert result.seeks == {HERE: 1}
+    assert result.outcomes == {"applied": 1}
+    assert (await log.cursors())[HERE] == 1
+    assert await streams_of(log, "order/t-2") == [0]
+
+
+async def test_offset_still_missing_after_a_real_seek_holds_no_record_and_is_passed(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    await intake.handle([request(2)])
+    assert (await intake.handle([request(2)])).seeks == {HERE: 0}
+    intake.sought(HERE, 0)
+    result = await intake.handle([request(2)])
+    assert result.outcomes == {"applied": 1}
+    assert not result.seeks
+    assert (await log.cursors())[HERE] == 3
+
+
+async def test_a_later_hole_is_sought_again_though_an_earlier_one_was_accepted(
+    intake: Intake[int],
+) -> None:
+    intake.sought(HERE, 0)
+    result = await intake.handle([request(2), request(5)])
+    assert result.outcomes == {"applied": 1}
+    assert result.seeks == {HERE: 3}
+
+
+async def test_hole_in_one_partition_does_not_hold_up_the_others(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    other = request(0, account_id=OTHER_ACCOUNT, topup_id="t-2")
+    result = await intake.handle([request(4), other, low_balance(1)])
+    assert result.seeks == {HERE: 0}
+    assert result.outcomes == {"applied": 2}
+    cursors = await log.cursors()
+    assert cursors[HERE] == 0
+    assert cursors[REQUESTS.name, other.partition] == 1
+    assert cursors[LEDGER.name, SHARD] == 1
+
+
+async def test_partition_without_cursor_is_tried_again(toy: Toy) -> None:
+    with pytest.raises(Transient, match="no cursor"):
+        await intake_of(memory_log(), toy.processor()).handle([request(0)])
+
+
+async def test_event_of_a_service_published_twice_counts_once_by_its_sequence(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    batch = [low_balance(1), low_balance(2), low_balance(1, offset=2), low_balance(2, offset=3)]
+    result = await intake.handle([*batch, low_balance(3, offset=4)])
+    assert result.outcomes == {"applied": 3, "ignored:duplicate_sequence": 2}
+    assert await streams_of(log, f"wallet/{ACCOUNT}") == [3]
+    assert (await log.cursors())[LEDGER.name, SHARD] == 5
+
+
+async def test_missing_sequence_is_a_dead_letter_and_the_mark_stays_where_it_was(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    result = await intake.handle([low_balance(1), low_balance(3, offset=1)])
+    assert result.outcomes == {"applied": 1, "dead_lettered:sequence_gap": 1}
+    result = await intake.handle([low_balance(2, offset=2), low_balance(3, offset=3)])
+    assert result.outcomes == {"applied": 2}
+    assert await streams_of(log, f"wallet/{ACCOUNT}") == [3]
+
+
+async def test_another_event_with_a_taken_sequence_is_a_dead_letter(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    await intake.handle([low_balance(1)])
+    result = await intake.handle([low_balance(1, offset=1, name="other")])
+    assert result.outcomes == {"dead_lettered:sequence_conflict": 1}
+    assert await dead_letters(log) == 1
+
+
+async def test_ignored_event_of_a_service_moves_its_sequence(intake: Intake[int]) -> None:
+    result = await intake.handle([low_balance(1, amount=1), low_balance(2)])
+    assert result.outcomes == {"ignored:nothing_to_count": 1, "applied": 1}
+
+
+async def test_event_of_a_service_that_nobody_handles_moves_its_sequence(
+    intake: Intake[int],
+) -> None:
+    unhandled = low_balance(1).having("ce_type", b"billing.WalletCharged.v1")
+    result = await intake.handle([unhandled, low_balance(2)])
+    assert result.outcomes == {"ignored:not_handled_here": 1, "applied": 1}
+
+
+async def test_poison_among_good_records_keeps_the_good_ones(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    batch = [request(0), request(1), request(2, amount=14), request(3, topup_id="t-2")]
+    batch[1].value = b"\xff"
+    result = await intake.handle(batch)
+    assert result.outcomes == {
+        "applied": 2,
+        "dead_lettered:body_invalid": 1,
+        "dead_lettered:unlucky": 1,
+    }
+    assert await streams_of(log, "order/t-1", "order/t-2") == [1, 1]
+    assert await dead_letters(log) == 2
+    assert (await log.cursors())[HERE] == 4
+
+
+async def test_more_open_dead_letters_than_the_limit_halt_and_skip_nothing(
+    log: MemoryEventLog, toy: Toy
+) -> None:
+    intake = intake_of(log, toy.processor(), dead_letter_limit=1)
+    await intake.handle([request(0, amount=14)])
+    with pytest.raises(Halt, match="perennial dlq list"):
+        await intake.handle([request(1), request(2, amount=14)])
+    assert (await log.cursors())[HERE] == 1
+    assert await streams_of(log, "order/t-1") == [0]
+    assert await dead_letters(log) == 1
+
+
+async def test_unforeseen_error_leaves_nothing_until_the_last_attempt_dead_letters_it(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    batch = [request(0), request(1, topup_id="t-2", amount=13)]
+    for _ in range(HANDLER_ATTEMPTS_MAX - 1):
+        with pytest.raises(Transient, match="RuntimeError"):
+            await intake.handle(batch)
+        assert await streams_of(log, "order/t-1") == [0]
+        assert (await log.cursors())[HERE] == 0
+    result = await intake.handle(batch)
+    assert result.outcomes == {"applied": 1, "dead_lettered:handler_error": 1}
+    assert await streams_of(log, "order/t-1", "order/t-2") == [1, 0]
+
+
+async def test_transient_failure_while_deciding_is_never_dead_lettered(log: MemoryEventLog) -> None:
+    toy = Toy(troubles={13: Transient("not now")})
+    intake = intake_of(log, toy.processor())
+    for _ in range(HANDLER_ATTEMPTS_MAX + 2):
+        with pytest.raises(Transient, match="not now"):
+            await intake.handle([request(0), request(1, amount=13)])
+    assert (await log.cursors())[HERE] == 0
+    assert await dead_letters(log) == 0
+    assert await streams_of(log, "order/t-1") == [0]
+
+
+async def test_request_in_a_wrong_partition_is_recorded_under_the_shard_of_its_account(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    wrong = (SHARD + 1) % SHARDS
+    await intake.handle([request(0, partition=wrong)])
+    async with log.transaction(shards=range(SHARDS)) as tx:
+        stored = (await tx.load_streams(["order/t-1"]))["order/t-1"]
+        assert [event.shard for event in stored] == [SHARD]
+        assert tx.heads[wrong].position == 0
+    assert (await log.cursors())[REQUESTS.name, wrong] == 1
+
+
+async def test_id_of_another_shards_account_is_answered_once_in_a_stream_of_its_own(
+    log: MemoryEventLog, intake: Intake[int], toy: Toy
+) -> None:
+    await intake.handle([request(0, account_id=OTHER_ACCOUNT)])
+    thief = request(0)
+    assert (await intake.handle([thief])).outcomes == {"applied": 1}
+    assert toy.seen == [0, 1]
+    event_id = dict(thief.headers)["ce_id"] or b""
+    refused = f"refused/{event_id.decode()}"
+    assert await streams_of(log, "order/t-1", refused) == [1, 1]
+    thief.offset = 1
+    again = await intake.handle([thief])
+    assert again.outcomes == {"ignored:already_refused": 1}
+    assert await streams_of(log, "order/t-1", refused) == [1, 1]
+    async with log.transaction() as tx:
+        [stored] = (await tx.load_streams([refused]))[refused]
+    assert (stored.shard, stored.account_id) == (SHARD, ACCOUNT)
+    assert shard_of(OTHER_ACCOUNT, SHARDS) != SHARD
+
+
+async def test_redriven_dead_letter_is_handled_outside_of_cursor_and_sequence_holes(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    result = await intake.redrive(request(77))
+    assert result.outcomes == {"applied": 1}
+    assert (await log.cursors())[HERE] == 0
+    with pytest.raises(Poison) as refused:
+        await intake.redrive(request(78, amount=14))
+    assert refused.value.reason == "unlucky"
+    assert await dead_letters(log) == 0
