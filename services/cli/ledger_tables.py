@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from schemas.envelope import utc_text
 from schemas.money import decimal_text
 from services.ledger.checks import Check
 from services.ledger.reports import Report
-from services.ledger.statement import Statement, Totals
+from services.ledger.statement import Line, Statement, Totals
 
 
 def print_report(report: Report, source: str) -> None:
@@ -35,27 +35,23 @@ def print_report(report: Report, source: str) -> None:
 def print_statement(statement: Statement) -> None:
     """Print the opening balances, every posting, and the closing balances."""
     table = Table(
-        "recorded at (UTC)",
-        "happened at (UTC)",
-        "event",
-        "shard/position",
-        "account",
+        Column("recorded (UTC)", no_wrap=True),
+        Column("event, place, rule", overflow="fold"),
+        Column("account", overflow="fold"),
+        Column("amount", justify="right", no_wrap=True),
+        Column("balance", justify="right", no_wrap=True),
         title=f"Statement of {statement.of} (debit +, credit -)",
     )
-    for name in ("amount", "balance"):
-        table.add_column(name, justify="right")
-    table.add_column("rule")
-    _add_totals(table, "opening", statement.opening)
+    _add_totals(table, "opening", {key: minor for key, minor in statement.opening.items() if minor})
     for line in statement.lines:
+        event = line.event_type.removeprefix("billing.")
+        rule = f"{line.rule_id} v{line.rule_version}"
         table.add_row(
-            _second(utc_text(line.recorded_at)),
-            _second(utc_text(line.occurred_at)),
-            line.event_type.removeprefix("billing."),
-            f"{line.shard}/{line.position}",
+            _times(line),
+            Text(f"{event}\n{line.shard}/{line.position} {rule}"),
             Text(line.account),
             f"{decimal_text(line.amount_minor, line.currency)} {line.currency}",
             decimal_text(line.balance_minor, line.currency),
-            f"{line.rule_id} v{line.rule_version}",
         )
     table.add_section()
     _add_totals(table, "closing", statement.closing)
@@ -64,13 +60,19 @@ def print_statement(statement: Statement) -> None:
 
 def _add_totals(table: Table, label: str, totals: Totals) -> None:
     for (account, currency), minor in sorted(totals.items()):
-        shown = f"{decimal_text(minor, currency)} {currency}"
-        table.add_row(label, "", "", "", Text(account), "", shown, "")
+        shown = decimal_text(minor, currency)
+        table.add_row(label, "", Text(account), currency, shown)
+    if not totals:
+        table.add_row(label, "", "nothing", "", "0")
     table.add_section()
 
 
-def _second(text: str) -> str:
-    return text[:19].replace("T", " ")
+def _times(line: Line) -> str:
+    """Return when the event was recorded, and when it happened if that was in another second."""
+    recorded, happened = (
+        utc_text(moment)[:19].replace("T", " ") for moment in (line.recorded_at, line.occurred_at)
+    )
+    return recorded if recorded == happened else f"{recorded}\nof {happened[:16]}"
 
 
 def print_checks(checks: Sequence[Check]) -> None:

@@ -78,7 +78,9 @@ class Outcome:
     def _booked(self) -> bool:
         """Say whether the ledger has the last event of orders in every shard."""
         taken = self._system.query(
-            "ledger", "SELECT shard, last_sequence FROM source_sequence WHERE source = $1", "/billing/orders"
+            "ledger",
+            "SELECT shard, last_sequence FROM source_sequence WHERE source = $1",
+            "/billing/orders",
         )
         return {row["shard"]: row["last_sequence"] for row in taken} == self._heads()
 
@@ -87,7 +89,9 @@ class Outcome:
         return {row["shard"]: row["head_sequence"] for row in rows if row["head_sequence"]}
 
     def _untold(self) -> set[UUID]:
-        return self._facts() - self._settled("NotificationSent") - self._settled("NotificationFailed")
+        return (
+            self._facts() - self._settled("NotificationSent") - self._settled("NotificationFailed")
+        )
 
     def _facts(self) -> set[UUID]:
         found: set[UUID] = set()
@@ -130,7 +134,9 @@ class Outcome:
         assert self.charges() == self.payments
         assert self._journal(PROVIDER_JOURNAL, "activation") == self.activations
         assert self._journal(GATEWAY_JOURNAL, "refund") == []
-        captured = [e for e in self._system.events("orders", "PaymentCaptured") if e["method"] == "card"]
+        captured = [
+            e for e in self._system.events("orders", "PaymentCaptured") if e["method"] == "card"
+        ]
         assert sorted(e["payment_id"] for e in captured) == self.payments
         activated = self._system.events("orders", "PlanActivated")
         assert sorted(e["activation_id"] for e in activated) == self.activations
@@ -148,7 +154,9 @@ class Outcome:
 
     def check_told_once(self) -> None:
         """Each fact is mailed at most once; without a mail only if its delivery is unknown."""
-        mailed = Counter(UUID(str(m["Message-ID"])[1:].partition("@")[0]) for m in self._system.mails())
+        mailed = Counter(
+            UUID(str(m["Message-ID"])[1:].partition("@")[0]) for m in self._system.mails()
+        )
         assert {fact: times for fact, times in mailed.items() if times > 1} == {}
         failed = self._system.events("notifier", "NotificationFailed")
         assert {body["reason"] for body in failed} <= {"delivery_unknown"}
@@ -181,7 +189,9 @@ class Outcome:
 
     def balances(self) -> dict[tuple[int, str, str], int]:
         """Return all balances by (shard, account, currency)."""
-        rows = self._system.query("ledger", "SELECT shard, account, currency, amount_minor FROM balance")
+        rows = self._system.query(
+            "ledger", "SELECT shard, account, currency, amount_minor FROM balance"
+        )
         return {tuple(row)[:3]: row["amount_minor"] for row in rows}
 
     def topics(self) -> dict[str, int]:

@@ -84,9 +84,7 @@ class Stream:
         """Return when every request has led to its last fact and nothing is left to do."""
         if self._fed is not None:
             self._fed.result()
-        self._system.wait_for(
-            "all is done", self.outcome.is_complete, seconds=_PATIENCE_SECONDS
-        )
+        self._system.wait_for("all is done", self.outcome.is_complete, seconds=_PATIENCE_SECONDS)
 
     def _feed(self) -> None:
         first, second = self.waves

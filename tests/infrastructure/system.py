@@ -195,7 +195,9 @@ class System:
         files = sorted(self.mail_folder.glob("*.eml"))
         return [email.message_from_bytes(f.read_bytes(), policy=modern) for f in files]
 
-    def wait_for(self, what: str, found: Callable[[], FoundT], *, seconds: float = 60) -> FoundT:
+    def wait_for(
+        self, what: str, found: Callable[[], FoundT | None], *, seconds: float = 60
+    ) -> FoundT:
         """Ask until `found` returns something true; fail with `what` when it never does."""
         ends_at = time.monotonic() + seconds
         while True:

@@ -221,7 +221,9 @@ def _record(
 # -- the parts around it -----------------------------------------------------------------------------
 
 
-def memory_log(wall_clock: Callable[[], datetime] = lambda: T0, *, lease: int = 60) -> MemoryEventLog:
+def memory_log(
+    wall_clock: Callable[[], datetime] = lambda: T0, *, lease: int = 60
+) -> MemoryEventLog:
     """Return an empty log."""
     return MemoryEventLog(shard_count=SHARDS, lease_seconds=lease, wall_clock=wall_clock)
 
