@@ -70,6 +70,8 @@ def read_record(record: Record) -> tuple[Envelope, bytes]:
     if attributes.get("specversion") != SPEC_VERSION:
         message = f"set the attribute specversion to {SPEC_VERSION}"
         raise Poison("specversion_unsupported", message)
+    if any("\0" in text for text in attributes.values()):
+        raise Poison("nul_character", "an attribute holds a NUL, which no database column takes")
     if record.key is not None:
         attributes.setdefault("partitionkey", _utf8(record.key, "the message key"))
     try:

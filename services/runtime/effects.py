@@ -12,7 +12,7 @@ from services.runtime.errors import Transient
 from services.runtime.event_log import EventLog, LeasedEffect
 from services.runtime.journal import Journal
 from services.runtime.logs import Logger
-from services.runtime.processor import Executor, Mark, Processor, StateT, Task
+from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT, Task
 from services.runtime.work import Work
 
 RESULTS_PER_COMMIT_MAX: Final = 500
@@ -51,7 +51,7 @@ class EffectRunner(Generic[StateT]):
         self._clock = clock
         self._on_recorded = on_recorded
         self._logger = logger
-        self._under_way: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._under_way: dict[tuple[int, str], tuple[RunKey, asyncio.Task[None]]] = {}
         self._results: asyncio.Queue[tuple[LeasedEffect, object]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -60,9 +60,9 @@ class EffectRunner(Generic[StateT]):
     def submit(self, effects: Iterable[LeasedEffect]) -> None:
         """Run effects that are leased to this process."""
         for effect in effects:
-            key = (effect.run.shard, effect.run.effect_id)
+            key = effect.run.key[:2]
             if key not in self._under_way and not self._stopping:
-                self._under_way[key] = asyncio.create_task(self._run(effect))
+                self._under_way[key] = (effect.run.key, asyncio.create_task(self._run(effect)))
         if len(self._under_way) >= BACKLOG_MAX:
             self._room.clear()
 
@@ -87,19 +87,18 @@ class EffectRunner(Generic[StateT]):
         What does not finish keeps its row, and is looked up before it is tried again.
         """
         self._stopping = True
-        if pending := list(self._under_way.values()):
-            await asyncio.wait(pending, timeout=timeout_seconds)
-        for task in list(self._under_way.values()):
+        tasks = [task for _, task in self._under_way.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_seconds)
+        for task in tasks:
             task.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._results.join(), timeout_seconds)
 
     async def _run(self, effect: LeasedEffect) -> None:
-        key = (effect.run.shard, effect.run.effect_id)
         try:
             async with self._slots:
                 command = await self._executors[effect.run.kind](effect.run, self._mark(effect))
-            self._results.put_nowait((effect, command))
         except Exception as error:
             # Its row stays leased and interrupted: the poll hands it out again when the lease
             # ends, and the executor looks up what happened first.
@@ -111,14 +110,22 @@ class EffectRunner(Generic[StateT]):
                 error=type(error).__name__,
                 exc_info=not isinstance(error, Transient),
             )
-        finally:
-            self._under_way.pop(key, None)
-            if len(self._under_way) < BACKLOG_MAX:
-                self._room.set()
+            self._forget(effect)
+        except asyncio.CancelledError:
+            self._forget(effect)
+            raise
+        else:
+            # It stays under way, and its lease is kept, until the result is committed.
+            self._results.put_nowait((effect, command))
+
+    def _forget(self, effect: LeasedEffect) -> None:
+        self._under_way.pop(effect.run.key[:2], None)
+        if len(self._under_way) < BACKLOG_MAX:
+            self._room.set()
 
     def _mark(self, effect: LeasedEffect) -> Mark:
         async def mark(checkpoint: str) -> None:
-            await self._log.mark_effect((effect.run.shard, effect.run.effect_id), checkpoint)
+            await self._log.mark_effect(effect.run.key, checkpoint)
 
         return mark
 
@@ -141,7 +148,7 @@ class EffectRunner(Generic[StateT]):
         while True:
             await asyncio.sleep(self._lease_seconds / 3)
             try:
-                await self._log.extend_leases(list(self._under_way))
+                await self._log.extend_leases([run for run, _ in self._under_way.values()])
             except Transient as error:
                 self._logger.warning("lease_extension_failed", error=str(error))
 
@@ -160,21 +167,19 @@ class EffectRunner(Generic[StateT]):
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, RETRY_SECONDS_MAX)
             self._on_recorded()
-            for _ in results:
+            for effect, _ in results:
+                self._forget(effect)
                 self._results.task_done()
             self.submit(leased)
 
     async def _record(self, results: list[tuple[LeasedEffect, object]]) -> list[LeasedEffect]:
-        """Decide and append the results; one whose row is gone was recorded by somebody else."""
+        """Decide and append the results; whoever lost the lease leaves it to the one who has it."""
         now = self._clock()
         shards = {effect.run.shard for effect, _ in results}
         async with self._log.transaction(shards=shards) as tx:
-            keys = [(effect.run.shard, effect.run.effect_id) for effect, _ in results]
-            wanted = await tx.hold_running(keys)
+            wanted = await tx.hold_running([effect.run.key for effect, _ in results])
             works = [
-                _work(effect, command)
-                for effect, command in results
-                if (effect.run.shard, effect.run.effect_id) in wanted
+                _work(effect, command) for effect, command in results if effect.run.key in wanted
             ]
             session = self._journal.open(tx)
             await session.load(works)

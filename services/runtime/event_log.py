@@ -16,7 +16,7 @@ from uuid import UUID
 from schemas import EVENT_TYPES
 from schemas.envelope import Event, utc_text
 from services.runtime.errors import Halt
-from services.runtime.processor import EffectRun, JsonObject, Release, Start
+from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
 
 GENESIS_HASH = bytes(32)
 TopicPartition = tuple[str, int]
@@ -182,8 +182,8 @@ class Transaction(Protocol):
     async def drop_effects(self, keys: Sequence[tuple[int, str]]) -> None:
         """Delete effects held under each (shard, key)."""
 
-    async def hold_running(self, effects: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-        """Lock the rows of running effects; return those (shard, effect_id) that still exist."""
+    async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
+        """Lock the rows of running effects; return the runs that still hold their lease."""
 
     async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
         """Delete effects whose result this transaction records."""
@@ -244,8 +244,12 @@ class EventLog(Protocol):
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive."""
 
-    async def mark_effect(self, effect: tuple[int, str], checkpoint: str) -> None:
-        """Commit a checkpoint of a running effect."""
+    async def mark_effect(self, run: RunKey, checkpoint: str) -> None:
+        """Commit a checkpoint of a running effect.
 
-    async def extend_leases(self, effects: Collection[tuple[int, str]]) -> None:
+        Raises:
+            Transient: the database did not answer, or another worker has the effect by now.
+        """
+
+    async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""

@@ -1,7 +1,7 @@
 """Reads fetched records whose header names are not UTF-8.
 
 aiokafka 0.14 raises on such a name each time it reads the batch, so that one record would end all
-consumption. Here the name is told with backslash escapes and the record goes on to the dead letters.
+consumption. Here such a name is read with backslash escapes, and the record goes the way of any other.
 """
 
 from __future__ import annotations

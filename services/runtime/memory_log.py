@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from services.runtime.errors import Halt, VersionConflict
+from services.runtime.errors import Halt, Transient, VersionConflict
 from services.runtime.event_log import (
     DeadLetter,
     EffectOrigin,
@@ -20,7 +20,7 @@ from services.runtime.event_log import (
     TopicPartition,
     Unpublished,
 )
-from services.runtime.processor import EffectRun, JsonObject, Release, Start
+from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
 
 
 @dataclass(slots=True)
@@ -126,9 +126,9 @@ class MemoryTransaction:
             if row.hold_key is not None and (key[0], row.hold_key) in keys:
                 del self._tables.effects[key]
 
-    async def hold_running(self, effects: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-        """Return those of the running effects that still exist."""
-        return set(effects) & self._tables.effects.keys()
+    async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
+        """Return the runs that still hold their lease."""
+        return {run for run in runs if _running(self._tables, run) is not None}
 
     async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
         """Delete effects whose result this transaction records."""
@@ -276,16 +276,28 @@ class MemoryEventLog:
             leased.append(tx._leased(row))  # noqa: SLF001 - the same module
         return leased
 
-    async def mark_effect(self, effect: tuple[int, str], checkpoint: str) -> None:
-        """Keep a checkpoint of a running effect."""
-        if (row := self._tables.effects.get(effect)) is not None:
-            row.checkpoint = checkpoint
+    async def mark_effect(self, run: RunKey, checkpoint: str) -> None:
+        """Keep a checkpoint of a running effect.
 
-    async def extend_leases(self, effects: Collection[tuple[int, str]]) -> None:
+        Raises:
+            Transient: another worker has the effect by now.
+        """
+        row = _running(self._tables, run)
+        if row is None:
+            message = f"attempt {run[2]} of {run[1]} lost its lease: another worker goes on"
+            raise Transient(message)
+        row.checkpoint = checkpoint
+
+    async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""
-        for key in effects:
-            if (row := self._tables.effects.get(key)) is not None:
+        for run in runs:
+            if (row := _running(self._tables, run)) is not None:
                 row.lease_until = self._wall_clock() + self._lease
+
+
+def _running(tables: _Tables, run: RunKey) -> _Effect | None:
+    row = tables.effects.get(run[:2])
+    return row if row is not None and row.attempt == run[2] else None
 
 
 def _due_at(row: _Effect) -> datetime:

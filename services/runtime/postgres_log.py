@@ -9,17 +9,19 @@ from typing import Any
 
 import asyncpg
 
+from services.runtime.errors import Transient
 from services.runtime.event_log import LeasedEffect, StoredEvent, TopicPartition, Unpublished
 from services.runtime.postgres_errors import transient_when_unwell
 from services.runtime.postgres_rows import (
     LEASE_DUE,
     SHARDS_WITH_NEWS,
     UNPUBLISHED,
-    columns,
+    run_columns,
     stored_event,
     stored_lease,
 )
 from services.runtime.postgres_transaction import PostgresTransaction
+from services.runtime.processor import RunKey
 
 
 class PostgresEventLog:
@@ -95,23 +97,31 @@ class PostgresEventLog:
         rows = await self._fetch(LEASE_DUE, now, limit, self._lease_seconds)
         return [stored_lease(row) for row in rows]
 
-    async def mark_effect(self, effect: tuple[int, str], checkpoint: str) -> None:
-        """Commit a checkpoint of a running effect."""
-        await self._execute(
-            "UPDATE effect SET checkpoint = $3 WHERE shard = $1 AND effect_id = $2",
-            *effect,
+    async def mark_effect(self, run: RunKey, checkpoint: str) -> None:
+        """Commit a checkpoint of a running effect.
+
+        Raises:
+            Transient: the database did not answer, or another worker has the effect by now.
+        """
+        marked = await self._fetch(
+            "UPDATE effect SET checkpoint = $4 WHERE shard = $1 AND effect_id = $2 AND attempt = $3"
+            " RETURNING attempt",
+            *run,
             checkpoint,
         )
+        if not marked:
+            message = f"attempt {run[2]} of {run[1]} lost its lease: another worker goes on"
+            raise Transient(message)
 
-    async def extend_leases(self, effects: Collection[tuple[int, str]]) -> None:
+    async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""
-        if effects:
+        if runs:
             await self._execute(
-                "UPDATE effect SET lease_until = clock_timestamp() + make_interval(secs => $3)"
+                "UPDATE effect SET lease_until = clock_timestamp() + make_interval(secs => $4)"
                 " WHERE (shard, effect_id) IN (SELECT shard, effect_id FROM effect JOIN"
-                " unnest($1::int[], $2::text[]) AS running(shard, effect_id)"
-                " USING (shard, effect_id) FOR UPDATE OF effect SKIP LOCKED)",
-                *columns(list(effects)),
+                " unnest($1::int[], $2::text[], $3::int[]) AS running(shard, effect_id, attempt)"
+                " USING (shard, effect_id, attempt) FOR UPDATE OF effect SKIP LOCKED)",
+                *run_columns(runs),
                 self._lease_seconds,
             )
 

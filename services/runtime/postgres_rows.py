@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.runtime.event_log import DeadLetter, EffectOrigin, LeasedEffect, StoredEvent
-from services.runtime.processor import EffectRun, Start
+from services.runtime.processor import EffectRun, RunKey, Start
 
 EVENT_COLUMNS: Final = (
     "shard, position, stream_id, stream_version, event_id, source, type, sequence, account_id, "
@@ -145,7 +145,8 @@ def leased_effect(
 def dead_letter_row(letter: DeadLetter) -> tuple[object, ...]:
     """Return the parameters of `INSERT_DEAD_LETTER`; header values become base64."""
     headers = [
-        [name, None if value is None else b64encode(value).decode()]
+        # jsonb takes no NUL.
+        [name.replace("\0", "\\x00"), None if value is None else b64encode(value).decode()]
         for name, value in letter.headers
     ]
     return (
@@ -184,3 +185,9 @@ def stored_lease(row: Any) -> LeasedEffect:  # noqa: ANN401 - an asyncpg record
 def columns(pairs: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
     """Return (shard, id) pairs as the two arrays that statements unnest."""
     return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def run_columns(runs: Iterable[RunKey]) -> tuple[list[int], list[str], list[int]]:
+    """Return run keys as the three arrays that statements unnest."""
+    keys = list(runs)
+    return [run[0] for run in keys], [run[1] for run in keys], [run[2] for run in keys]

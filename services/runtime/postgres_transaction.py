@@ -29,10 +29,11 @@ from services.runtime.postgres_rows import (
     effect_row,
     event_row,
     leased_effect,
+    run_columns,
     stored_event,
     stored_lease,
 )
-from services.runtime.processor import JsonObject, Release, Start
+from services.runtime.processor import JsonObject, Release, RunKey, Start
 
 
 class PostgresTransaction:
@@ -161,14 +162,15 @@ class PostgresTransaction:
                 *columns(keys),
             )
 
-    async def hold_running(self, effects: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-        """Lock the rows of running effects; return those that still exist."""
+    async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
+        """Lock the rows of running effects; return the runs that still hold their lease."""
         rows = await self.connection.fetch(
-            "SELECT shard, effect_id FROM effect WHERE (shard, effect_id) IN"
-            " (SELECT * FROM unnest($1::int[], $2::text[])) ORDER BY shard, effect_id FOR UPDATE",
-            *columns(effects),
+            "SELECT shard, effect_id, attempt FROM effect WHERE (shard, effect_id, attempt) IN"
+            " (SELECT * FROM unnest($1::int[], $2::text[], $3::int[]))"
+            " ORDER BY shard, effect_id FOR UPDATE",
+            *run_columns(runs),
         )
-        return {(row["shard"], row["effect_id"]) for row in rows}
+        return {(row["shard"], row["effect_id"], row["attempt"]) for row in rows}
 
     async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
         """Delete effects whose result this transaction records."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from services.runtime.event_log import StoredEvent, Transaction
 
 StateT = TypeVar("StateT")
+RunKey = tuple[int, str, int]
+"""(shard, effect_id, attempt) of one running effect."""
 JsonObject = dict[str, Any]
 """An effect's private payload: it stays in the service's own database and goes with the effect."""
 
@@ -116,12 +118,21 @@ class EffectRun:
     recovered: bool
     checkpoint: str | None
 
+    @property
+    def key(self) -> RunKey:
+        """What fences this attempt: a worker that lost its lease holds the key of an older one."""
+        return self.shard, self.effect_id, self.attempt
+
 
 class Mark(Protocol):
     """Commits a checkpoint of the running effect (for example `dot_sent`) before it goes on."""
 
     async def __call__(self, checkpoint: str) -> None:
-        """Return when the checkpoint is durable."""
+        """Return when the checkpoint is durable.
+
+        Raises:
+            Transient: it is not, or the lease was lost to another worker: do not go on.
+        """
 
 
 Handler = Callable[[Incoming, datetime], Task | Ignored]

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from services.cli.setup import set_up_postgres
-from services.runtime.errors import Halt, VersionConflict
+from services.runtime.errors import Halt, Transient, VersionConflict
 from services.runtime.event_log import (
     GENESIS_HASH,
     DeadLetter,
@@ -202,7 +202,7 @@ async def test_effect_due_at_once_is_leased_to_its_writer_and_to_nobody_else(log
 async def test_effect_of_a_crashed_worker_is_leased_again_as_recovered(log: EventLog) -> None:
     now = datetime.now(UTC)
     await start(log, Start("charge/r-1", "charge"), now=now)
-    await log.mark_effect((1, "charge/r-1"), "dot_sent")
+    await log.mark_effect((1, "charge/r-1", 1), "dot_sent")
     again = await _lease_until_found(log, now)
     assert [(row.run.attempt, row.run.recovered, row.run.checkpoint) for row in again] == [
         (2, True, "dot_sent")
@@ -249,9 +249,10 @@ async def test_rescheduled_effect_comes_back_changed_and_finished_one_never(log:
     now = datetime.now(UTC)
     await start(log, Start("charge/r-1", "charge", {"step": 1}), now=now)
     key = (1, "charge/r-1")
+    run = (*key, 1)
     later = now + timedelta(minutes=1)
     async with log.transaction(shards=[1]) as tx:
-        assert await tx.hold_running([key, (1, "charge/other")]) == {key}
+        assert await tx.hold_running([run, (1, "charge/other", 1)]) == {run}
         await tx.reschedule_effect(key, due_at=later, payload={"step": 2}, hold_key=None)
     found = await log.lease_due_effects(now=later, limit=10)
     assert [(row.run.payload, row.run.attempt, row.run.recovered) for row in found] == [
@@ -260,7 +261,21 @@ async def test_rescheduled_effect_comes_back_changed_and_finished_one_never(log:
     async with log.transaction(shards=[1]) as tx:
         await tx.finish_effects([key])
     async with log.transaction(shards=[1]) as tx:
-        assert await tx.hold_running([key]) == set()
+        assert await tx.hold_running([(*key, 2)]) == set()
+
+
+async def test_worker_that_lost_its_lease_can_neither_mark_nor_record(log: EventLog) -> None:
+    now = datetime.now(UTC)
+    first = await start(log, Start("email/n-1", "email"), now=now)
+    second = await _lease_until_found(log, now)
+
+    with pytest.raises(Transient, match="lost its lease"):
+        await log.mark_effect(first[0].run.key, "dot_sent")
+    await log.extend_leases([first[0].run.key])
+    async with log.transaction(shards=[1]) as tx:
+        keys = [first[0].run.key, second[0].run.key]
+        assert await tx.hold_running(keys) == {second[0].run.key}
+    await log.mark_effect(second[0].run.key, "dot_sent")
 
 
 async def test_dead_letter_is_kept_once(log: EventLog) -> None:

@@ -17,7 +17,6 @@ from services.runtime.partitions import shard_of
 from tests.faults.requests import account, card_renewal
 from tests.infrastructure.system import SHARDS, System, request_headers
 
-
 HALTED = 70
 _NAMESPACE = UUID("5d0ad1d3-58c5-54d4-9a8e-6a1b30f1c9b2")
 SHARD = shard_of(account(1), SHARDS)

@@ -1,0 +1,369 @@
+"""Effects run outside of transactions, and what becomes of their results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+
+import pytest
+import structlog
+
+from services.runtime.effects import EffectRunner
+from services.runtime.errors import Transient
+from services.runtime.event_log import LeasedEffect
+from services.runtime.journal import Journal
+from services.runtime.memory_log import MemoryEventLog
+from services.runtime.processor import (
+    Decision,
+    Drop,
+    EffectRun,
+    Mark,
+    Processor,
+    Release,
+    Retry,
+    Start,
+)
+from tests.controls import T0
+from tests.unit.runtime.toy import (
+    Count,
+    Done,
+    Toy,
+    begin,
+    counted,
+    intake_of,
+    memory_log,
+    request,
+    streams_of,
+)
+
+STREAM = "order/t-1"
+Greet = Callable[[EffectRun, Mark], Awaitable[object]]
+
+
+class World:
+    """A toy whose counts want a greeting, with a clock that the test moves."""
+
+    def __init__(self, greet: Greet, *effects: Start | Release | Drop) -> None:
+        self.now = T0
+        self.recorded = 0
+        self.log: MemoryEventLog = memory_log(lambda: self.now)
+        wanted = effects or (Start("greet/t-1", "greet", {"step": 1}),)
+        toy = Toy(effects=lambda command: wanted if command.amount == 5 else ())
+        self.processor: Processor[int] = toy.processor({"greet": greet})
+        self.intake = intake_of(self.log, self.processor)
+        self.logger = structlog.testing.CapturingLogger()
+
+    def runner(self, *, concurrency: int = 10) -> EffectRunner[int]:
+        return EffectRunner(
+            log=self.log,
+            processor=self.processor,
+            journal=Journal(self.processor),
+            concurrency=concurrency,
+            lease_seconds=60,
+            clock=lambda: self.now,
+            on_recorded=self._on_recorded,
+            logger=structlog.wrap_logger(self.logger),
+        )
+
+    def _on_recorded(self) -> None:
+        self.recorded += 1
+
+    @asynccontextmanager
+    async def running(self, *, concurrency: int = 10) -> AsyncIterator[EffectRunner[int]]:
+        runner = self.runner(concurrency=concurrency)
+        task = asyncio.create_task(runner.run())
+        try:
+            yield runner
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def count(self, offset: int = 0) -> list[LeasedEffect]:
+        await begin(self.log)
+        return (await self.intake.handle([request(offset)])).leased
+
+    async def waiting(self) -> bool:
+        """Say whether the row of the effect is still there."""
+        async with self.log.transaction() as tx:
+            return bool(await tx.hold_running([(shard, "greet/t-1") for shard in range(4)]))
+
+    async def until_events(self, wanted: int) -> None:
+        async with asyncio.timeout(10):
+            while await streams_of(self.log, STREAM) != [wanted]:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.runtime.effects.POLL_SECONDS", 0.01)
+
+
+class Greeter:
+    """Answers each attempt with the next of `answers`; keeps the runs that it saw."""
+
+    def __init__(self, *answers: Decision | Exception) -> None:
+        self.answers = list(answers)
+        self.runs: list[EffectRun] = []
+        self.checkpoint: str | None = None
+
+    async def __call__(self, run: EffectRun, mark: Mark) -> object:
+        self.runs.append(run)
+        if self.checkpoint is not None:
+            await mark(self.checkpoint)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return Done(answer)
+
+
+GREETED = Decision((counted(),))
+
+
+async def test_result_of_an_effect_is_recorded_in_its_stream_and_its_row_is_gone() -> None:
+    greeter = Greeter(GREETED)
+    world = World(greeter)
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        await world.until_events(2)
+    assert [(run.attempt, run.recovered, run.payload) for run in greeter.runs] == [
+        (1, False, {"step": 1})
+    ]
+    assert not await world.waiting()
+    assert world.recorded == 1
+    async with world.log.transaction() as tx:
+        first, second = (await tx.load_streams([STREAM]))[STREAM]
+    assert second.causation_id == first.causation_id
+    assert second.correlation_id == "t-1"
+
+
+async def test_effect_due_later_is_polled_when_its_time_has_come() -> None:
+    greeter = Greeter(GREETED)
+    later = T0 + timedelta(minutes=30)
+    world = World(greeter, Start("greet/t-1", "greet", due_at=later))
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        await asyncio.sleep(0.05)
+        assert greeter.runs == []
+        world.now = later
+        await world.until_events(2)
+    assert [run.recovered for run in greeter.runs] == [False]
+
+
+async def test_executor_that_raised_runs_again_after_the_lease_and_knows_it_was_interrupted() -> None:
+    greeter = Greeter(RuntimeError("SECRET"), GREETED)
+    greeter.checkpoint = "dot_sent"
+    world = World(greeter)
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        await asyncio.sleep(0.05)
+        assert len(greeter.runs) == 1
+        world.now += timedelta(seconds=61)
+        await world.until_events(2)
+    assert [(run.attempt, run.recovered, run.checkpoint) for run in greeter.runs] == [
+        (1, False, None),
+        (2, True, "dot_sent"),
+    ]
+    assert [call.method_name for call in world.logger.calls] == ["error"]
+
+
+async def test_lease_of_a_dead_process_runs_the_effect_once_more_and_only_once() -> None:
+    greeter = Greeter(GREETED)
+    world = World(greeter)
+    await world.count()  # leased to a process that dies before it runs
+    world.now += timedelta(seconds=61)
+    async with world.running(), world.running():
+        await world.until_events(2)
+        await asyncio.sleep(0.05)
+    assert [(run.attempt, run.recovered) for run in greeter.runs] == [(2, True)]
+
+
+async def test_retry_keeps_the_row_and_comes_back_changed_and_not_recovered() -> None:
+    later = T0 + timedelta(minutes=1)
+    greeter = Greeter(Decision((counted(),), (Retry(later, {"step": 2}),)), GREETED)
+    world = World(greeter)
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        await world.until_events(2)
+        assert await world.waiting()
+        world.now = later
+        await world.until_events(3)
+    assert [(run.attempt, run.recovered, run.payload) for run in greeter.runs] == [
+        (1, False, {"step": 1}),
+        (2, False, {"step": 2}),
+    ]
+    assert not await world.waiting()
+    async with world.log.transaction() as tx:
+        stored = (await tx.load_streams([STREAM]))[STREAM]
+    assert len({event.event_id for event in stored}) == 3
+
+
+async def test_results_that_came_together_are_recorded_with_one_commit() -> None:
+    gate = asyncio.Event()
+
+    async def greet(_run: EffectRun, _mark: Mark) -> object:
+        await gate.wait()
+        return Done(GREETED)
+
+    wanted = [Start(f"greet/{n}", "greet") for n in range(50)]
+    world = World(greet, *wanted)
+    async with world.running(concurrency=50) as runner:
+        runner.submit(await world.count())
+        await asyncio.sleep(0.02)
+        gate.set()
+        await world.until_events(51)
+    assert world.recorded == 1
+
+
+async def test_no_more_effects_run_at_once_than_allowed() -> None:
+    now_running, most = 0, 0
+
+    async def greet(_run: EffectRun, _mark: Mark) -> object:
+        nonlocal now_running, most
+        now_running += 1
+        most = max(most, now_running)
+        await asyncio.sleep(0.005)
+        now_running -= 1
+        return Done(GREETED)
+
+    world = World(greet, *(Start(f"greet/{n}", "greet") for n in range(12)))
+    async with world.running(concurrency=3) as runner:
+        runner.submit(await world.count())
+        await world.until_events(13)
+    assert most == 3
+
+
+async def test_effect_that_is_under_way_is_not_started_again() -> None:
+    gate = asyncio.Event()
+    runs: list[EffectRun] = []
+
+    async def greet(run: EffectRun, _mark: Mark) -> object:
+        runs.append(run)
+        await gate.wait()
+        return Done(GREETED)
+
+    world = World(greet)
+    async with world.running() as runner:
+        leased = await world.count()
+        runner.submit(leased)
+        runner.submit(leased)
+        gate.set()
+        await world.until_events(2)
+    assert len(runs) == 1
+
+
+async def test_result_of_an_effect_whose_row_is_gone_is_not_recorded_again() -> None:
+    greeter = Greeter(GREETED)
+    world = World(greeter)
+    leased = await world.count()
+    async with world.log.transaction() as tx:
+        await tx.finish_effects([(leased[0].run.shard, leased[0].run.effect_id)])
+    async with world.running() as runner:
+        runner.submit(leased)
+        async with asyncio.timeout(5):
+            while not world.recorded:
+                await asyncio.sleep(0.01)
+    assert await streams_of(world.log, STREAM) == [1]
+
+
+async def test_results_wait_out_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.runtime.effects.RETRY_SECONDS_FIRST", 0.01)
+    world = World(Greeter(GREETED))
+    leased = await world.count()
+    away = [Transient("Postgres is unwell")] * 2
+    transaction = world.log.transaction
+
+    def sometimes(**wanted: set[int]) -> object:
+        if away and wanted:
+            raise away.pop()
+        return transaction(**wanted)
+
+    monkeypatch.setattr(world.log, "transaction", sometimes)
+    async with world.running() as runner:
+        runner.submit(leased)
+        await world.until_events(2)
+    assert away == []
+    assert world.recorded == 1
+
+
+async def test_stop_records_what_finishes_and_leaves_the_rest_for_later() -> None:
+    slow = asyncio.Event()
+
+    async def greet(run: EffectRun, _mark: Mark) -> object:
+        await (slow.wait() if run.effect_id == "greet/t-1" else asyncio.sleep(0.02))
+        return Done(GREETED)
+
+    world = World(greet, Start("greet/t-1", "greet"), Start("greet/quick", "greet"))
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        await runner.stop(0.2)
+        assert await streams_of(world.log, STREAM) == [2]
+        runner.submit(await world.log.lease_due_effects(now=T0 + timedelta(hours=1), limit=9))
+    assert await world.waiting()
+    world.now += timedelta(seconds=61)
+    slow.set()
+    async with world.running():
+        await world.until_events(3)
+    assert not await world.waiting()
+
+
+async def test_held_effect_runs_when_a_later_decision_releases_it() -> None:
+    greeter = Greeter(GREETED)
+    world = World(greeter)
+    toy = Toy(
+        effects=lambda command: (
+            (Start("greet/t-1", "greet", hold_key="door"),)
+            if command.amount == 5
+            else (Release("door"),)
+        )
+    )
+    intake = intake_of(world.log, toy.processor())
+    await begin(world.log)
+    assert (await intake.handle([request(0)])).leased == []
+    released = (await intake.handle([request(1, amount=6)])).leased
+    async with world.running() as runner:
+        runner.submit(released)
+        await world.until_events(3)
+    assert [(run.attempt, run.recovered) for run in greeter.runs] == [(1, False)]
+
+
+async def test_dropped_effect_never_runs() -> None:
+    world = World(Greeter())
+    toy = Toy(effects=_hold_then_drop)
+    intake = intake_of(world.log, toy.processor())
+    await begin(world.log)
+    await intake.handle([request(0)])
+    assert await world.waiting()
+    await intake.handle([request(1, amount=6)])
+    assert not await world.waiting()
+
+
+def _hold_then_drop(command: Count) -> tuple[Start | Drop, ...]:
+    first = command.amount == 5
+    return (Start("greet/t-1", "greet", hold_key="door"),) if first else (Drop("door"),)
+
+
+async def test_backlog_at_its_limit_holds_up_the_intake_until_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.runtime.effects.BACKLOG_MAX", 1)
+    gate = asyncio.Event()
+
+    async def greet(_run: EffectRun, _mark: Mark) -> object:
+        await gate.wait()
+        return Done(GREETED)
+
+    world = World(greet)
+    async with world.running() as runner:
+        await runner.room()
+        runner.submit(await world.count())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(runner.room(), 0.05)
+        gate.set()
+        await asyncio.wait_for(runner.room(), 5)
+
+
+def test_clock_of_the_world_is_the_moment_of_the_tests() -> None:
+    assert isinstance(World(Greeter()).now, datetime)

@@ -1,0 +1,135 @@
+"""What a parsed record asks of the service, and why it asks nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from schemas.topics import LEDGER, REQUESTS
+from services.runtime.parsing import Parsed, RecordParser
+from services.runtime.processor import Ignored
+from tests.controls import T0
+from tests.unit.runtime.toy import (
+    ACCOUNT,
+    SHARD,
+    SHARDS,
+    Count,
+    Quiet,
+    Record,
+    Toy,
+    low_balance,
+    request,
+)
+
+
+def parse(record: Record, now: datetime = T0) -> Parsed:
+    return RecordParser(Toy().processor(), SHARDS).parse(record, now)
+
+
+def body(record: Record, old: bytes, new: bytes) -> Record:
+    assert record.value is not None
+    assert old in record.value
+    record.value = record.value.replace(old, new)
+    return record
+
+
+def test_request_becomes_work_in_the_shard_of_its_account() -> None:
+    parsed = parse(request(partition=(SHARD + 1) % SHARDS))
+    assert parsed.work is not None
+    assert parsed.work.shard == SHARD
+    assert parsed.work.account_id == ACCOUNT
+    assert parsed.work.task.command == Count(ACCOUNT, "t-1", 5, T0)
+    assert parsed.sequenced is None
+
+
+def test_correlation_of_an_upstream_is_not_taken_over() -> None:
+    parsed = parse(request().having("ce_correlationid", b"theirs"))
+    assert parsed.work is not None
+    assert parsed.work.correlation_id == "t-1"
+
+
+def test_correlation_and_trace_of_our_own_events_are_carried_on() -> None:
+    trace = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    record = low_balance(1).having("ce_correlationid", b"r-7").having("ce_traceparent", trace)
+    parsed = parse(record)
+    assert parsed.work is not None
+    assert (parsed.work.correlation_id, parsed.work.traceparent) == ("r-7", trace.decode())
+
+
+def test_event_of_a_service_carries_its_sequence_even_when_nobody_handles_it() -> None:
+    parsed = parse(low_balance(4).having("ce_type", b"billing.WalletCharged.v1"))
+    assert parsed.sequenced is not None
+    assert parsed.sequenced.sequence == 4
+    assert (parsed.work, parsed.poison, parsed.ignored) == (None, None, None)
+
+
+def test_event_that_the_handler_ignores_says_why() -> None:
+    parsed = parse(low_balance(1, amount=1))
+    assert parsed.ignored == Ignored(Quiet.NOTHING_TO_COUNT)
+    assert parsed.work is None
+    assert parsed.sequenced is not None
+
+
+def test_field_that_a_newer_producer_added_is_passed_over() -> None:
+    assert parse(body(request(), b"{", b'{"newer":1,')).work is not None
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (request().having("ce_source", b"/billing/orders"), "source_not_allowed"),
+        (low_balance(1).having("ce_source", b"/upstream/app"), "source_not_allowed"),
+        (low_balance(1).having("ce_source", b"/billing/orders"), "source_not_allowed"),
+        (low_balance(1).without("ce_sequence"), "sequence_missing"),
+        (request().having("ce_type", b"billing.TopUpRequested.v9"), "unknown_version"),
+        (request().having("ce_type", b"billing.Unheard.v1"), "unknown_event_type"),
+        (request().having("ce_type", b"billing.LowBalanceDetected.v1"), "unknown_event_type"),
+        (body(request(), b'"USD"', b'"usd"'), "body_invalid"),
+        (body(request(), b'"amount_minor":5', b'"amount_minor":5.5'), "body_invalid"),
+        (body(request(), b'"amount_minor":5', b'"amount_minor":"5"'), "body_invalid"),
+        (body(request(), b'"topup_id":"t-1",', b""), "body_invalid"),
+        (body(request(), ACCOUNT.encode(), b"acct-other"), "account_mismatch"),
+    ],
+)
+def test_wrong_record_is_poison_with_a_stable_reason(record: Record, reason: str) -> None:
+    parsed = parse(record)
+    assert parsed.poison is not None
+    assert parsed.poison.reason == reason
+    assert parsed.work is None
+
+
+def test_own_event_outside_of_its_accounts_partition_is_poison() -> None:
+    record = low_balance(1)
+    record.partition = (SHARD + 1) % SHARDS
+    parsed = parse(record)
+    assert parsed.poison is not None
+    assert parsed.poison.reason == "partition_mismatch"
+
+
+def test_unknown_version_on_a_topic_that_is_not_strict_is_passed_over_and_counted() -> None:
+    parsed = parse(low_balance(1).having("ce_type", b"billing.LowBalanceDetected.v9"))
+    assert parsed.poison is None
+    assert parsed.sequenced is not None
+
+
+@pytest.mark.parametrize("value", [b"", b"null", b"[]", b"\xff", b"[" * 9_000, b'{"a":\x00}'])
+def test_body_of_any_bytes_is_poison_and_never_an_error(value: bytes) -> None:
+    record = request()
+    record.value = value
+    parsed = parse(record)
+    assert parsed.poison is not None
+    assert parsed.poison.reason == "body_invalid"
+
+
+@pytest.mark.parametrize("record", [request(), low_balance(1)])
+def test_refusal_names_the_field_and_not_its_value(record: Any) -> None:
+    parsed = parse(body(record, b'"USD"', b'"SECRET"'))
+    assert parsed.poison is not None
+    assert "currency" in str(parsed.poison)
+    assert "SECRET" not in str(parsed.poison)
+
+
+def test_topics_of_the_toy_are_the_ones_it_reads() -> None:
+    assert (request().topic, low_balance(1).topic) == (REQUESTS.name, LEDGER.name)
