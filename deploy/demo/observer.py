@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
@@ -32,6 +33,8 @@ class Observer:
         self.counts: Counts = Counter()
         self.notifications: dict[str, tuple[str, str]] = {}
         """Message-ID -> (template, locale)."""
+        self.last_seen: dict[str, float] = {}
+        """Event name -> the monotonic time at which the last one was seen."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,6 +83,7 @@ class Observer:
             return
         self._seen_ids.add(headers["ce_id"])
         name = headers["ce_type"].decode().split(".")[1]
+        self.last_seen[name] = time.monotonic()
         self.counts[name, str(data.get(self._detail_fields.get(name, ""), ""))] += 1
         if name == "NotificationSent":
             self.notifications[data["message_id"]] = (data["template"], data["locale"])

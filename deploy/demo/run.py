@@ -27,13 +27,16 @@ Progress = Callable[[str, int, int], None]
 
 async def run_phases(
     addresses: Addresses, manifest: Mapping[str, Any], progress: Progress
-) -> tuple[Observer, dict[str, float]]:
-    """Publish everything; return what was seen and the seconds that each phase took.
+) -> tuple[Observer, dict[str, float], float]:
+    """Publish everything; return what was seen, the seconds of each phase, and renewals/s.
+
+    The rate is that of the first phase, from the first request to the last PlanActivated.
 
     A phase that stalls ends all the same: the comparison with the manifest then says what is missing.
     """
     seconds: dict[str, float] = {}
     expected: Counts = Counter()
+    rate = 0.0
     async with Observer(addresses.bootstrap_servers, manifest["detail_fields"]) as observer:
         for phase, records in groupby(load_records(), key=lambda record: record.phase):
             started = time.monotonic()
@@ -41,10 +44,15 @@ async def run_phases(
             await _publish(addresses.bootstrap_servers, list(records))
             await _wait_for_outcomes(observer, expected, f"phase {phase}", progress)
             seconds[f"phase {phase}"] = time.monotonic() - started
+            if not rate:
+                taken = observer.last_seen.get("PlanActivated", time.monotonic()) - started
+                rate = (
+                    sum(n for (name, _), n in expected.items() if name == "PlanActivated") / taken
+                )
         started = time.monotonic()
         await _wait_until_settled(addresses, observer)
         seconds["settling"] = time.monotonic() - started
-    return observer, seconds
+    return observer, seconds, rate
 
 
 async def _publish(bootstrap_servers: str, records: Sequence[RawRecord]) -> None:

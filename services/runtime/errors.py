@@ -28,5 +28,9 @@ class Halt(PerennialError):
     """Going on would make the books wrong: stop the process, change nothing, say what to do."""
 
 
+class Stuck(PerennialError):
+    """The process is alive and no longer moves: end it, and start it again."""
+
+
 class ConfigurationError(PerennialError):
     """The process cannot start as configured."""

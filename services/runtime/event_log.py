@@ -238,6 +238,9 @@ class EventLog(Protocol):
     ) -> dict[int, Unpublished]:
         """Return, for each shard with news, the first events of `source` not yet published."""
 
+    async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
+        """Return for each shard how far it is published, and where it ends."""
+
     async def mark_published(self, positions: Mapping[int, int]) -> None:
         """Record that everything up to each shard's position is on the topic; never moves back."""
 

@@ -27,8 +27,14 @@ def configure_logs(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
-    exceptions = [] if pretty else [structlog.processors.dict_tracebacks]
+    # Local variables hold tokens and addresses: no traceback may show them.
+    renderer = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if pretty
+        else structlog.processors.JSONRenderer()
+    )
+    without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    exceptions = [] if pretty else [structlog.processors.ExceptionRenderer(without_locals)]
     structlog.configure(
         processors=[*shared, *exceptions, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.runtime.errors import Halt, Transient, VersionConflict
@@ -20,43 +19,8 @@ from services.runtime.event_log import (
     TopicPartition,
     Unpublished,
 )
+from services.runtime.memory_tables import Effect, Tables, due_at_of, running
 from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
-
-
-@dataclass(slots=True)
-class _Effect:
-    origin: EffectOrigin
-    start: Start
-    due_at: datetime | None
-    hold_key: str | None
-    checkpoint: str | None = None
-    attempt: int = 0
-    interrupted: bool = False
-    lease_until: datetime | None = None
-
-
-@dataclass(slots=True)
-class _Tables:
-    heads: dict[int, ShardHead] = field(default_factory=dict)
-    published: dict[int, int] = field(default_factory=dict)
-    cursors: dict[TopicPartition, int] = field(default_factory=dict)
-    sequences: dict[tuple[str, int], LastSequence] = field(default_factory=dict)
-    events: list[StoredEvent] = field(default_factory=list)
-    versions: set[tuple[str, int]] = field(default_factory=set)
-    effects: dict[tuple[int, str], _Effect] = field(default_factory=dict)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-
-    def snapshot(self) -> _Tables:
-        return _Tables(
-            {shard: copy(head) for shard, head in self.heads.items()},
-            dict(self.published),
-            dict(self.cursors),
-            dict(self.sequences),
-            list(self.events),
-            set(self.versions),
-            {key: copy(effect) for key, effect in self.effects.items()},
-            list(self.dead_letters),
-        )
 
 
 class MemoryTransaction:
@@ -65,7 +29,7 @@ class MemoryTransaction:
     connection = None
 
     def __init__(
-        self, tables: _Tables, lease: timedelta, wall_clock: Callable[[], datetime]
+        self, tables: Tables, lease: timedelta, wall_clock: Callable[[], datetime]
     ) -> None:
         """Work on `tables`; the log puts them in place on commit."""
         self._tables = tables
@@ -102,7 +66,7 @@ class MemoryTransaction:
         leased = []
         for origin, start in effects:
             due_at = start.due_at if start.due_at or start.hold_key else now
-            row = _Effect(origin, start, due_at, start.hold_key)
+            row = Effect(origin, start, due_at, start.hold_key)
             self._tables.effects[origin.shard, start.effect_id] = row
             if start.hold_key is None and due_at is not None and due_at <= now:
                 leased.append(self._leased(row))
@@ -128,7 +92,7 @@ class MemoryTransaction:
 
     async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
         """Return the runs that still hold their lease."""
-        return {run for run in runs if _running(self._tables, run) is not None}
+        return {run for run in runs if running(self._tables, run) is not None}
 
     async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
         """Delete effects whose result this transaction records."""
@@ -172,7 +136,7 @@ class MemoryTransaction:
         self.last_sequences[source, shard] = last
         self._tables.sequences[source, shard] = last
 
-    def _leased(self, row: _Effect) -> LeasedEffect:
+    def _leased(self, row: Effect) -> LeasedEffect:
         recovered, row.interrupted = row.interrupted, True
         row.attempt += 1
         row.lease_until = self._wall_clock() + self._lease
@@ -197,7 +161,7 @@ class MemoryEventLog:
         self, *, shard_count: int, lease_seconds: int, wall_clock: Callable[[], datetime]
     ) -> None:
         """Start empty with `shard_count` shards; `wall_clock` stands for the database's clock."""
-        self._tables = _Tables(heads={shard: ShardHead() for shard in range(shard_count)})
+        self._tables = Tables(heads={shard: ShardHead() for shard in range(shard_count)})
         self._lease = timedelta(seconds=lease_seconds)
         self._wall_clock = wall_clock
         self._lock = asyncio.Lock()
@@ -254,6 +218,13 @@ class MemoryEventLog:
             found[shard] = Unpublished(own, through)
         return found
 
+    async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
+        """Return for each shard how far it is published, and where it ends."""
+        return {
+            shard: (self._tables.published.get(shard, 0), self._tables.heads[shard].position)
+            for shard in shards
+        }
+
     async def mark_published(self, positions: Mapping[int, int]) -> None:
         """Record that everything up to each shard's position is on the topic; never moves back."""
         for shard, position in positions.items():
@@ -271,7 +242,7 @@ class MemoryEventLog:
         ]
         tx = MemoryTransaction(self._tables, self._lease, self._wall_clock)
         leased = []
-        for row in sorted(due, key=_due_at)[:limit]:
+        for row in sorted(due, key=due_at_of)[:limit]:
             row.hold_key = None
             leased.append(tx._leased(row))  # noqa: SLF001 - the same module
         return leased
@@ -282,7 +253,7 @@ class MemoryEventLog:
         Raises:
             Transient: another worker has the effect by now.
         """
-        row = _running(self._tables, run)
+        row = running(self._tables, run)
         if row is None:
             message = f"attempt {run[2]} of {run[1]} lost its lease: another worker goes on"
             raise Transient(message)
@@ -291,17 +262,5 @@ class MemoryEventLog:
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""
         for run in runs:
-            if (row := _running(self._tables, run)) is not None:
+            if (row := running(self._tables, run)) is not None:
                 row.lease_until = self._wall_clock() + self._lease
-
-
-def _running(tables: _Tables, run: RunKey) -> _Effect | None:
-    row = tables.effects.get(run[:2])
-    return row if row is not None and row.attempt == run[2] else None
-
-
-def _due_at(row: _Effect) -> datetime:
-    if row.due_at is None:
-        message = "only effects with a due time are sorted by it"
-        raise TypeError(message)
-    return row.due_at

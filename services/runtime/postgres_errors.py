@@ -14,6 +14,7 @@ UNWELL: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
@@ -21,7 +22,11 @@ UNWELL: Final = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
 )
-"""What a restart, a fail-over, a deadlock or a full server raises."""
+"""What a restart, a fail-over, a deadlock or a full server raises.
+
+InternalClientError: asyncpg resets a connection that it returns to its pool, and does not always
+see that the server went away in the middle of a command. The pool drops that connection.
+"""
 
 
 @contextmanager

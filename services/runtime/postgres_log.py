@@ -82,12 +82,24 @@ class PostgresEventLog:
             for shard, events in found.items()
         }
 
+    async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
+        """Return for each shard how far it is published, and where it ends."""
+        rows = await self._fetch(
+            "SELECT shard, published_position, head_position FROM shard"
+            " WHERE shard = ANY($1::int[])",
+            list(shards),
+        )
+        return {row["shard"]: (row["published_position"], row["head_position"]) for row in rows}
+
     async def mark_published(self, positions: Mapping[int, int]) -> None:
         """Record that everything up to each shard's position is on the topic; never moves back."""
+        # Rows are locked in the order that transactions lock them in.
         await self._execute(
-            "UPDATE shard SET published_position = moved.position"
-            " FROM unnest($1::int[], $2::bigint[]) AS moved(shard, position)"
-            " WHERE shard.shard = moved.shard AND shard.published_position < moved.position",
+            "WITH moved AS (SELECT shard, position FROM shard"
+            " JOIN unnest($1::int[], $2::bigint[]) AS published(shard, position) USING (shard)"
+            " WHERE published_position < position ORDER BY shard FOR UPDATE OF shard)"
+            " UPDATE shard SET published_position = moved.position"
+            " FROM moved WHERE shard.shard = moved.shard",
             list(positions),
             list(positions.values()),
         )

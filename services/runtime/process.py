@@ -31,10 +31,11 @@ from services.runtime.processor import Processor, StateT
 from services.runtime.reach import check_reach, first_offsets
 from services.runtime.relay import Relay
 from services.runtime.settings import RuntimeSettings
+from services.runtime.vital_signs import VitalSigns
+from services.runtime.watchdog import Watchdog
 
 _BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _REDRIVE_POLL_SECONDS: Final = 1.0
-_PROBE_TIMEOUT_SECONDS: Final = 3.0
 
 
 def utc_now() -> datetime:
@@ -61,6 +62,7 @@ class ServiceProcess(Generic[StateT]):
         self._stop_asked = asyncio.Event()
         self._failure: BaseException | None = None
         self._failures_in_a_row = 0
+        self._batch_in_hand = False
         self._cursors_known: set[tuple[str, int]] = set()
         self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds)
         self._dead_letters = DeadLetterBox(pool)
@@ -101,6 +103,20 @@ class ServiceProcess(Generic[StateT]):
             on_batch=self._on_batch,
             assignment=self._assignment,
         )
+        self._signs = VitalSigns(
+            settings=settings,
+            topics=[subscription.topic for subscription in processor.subscriptions],
+            log=self._log,
+            consumer=self._consumer,
+            assignment=self._assignment,
+            busy=lambda: self._batch_in_hand,
+        )
+        self._watchdog = Watchdog(
+            self._signs.look,
+            kafka_answers=self._signs.kafka_answers,
+            limit_seconds=settings.watchdog_seconds,
+            monotonic=time.monotonic,
+        )
         self._health = HealthServer(
             service=processor.group,
             host=settings.http_host,
@@ -120,6 +136,7 @@ class ServiceProcess(Generic[StateT]):
             asyncio.create_task(self._effects.run(), name="effects"),
             asyncio.create_task(self._relay.run(), name="relay"),
             asyncio.create_task(self._redrive(), name="redrive"),
+            asyncio.create_task(self._watchdog.run(), name="watchdog"),
         ]
         for task in tasks:
             task.add_done_callback(self._on_task_done)
@@ -160,11 +177,21 @@ class ServiceProcess(Generic[StateT]):
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            # A group of tasks wraps what ended it; the exit status depends on what that was.
+            error = error.exceptions[0]
         if self._failure is None:
             self._failure = error
         self._stop_asked.set()
 
     async def _on_batch(self, records: Sequence[Record]) -> None:
+        self._batch_in_hand = True
+        try:
+            await self._handle_batch(records)
+        finally:
+            self._batch_in_hand = False
+
+    async def _handle_batch(self, records: Sequence[Record]) -> None:
         await self._effects.room()
         started = time.monotonic()
         try:
@@ -255,29 +282,6 @@ class ServiceProcess(Generic[StateT]):
                     self._wake_relay()
 
     async def _readiness(self) -> Readiness:
-        problems: list[str] = []
         if self._stop_asked.is_set():
             return Readiness(["stopping"])
-        partitions = self._assignment.partitions
-        if not partitions:
-            problems.append("no partition is assigned yet")
-        cursors: dict[tuple[str, int], int] = {}
-        try:
-            cursors = await asyncio.wait_for(self._log.cursors(), _PROBE_TIMEOUT_SECONDS)
-        except (Transient, TimeoutError):
-            problems.append("Postgres does not answer")
-        lag = 0
-        try:
-            lag = await asyncio.wait_for(self._lag(cursors), _PROBE_TIMEOUT_SECONDS)
-        except (KafkaError, TimeoutError, OSError, AttributeError):
-            problems.append("Kafka does not answer")
-        if lag > self._settings.ready_lag_max:
-            problems.append(f"behind by {lag} records")
-        return Readiness(problems, lag, len(partitions))
-
-    async def _lag(self, cursors: dict[tuple[str, int], int]) -> int:
-        consumer = self._consumer.consumer
-        ends = await consumer.end_offsets(list(consumer.assignment()))
-        return sum(
-            max(0, end - cursors.get((tp.topic, tp.partition), 0)) for tp, end in ends.items()
-        )
+        return await self._signs.readiness()

@@ -20,6 +20,8 @@ from services.runtime.logs import Logger
 POLL_SECONDS: Final = 0.05
 EVENTS_PER_SHARD_MAX: Final = 500
 RETRY_SECONDS: Final = 1.0
+DEAD_LETTER_BYTES_MAX: Final = 900_000
+"""Below what brokers take by default. A compressed record can be larger than any broker's limit."""
 
 
 class Relay:
@@ -140,10 +142,17 @@ class Relay:
             "dlq-at": letter.dead_lettered_at.isoformat(),
             "dlq-attempts": str(letter.attempts),
         }
+        key, value = letter.key, letter.value
+        size = len(key or b"") + len(value or b"")
+        size += sum(len(name.encode()) + len(held or b"") for name, held in headers)
+        if size > DEAD_LETTER_BYTES_MAX:
+            about["dlq-left-out-bytes"] = str(size)
+            key, value, headers = None, None, []
         return {
             "topic": f"{letter.topic}.{self._group}.dlq",
             "partition": letter.partition,
-            "key": letter.key,
-            "value": letter.value,
-            "headers": [*headers, *((name, value.encode()) for name, value in about.items())],
+            # aiokafka takes no message without key and value.
+            "key": b"" if key is None and value is None else key,
+            "value": value,
+            "headers": [*headers, *((name, text.encode()) for name, text in about.items())],
         }

@@ -15,7 +15,7 @@ import asyncpg
 import uvloop
 from aiokafka.errors import KafkaError
 
-from services.runtime.errors import ConfigurationError, Halt, Transient
+from services.runtime.errors import ConfigurationError, Halt, Stuck, Transient
 from services.runtime.kafka import assert_fast_record_parser, check_topics
 from services.runtime.logs import Logger, configure_logs
 from services.runtime.migrator import (
@@ -30,7 +30,7 @@ from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings, load_settings
 
 EXIT_HALTED: Final = 70
-EXIT_INFRASTRUCTURE_ABSENT: Final = 75
+EXIT_TRY_AGAIN: Final = 75
 EXIT_CONFIGURATION: Final = 78
 
 ResultT = TypeVar("ResultT")
@@ -47,8 +47,8 @@ def run_service(
 ) -> None:
     """Run one service as this process until a signal, and exit with its status.
 
-    0: stopped as asked. 70: halted, a person must look. 75: Postgres or Kafka did not come up in
-    time. 78: the configuration is not usable. 1: a defect.
+    0: stopped as asked. 70: halted, a person must look. 75: start it again: Postgres or Kafka did
+    not come up in time, or it got stuck. 78: the configuration is not usable. 1: a defect.
     """
     try:
         settings = load_settings(settings_model)
@@ -65,9 +65,12 @@ def run_service(
     except Halt as error:
         logger.error("halted", error=str(error))
         sys.exit(EXIT_HALTED)
+    except Stuck as error:
+        logger.error("stuck", error=str(error))
+        sys.exit(EXIT_TRY_AGAIN)
     except Transient as error:
         logger.error("not_started", error=str(error))
-        sys.exit(EXIT_INFRASTRUCTURE_ABSENT)
+        sys.exit(EXIT_TRY_AGAIN)
 
 
 async def _serve(
@@ -123,7 +126,12 @@ async def open_pool(schema: str, settings: RuntimeSettings) -> asyncpg.Pool:
         max_size=settings.postgres_pool_size,
         timeout=10,
         command_timeout=settings.postgres_timeout_seconds,
-        server_settings={"search_path": schema, "application_name": f"perennial-{schema}"},
+        server_settings={
+            "search_path": schema,
+            "application_name": f"perennial-{schema}",
+            # A frozen process must not hold its shards: the next one waits for their rows.
+            "idle_in_transaction_session_timeout": f"{settings.postgres_timeout_seconds}s",
+        },
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -25,10 +26,16 @@ HASTE: Final[dict[str, Any]] = {
 }
 """Settings of orders that make its waiting short."""
 LEASE: Final[dict[str, Any]] = {"EFFECT_LEASE_SECONDS": 3}
-SETTINGS: Final[dict[str, dict[str, Any]]] = {"orders": HASTE, "ledger": LEASE, "notifier": LEASE}
+MAIL_HASTE: Final[dict[str, Any]] = LEASE | {"RETRY_SECONDS": 1, "RETRY_SECONDS_MAX": 2}
+"""Settings of the notifier that make it try again soon."""
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "orders": HASTE,
+    "ledger": LEASE,
+    "notifier": MAIL_HASTE,
+}
 _SLICE: Final = 15
 _PAUSE_SECONDS: Final = 0.1
-_PATIENCE_SECONDS: Final = 100
+_PATIENCE_SECONDS: Final = 75
 
 
 def start_services(system: System) -> None:
@@ -53,12 +60,11 @@ class Stream:
         self.waves = (first_wave(accounts), second_wave(accounts))
         self.outcome = Outcome(system, self.waves)
         self._pool = ThreadPoolExecutor(1)
-        self._fed: Future[None] | None = None
         self._given_up = False
 
     def __enter__(self) -> Self:
         """Begin to publish."""
-        self._fed = self._pool.submit(self._feed)
+        self._feeding: Future[None] = self._pool.submit(self._feed)
         return self
 
     def __exit__(
@@ -68,10 +74,12 @@ class Stream:
         _trace: TracebackType | None,
     ) -> None:
         """Wait until all is published and has led to what it must; not after a failure."""
-        self._given_up = kind is not None
-        self._pool.shutdown()
-        if kind is None:
-            self.completed()
+        try:
+            if kind is None:
+                self._complete()
+        finally:
+            self._given_up = True
+            self._pool.shutdown()
 
     def charged(self, share: float) -> None:
         """Return when the gateway has taken this share of all charges."""
@@ -80,10 +88,10 @@ class Stream:
             f"{wanted} charges", lambda: len(self.outcome.charges()) >= wanted, seconds=60
         )
 
-    def completed(self) -> None:
-        """Return when every request has led to its last fact and nothing is left to do."""
-        if self._fed is not None:
-            self._fed.result()
+    def _complete(self) -> None:
+        feeding = self._feeding
+        self._system.wait_for("all is published", feeding.done, seconds=_PATIENCE_SECONDS)
+        feeding.result()
         self._system.wait_for("all is done", self.outcome.is_complete, seconds=_PATIENCE_SECONDS)
 
     def _feed(self) -> None:
@@ -95,7 +103,7 @@ class Stream:
     def _publish(self, wave: Wave) -> None:
         for start in range(0, max(len(wave.renewals), len(wave.top_ups)), _SLICE):
             part = slice(start, start + _SLICE)
-            self._until(lambda part=part: self._published(wave, part))
+            self._until(partial(self._published, wave, part))
             time.sleep(_PAUSE_SECONDS)
 
     def _published(self, wave: Wave, part: slice) -> bool:
@@ -108,9 +116,7 @@ class Stream:
         return True
 
     def _until(self, done: Callable[[], bool]) -> None:
-        ends_at = time.monotonic() + _PATIENCE_SECONDS
         while not done():
-            if self._given_up or time.monotonic() > ends_at:
-                message = "the stream could not go on"
-                raise TimeoutError(message)
+            if self._given_up:
+                raise TimeoutError
             time.sleep(0.1)

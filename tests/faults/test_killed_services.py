@@ -18,7 +18,7 @@ def test_service_killed_in_mid_stream_does_everything_once(
     start_services(system)
 
     with Stream(system) as stream:
-        for share in (0.2, 0.6):
+        for share in (0.2, 0.75):
             stream.charged(share)
             assert system.children[service].kill() == -signal.SIGKILL
             start(system, service, wait=False)

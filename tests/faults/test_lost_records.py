@@ -90,17 +90,6 @@ def test_topic_made_again_while_the_service_is_down_halts_it(system: System) -> 
     assert "docs/OPERATIONS.md" in error
 
 
-def test_topic_made_again_under_a_running_service_halts_it(system: System) -> None:
-    child = system.start("orders")
-    system.publish("RenewalRequested", *renewals("old", 5))
-    accepted(system, 5)
-
-    make_requests_topic_again(system)
-    system.publish("RenewalRequested", *renewals("new", 1))
-
-    assert f"{REQUESTS.name}/{SHARD} is 5 but the topic ends at 1" in halted(child)
-
-
 def test_records_deleted_before_they_were_read_halt_the_service(system: System) -> None:
     child = system.start("orders")
     system.publish("RenewalRequested", *renewals("old", 3))

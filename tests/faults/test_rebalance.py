@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from tests.faults.conftest import Books
@@ -24,5 +27,25 @@ def test_process_that_joins_and_processes_that_leave_lose_and_repeat_nothing(
         stream.charged(0.7)
         system.children["second"].kill()
 
+    stream.outcome.check()
+    assert stream.outcome.balances() == undisturbed_books
+
+
+def test_frozen_process_that_wakes_up_finds_its_work_done(
+    system: System, undisturbed_books: Books
+) -> None:
+    start_services(system)
+    start(system, "ledger", name="second")
+    frozen = system.children["ledger"]
+
+    try:
+        with Stream(system) as stream:
+            stream.charged(0.3)
+            os.kill(frozen.pid, signal.SIGSTOP)
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+    system.wait_for("it works again", lambda: system.is_ready("ledger"))
+
+    assert frozen.exit_code is None
     stream.outcome.check()
     assert stream.outcome.balances() == undisturbed_books

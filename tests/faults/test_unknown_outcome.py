@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.faults.outcome import Outcome
 from tests.faults.requests import Wave, card_renewal
 from tests.infrastructure.system import System
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "EFFECT_LEASE_SECONDS": 2,
     "SANDBOX_TIMEOUT_SECONDS": 2,
     "UNKNOWN_LOOK_UP_SECONDS": 2,

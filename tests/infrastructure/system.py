@@ -238,8 +238,8 @@ async def _publish(
     producer = AIOKafkaProducer(
         bootstrap_servers=servers, acks="all", enable_idempotence=True, max_request_size=2_000_000
     )
-    await producer.start()
     try:
+        await producer.start()
         sent = [
             await producer.send(
                 topic,

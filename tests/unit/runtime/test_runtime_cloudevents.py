@@ -189,9 +189,7 @@ def test_refusal_names_the_attribute_and_not_its_value() -> None:
     ],
 )
 def test_stored_event_comes_back_whole_from_its_binary_headers(event: StoredEvent) -> None:
-    record = Record(
-        "t", 1, 0, event.account_id.encode(), event.body, list(binary_headers(event))
-    )
+    record = Record("t", 1, 0, event.account_id.encode(), event.body, list(binary_headers(event)))
     envelope, body = read_record(record)
     assert body == event.body
     assert (envelope.id, envelope.source, envelope.type) == (

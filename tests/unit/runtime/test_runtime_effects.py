@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import structlog
@@ -27,6 +27,7 @@ from services.runtime.processor import (
 )
 from tests.controls import T0
 from tests.unit.runtime.toy import (
+    SHARD,
     Count,
     Done,
     Toy,
@@ -36,6 +37,7 @@ from tests.unit.runtime.toy import (
     memory_log,
     request,
     streams_of,
+    until,
 )
 
 STREAM = "order/t-1"
@@ -88,12 +90,14 @@ class World:
     async def waiting(self) -> bool:
         """Say whether the row of the effect is still there."""
         async with self.log.transaction() as tx:
-            return bool(await tx.hold_running([(shard, "greet/t-1") for shard in range(4)]))
+            runs = [(SHARD, "greet/t-1", attempt) for attempt in range(5)]
+            return bool(await tx.hold_running(runs))
 
     async def until_events(self, wanted: int) -> None:
-        async with asyncio.timeout(10):
-            while await streams_of(self.log, STREAM) != [wanted]:
-                await asyncio.sleep(0.01)
+        async def there() -> bool:
+            return await streams_of(self.log, STREAM) == [wanted]
+
+        await until(there)
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +156,9 @@ async def test_effect_due_later_is_polled_when_its_time_has_come() -> None:
     assert [run.recovered for run in greeter.runs] == [False]
 
 
-async def test_executor_that_raised_runs_again_after_the_lease_and_knows_it_was_interrupted() -> None:
+async def test_executor_that_raised_runs_again_after_the_lease_and_knows_it_was_interrupted() -> (
+    None
+):
     greeter = Greeter(RuntimeError("SECRET"), GREETED)
     greeter.checkpoint = "dot_sent"
     world = World(greeter)
@@ -178,6 +184,48 @@ async def test_lease_of_a_dead_process_runs_the_effect_once_more_and_only_once()
         await world.until_events(2)
         await asyncio.sleep(0.05)
     assert [(run.attempt, run.recovered) for run in greeter.runs] == [(2, True)]
+
+
+async def test_worker_that_lost_its_lease_neither_marks_nor_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = asyncio.Event()
+    runs: list[EffectRun] = []
+
+    async def greet(run: EffectRun, mark: Mark) -> object:
+        runs.append(run)
+        if run.attempt == 1:
+            await gate.wait()
+            with suppress(Transient):
+                await mark("too late")
+        return Done(Decision((counted(topup_id=f"by-{run.attempt}"),)))
+
+    world = World(greet)
+    monkeypatch.setattr("services.runtime.effects.POLL_SECONDS", 60)
+    async with world.running() as slow:
+        slow.submit(await world.count())
+        await until(lambda: _has(runs, 1))
+        monkeypatch.setattr("services.runtime.effects.POLL_SECONDS", 0.01)
+        world.now += timedelta(seconds=61)
+        async with world.running():
+            await world.until_events(2)
+        gate.set()
+        await until(lambda: _has_recorded(world, 2))
+    assert [(run.attempt, run.recovered, run.checkpoint) for run in runs] == [
+        (1, False, None),
+        (2, True, None),
+    ]
+    async with world.log.transaction() as tx:
+        stored = (await tx.load_streams([STREAM]))[STREAM]
+    assert [b"by-2" in event.body for event in stored] == [False, True]
+
+
+async def _has(runs: list[EffectRun], count: int) -> bool:
+    return len(runs) == count
+
+
+async def _has_recorded(world: World, count: int) -> bool:
+    return world.recorded == count
 
 
 async def test_retry_keeps_the_row_and_comes_back_changed_and_not_recovered() -> None:
@@ -262,9 +310,7 @@ async def test_result_of_an_effect_whose_row_is_gone_is_not_recorded_again() -> 
         await tx.finish_effects([(leased[0].run.shard, leased[0].run.effect_id)])
     async with world.running() as runner:
         runner.submit(leased)
-        async with asyncio.timeout(5):
-            while not world.recorded:
-                await asyncio.sleep(0.01)
+        await until(lambda: _has_recorded(world, 1))
     assert await streams_of(world.log, STREAM) == [1]
 
 
@@ -300,7 +346,6 @@ async def test_stop_records_what_finishes_and_leaves_the_rest_for_later() -> Non
         runner.submit(await world.count())
         await runner.stop(0.2)
         assert await streams_of(world.log, STREAM) == [2]
-        runner.submit(await world.log.lease_due_effects(now=T0 + timedelta(hours=1), limit=9))
     assert await world.waiting()
     world.now += timedelta(seconds=61)
     slow.set()
@@ -363,7 +408,3 @@ async def test_backlog_at_its_limit_holds_up_the_intake_until_there_is_room(
             await asyncio.wait_for(runner.room(), 0.05)
         gate.set()
         await asyncio.wait_for(runner.room(), 5)
-
-
-def test_clock_of_the_world_is_the_moment_of_the_tests() -> None:
-    assert isinstance(World(Greeter()).now, datetime)

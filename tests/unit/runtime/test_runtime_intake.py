@@ -19,7 +19,6 @@ from tests.unit.runtime.toy import (
     low_balance,
     memory_log,
     request,
-    shard_of,
     streams_of,
 )
 
@@ -239,7 +238,6 @@ async def test_id_of_another_shards_account_is_answered_once_in_a_stream_of_its_
     async with log.transaction() as tx:
         [stored] = (await tx.load_streams([refused]))[refused]
     assert (stored.shard, stored.account_id) == (SHARD, ACCOUNT)
-    assert shard_of(OTHER_ACCOUNT, SHARDS) != SHARD
 
 
 async def test_redriven_dead_letter_is_handled_outside_of_cursor_and_sequence_holes(

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from schemas.topics import LEDGER, REQUESTS
 from services.runtime.parsing import Parsed, RecordParser
 from services.runtime.processor import Ignored
 from tests.controls import T0
@@ -129,7 +128,3 @@ def test_refusal_names_the_field_and_not_its_value(record: Any) -> None:
     assert parsed.poison is not None
     assert "currency" in str(parsed.poison)
     assert "SECRET" not in str(parsed.poison)
-
-
-def test_topics_of_the_toy_are_the_ones_it_reads() -> None:
-    assert (request().topic, low_balance(1).topic) == (REQUESTS.name, LEDGER.name)

@@ -6,7 +6,8 @@ it writes is `OrderExpired`. Of all their fields only ids and the amount mean so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -179,7 +180,7 @@ def request(
     )
     shard = shard_of(account_id, SHARDS) if partition is None else partition
     name = f"{topup_id}/{account_id}/{amount}"
-    return _record(REQUESTS.name, shard, offset, event, name, "/upstream/toys")
+    return _record((REQUESTS.name, shard, offset), event, name, "/upstream/toys")
 
 
 def low_balance(
@@ -193,13 +194,11 @@ def low_balance(
         detected_at=T0,
     )
     place = sequence - 1 if offset is None else offset
-    record = _record(LEDGER.name, SHARD, place, event, f"{sequence}{name}", Source.LEDGER)
+    record = _record((LEDGER.name, SHARD, place), event, f"{sequence}{name}", Source.LEDGER)
     return record.having("ce_sequence", f"{sequence:020d}".encode())
 
 
-def _record(
-    topic: str, partition: int, offset: int, event: Event, name: str, source: str
-) -> Record:
+def _record(place: tuple[str, int, int], event: Event, name: str, source: str) -> Record:
     headers = {
         "ce_specversion": "1.0",
         "ce_id": str(uuid5(NAMESPACE, f"{event.wire_type()}/{name}")),
@@ -209,9 +208,7 @@ def _record(
         "content-type": "application/json",
     }
     return Record(
-        topic,
-        partition,
-        offset,
+        *place,
         event.account_id.encode(),
         event.body(),
         [(key, value.encode()) for key, value in headers.items()],
@@ -252,3 +249,10 @@ async def streams_of(log: MemoryEventLog, *stream_ids: str) -> list[int]:
     async with log.transaction() as tx:
         found = await tx.load_streams(stream_ids)
     return [len(found.get(stream_id, ())) for stream_id in stream_ids]
+
+
+async def until(found: Callable[[], Awaitable[bool]]) -> None:
+    """Return when `found` says so; fail after ten seconds."""
+    async with asyncio.timeout(10):
+        while not await found():  # noqa: ASYNC110 - what is asked gives no signal
+            await asyncio.sleep(0.01)

@@ -1,0 +1,74 @@
+"""A service that is made to stand still on the real broker ends, to be started again."""
+
+# ruff: noqa: SLF001 - it reaches inside to break what no fault from outside breaks on demand
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from services.orders.app import open_orders
+from services.orders.settings import OrdersSettings
+from services.runtime.errors import Stuck
+from services.runtime.logs import configure_logs
+from services.runtime.process import ServiceProcess
+from services.runtime.start import open_pool
+from tests.faults.requests import card_renewal
+from tests.infrastructure.system import SHARDS, System
+
+Break = Callable[[ServiceProcess[object]], None]
+
+
+def stop_fetching(process: ServiceProcess[object]) -> None:
+    """Make fetches come back empty for ever, as after the death of the client's fetch task."""
+    consumer = process._consumer.consumer
+    consumer.pause(*consumer.assignment())
+
+
+def stop_publishing(process: ServiceProcess[object]) -> None:
+    """Make the relay wait for ever, as for an acknowledgement that is lost."""
+
+    async def never(_: list[dict[str, Any]]) -> None:
+        await asyncio.Event().wait()
+
+    process._relay._send = never  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "part"), [(stop_fetching, "consumer"), (stop_publishing, "relay")]
+)
+def test_stuck_service_ends(system: System, break_it: Break, part: str) -> None:
+    async def run() -> None:
+        settings = OrdersSettings(
+            postgres_dsn=SecretStr(system.dsn("orders")),
+            bootstrap_servers=system.infrastructure.bootstrap_servers,
+            shard_count=SHARDS,
+            esim_hash_salt=SecretStr("salt-for-tests"),
+            sandbox_journal_folder=system.folder / "sandbox",
+            watchdog_seconds=3,
+        )
+        logger = configure_logs("orders", log_format="json", level="error")
+        pool = await open_pool("orders", settings)
+        try:
+            async with open_orders(settings, pool) as processor:
+                process = ServiceProcess(
+                    settings=settings, processor=processor, pool=pool, logger=logger
+                )
+                running = asyncio.create_task(process.run())
+                while not process._assignment.partitions:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                break_it(process)  # type: ignore[arg-type]
+                await asyncio.to_thread(
+                    system.publish, "RenewalRequested", card_renewal(1, "stuck")
+                )
+                await running
+        finally:
+            await pool.close()
+
+    with pytest.raises(Stuck, match=f"the {part} stood still for 3 s"):
+        asyncio.run(asyncio.wait_for(run(), 90))
+    assert system.dead_letters("orders") == []

@@ -1,0 +1,158 @@
+"""States kept between batches, and when they are not to be trusted; ids that a retry makes again."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.envelope import Source
+from services.runtime.errors import VersionConflict
+from services.runtime.event_log import chain_hash
+from services.runtime.intake import Intake
+from services.runtime.memory_log import MemoryEventLog
+from services.runtime.processor import Retry
+from tests.controls import T0
+from tests.unit.runtime.toy import (
+    ACCOUNT,
+    OTHER_ACCOUNT,
+    SHARD,
+    SHARDS,
+    Toy,
+    begin,
+    intake_of,
+    low_balance,
+    memory_log,
+    request,
+    streams_of,
+)
+
+
+class Loads:
+    """Counts the streams that are read from the log."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.streams: list[str] = []
+        original = "services.runtime.memory_log.MemoryTransaction.load_streams"
+        from services.runtime.memory_log import MemoryTransaction  # noqa: PLC0415
+
+        load = MemoryTransaction.load_streams
+
+        async def counting(tx: MemoryTransaction, stream_ids: set[str]) -> object:
+            self.streams += sorted(stream_ids)
+            return await load(tx, stream_ids)
+
+        monkeypatch.setattr(original, counting)
+
+
+@pytest.fixture
+async def log() -> MemoryEventLog:
+    log = memory_log()
+    await begin(log)
+    return log
+
+
+async def test_state_of_a_stream_is_kept_between_batches_and_not_read_again(
+    log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy()
+    intake = intake_of(log, toy.processor())
+    loads = Loads(monkeypatch)
+    for offset in range(3):
+        await intake.handle([request(offset)])
+    assert toy.seen == [0, 1, 2]
+    assert loads.streams == ["order/t-1"]
+
+
+async def test_state_is_read_again_when_another_writer_has_moved_the_head(
+    log: MemoryEventLog,
+) -> None:
+    toy, other = Toy(), Toy()
+    intake = intake_of(log, toy.processor())
+    await intake.handle([request(0)])
+    await intake_of(log, other.processor()).handle([request(1), request(2)])
+    await intake.handle([request(3)])
+    assert toy.seen == [0, 3]
+    assert await streams_of(log, "order/t-1") == [4]
+
+
+async def test_failed_transaction_leaves_no_state_behind(log: MemoryEventLog) -> None:
+    toy = Toy(troubles={13: VersionConflict("first")})
+    intake = intake_of(log, toy.processor())
+    await intake.handle([request(0)])
+    with pytest.raises(VersionConflict):
+        await intake.handle([request(1), request(2, amount=13)])
+    await intake.handle([request(1)])
+    assert toy.seen == [0, 1, 2, 1]
+
+
+async def test_commands_of_one_batch_see_the_events_of_those_before_them(
+    log: MemoryEventLog,
+) -> None:
+    toy = Toy()
+    await intake_of(log, toy.processor()).handle([request(n) for n in range(4)])
+    assert toy.seen == [0, 1, 2, 3]
+
+
+async def test_cache_forgets_the_streams_that_were_used_longest_ago(
+    log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.journal.CACHED_STREAMS_MAX", 2)
+    intake = intake_of(log, Toy().processor())
+    loads = Loads(monkeypatch)
+    for offset, name in enumerate(["a", "b", "a", "c", "a", "b"]):
+        await intake.handle([request(offset, topup_id=name)])
+    assert loads.streams == ["order/a", "order/b", "order/c", "order/b"]
+
+
+async def test_events_are_dense_and_chained_per_shard(log: MemoryEventLog) -> None:
+    intake: Intake[int] = intake_of(log, Toy().processor())
+    batch = [request(n, topup_id=f"t-{n}") for n in range(3)]
+    await intake.handle([*batch, request(0, topup_id="o", account_id=OTHER_ACCOUNT)])
+    found = await log.unpublished("/billing/orders", range(SHARDS), limit=10)
+    previous = bytes(32)
+    for position, event in enumerate(found[SHARD].events, start=1):
+        assert (event.position, event.sequence) == (position, position)
+        assert event.hash == chain_hash(previous, event)
+        previous = event.hash
+
+
+async def test_same_request_gives_the_same_event_ids_in_another_log(log: MemoryEventLog) -> None:
+    again = memory_log()
+    await begin(again)
+    for each in (log, again):
+        await intake_of(each, Toy().processor()).handle([request(0), low_balance(1)])
+    ids = []
+    for each in (log, again):
+        found = await each.unpublished("/billing/orders", [SHARD], limit=10)
+        ids.append([event.event_id for event in found[SHARD].events])
+    assert len(set(ids[0])) == 2
+    assert ids[0] == ids[1]
+
+
+async def test_incoming_events_are_filed_with_their_own_bytes_when_the_service_wants_it(
+    log: MemoryEventLog,
+) -> None:
+    toy = Toy()
+    processor = toy.processor(source=Source.NOTIFIER, records_incoming=True)
+    record = low_balance(1)
+    await intake_of(log, processor).handle([record])
+    async with log.transaction(shards=[SHARD]) as tx:
+        filed, own = (await tx.load_streams([f"wallet/{ACCOUNT}"]))[f"wallet/{ACCOUNT}"]
+        assert tx.heads[SHARD].sequence == 1
+    assert (filed.source, filed.sequence, filed.body) == ("/billing/ledger", 1, record.value)
+    assert (own.source, own.sequence, own.stream_version) == ("/billing/notifier", 1, 2)
+    found = await log.unpublished("/billing/notifier", [SHARD], limit=10)
+    assert [event.position for event in found[SHARD].events] == [2]
+
+
+async def test_retry_decided_for_a_request_is_a_defect_and_becomes_a_dead_letter(
+    log: MemoryEventLog,
+) -> None:
+    toy = Toy(effects=lambda _: (Retry(T0),))
+    intake = intake_of(log, toy.processor())
+    outcomes: list[str] = []
+    for _ in range(3):
+        try:
+            outcomes += (await intake.handle([request(0)])).outcomes
+        except Exception as error:  # noqa: BLE001 - any but the last is a retry
+            outcomes.append(type(error).__name__)
+    assert outcomes == ["Transient", "Transient", "dead_lettered:handler_error"]
