@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
+from uuid import NAMESPACE_URL, uuid5
 
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.partitions import shard_of
@@ -57,7 +57,7 @@ class Load:
         }
         headers = {
             "ce_specversion": "1.0",
-            "ce_id": str(UUID(bytes=f"{self.name[:4]:4}{number:012d}".encode(), version=8)),
+            "ce_id": str(uuid5(NAMESPACE_URL, f"perennial-bench/{self.name}/{number}")),
             "ce_source": "/upstream/bench",
             "ce_type": "billing.RenewalRequested.v1",
             "ce_time": _TIME,

@@ -35,7 +35,7 @@ def stop_publishing(process: ServiceProcess[object]) -> None:
     async def never(_: list[dict[str, Any]]) -> None:
         await asyncio.Event().wait()
 
-    process._relay._send = never  # type: ignore[method-assign]
+    process._relay._send = never  # type: ignore[method-assign,assignment]
 
 
 @pytest.mark.parametrize(
