@@ -179,10 +179,16 @@ class PaymentOutcomeUnknown(OfOneOrder):
 
 
 class PaymentOutcomeResolved(OfOneOrder):
-    """The look-up answered; PaymentCaptured or PaymentFailed follows at once."""
+    """The look-up answered, or a person did; PaymentCaptured or PaymentFailed follows at once.
+
+    `settled_by` and `settlement_reason` are set when it was a person, from what the gateway's
+    operator said or its statement shows.
+    """
 
     payment_id: Identifier
     outcome: Literal["captured", "declined", "not_charged"]
+    settled_by: Identifier | None = None
+    settlement_reason: ShortText | None = None
     resolved_at: UtcDatetime
 
 

@@ -14,14 +14,15 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID, uuid5
+from uuid import uuid4
 
 import asyncpg
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from deploy.bench.events import BODIES, STEPS, message_headers
+from deploy.bench.events import BODIES, HEADERS, STEPS
 from schemas.topics import SHARD_COUNT_DEFAULT
+from services.ledger.projection import AMOUNT_COLUMNS
 from services.runtime.postgres_rows import EVENT_COLUMNS
 
 BATCH: Final = 500
@@ -42,14 +43,19 @@ BOOKED: Final = (
     "SELECT coalesce(sum(next_offset), 0)::bigint FROM bench.cursor"
     " WHERE stage = 'ledger' AND topic = $1"
 )
-_NAMESPACE: Final = UUID("6b7f0a55-4a3e-5f27-9a50-8c5b8f1a7e10")
 _AMOUNTS: Final = (("net", 3000), ("tax", 180), ("fee", 92))
-_AMOUNT_COLUMNS: Final = (
-    "shard position ordinal kind account_id jurisdiction currency amount_minor occurred_at"
-    " recorded_at"
-).split()
 
 Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a row says of a message."""
+
+    shard: int
+    account_id: str
+    renewal_id: str
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -153,7 +159,7 @@ class Stage:
     async def _copy(self, connection: asyncpg.Connection, written: Written) -> None:
         for table, columns, rows in (
             (f"{self._name}_event", EVENT_COLUMNS.split(", "), written.events),
-            ("ledger_amount", _AMOUNT_COLUMNS, written.amounts),
+            ("ledger_amount", AMOUNT_COLUMNS, written.amounts),
         ):
             if rows:
                 await connection.copy_records_to_table(
@@ -161,69 +167,46 @@ class Stage:
                 )
 
     def _take(self, tp: TopicPartition, record: Any, written: Written) -> None:  # noqa: ANN401
-        body = json.loads(record.value)
-        now = datetime.now(UTC)
+        source = json.loads(record.value)
+        fact = Fact(tp.partition, source["account_id"], source["renewal_id"], datetime.now(UTC))
         if self._name == "orders":
-            for version, name in enumerate(STEPS, start=1):
-                self._write(tp.partition, body, name, version, now, written, publish=True)
+            for step in STEPS:
+                self._decide(step, fact, written)
         elif self._name == "ledger":
-            step = _step(record)
-            stored = (record.value, STEPS.index(step) + 1)
-            position = self._write_row(tp.partition, body, step, stored[1], now, stored[0], written)
-            if step == "PaymentCaptured":
-                written.amounts += [
-                    (tp.partition, position, ordinal, f"PaymentCaptured.renewal.card.{kind}",
-                     body["account_id"], "US", "USD", minor, now, now)
-                    for ordinal, (kind, minor) in enumerate(_AMOUNTS)
-                ]  # fmt: skip
+            self._file(_step(record), fact, record.value, written)
         elif tp.topic == self._orders and _step(record) == "PlanActivated":
-            self._write(tp.partition, body, "NotificationSent", 1, now, written, publish=True)
+            self._decide("NotificationSent", fact, written)
 
-    def _write(  # noqa: PLR0913 - a row has this many parts
-        self,
-        shard: int,
-        body: dict[str, Any],
-        name: str,
-        version: int,
-        now: datetime,
-        written: Written,
-        *,
-        publish: bool,
-    ) -> None:
-        value = BODIES[name] % {
-            b"account": body["account_id"].encode(),
-            b"renewal": body["renewal_id"].encode(),
-        }
-        self._write_row(shard, body, name, version, now, value, written)
-        if publish:
-            written.messages.append(
-                {
-                    "partition": shard,
-                    "key": body["account_id"].encode(),
-                    "value": value,
-                    "headers": message_headers(name, body["account_id"], body["renewal_id"]),
-                }
-            )
+    def _decide(self, name: str, fact: Fact, written: Written) -> None:
+        """Make a row and a message."""
+        account = fact.account_id.encode()
+        value = BODIES[name] % {b"account": account, b"renewal": fact.renewal_id.encode()}
+        written.events.append(self._row(name, fact, value))
+        written.messages.append(
+            {"partition": fact.shard, "key": account, "value": value, "headers": HEADERS[name]}
+        )
 
-    def _write_row(  # noqa: PLR0913 - as above
-        self,
-        shard: int,
-        body: dict[str, Any],
-        name: str,
-        version: int,
-        now: datetime,
-        value: bytes,
-        written: Written,
-    ) -> int:
-        self._heads[shard] = position = self._heads[shard] + 1
-        renewal_id = body["renewal_id"]
-        event_id = uuid5(_NAMESPACE, f"{renewal_id}/{name}")
-        written.events.append(
-            (shard, position, f"order/{renewal_id}", version, event_id, "/billing/bench",
-             f"billing.{name}.v1", position, body["account_id"], renewal_id, event_id, None, now,
-             now, value, bytes(32))
+    def _file(self, name: str, fact: Fact, value: bytes, written: Written) -> None:
+        """Make a row of what was read, and rows of its amounts."""
+        row = self._row(name, fact, value)
+        written.events.append(row)
+        if name == "PaymentCaptured":
+            written.amounts += [
+                (fact.shard, row[1], ordinal, f"PaymentCaptured.renewal.card.{kind}",
+                 fact.account_id, "US", "USD", minor, fact.at, fact.at)
+                for ordinal, (kind, minor) in enumerate(_AMOUNTS)
+            ]  # fmt: skip
+
+    def _row(self, name: str, fact: Fact, value: bytes) -> Row:
+        """Return the values of EVENT_COLUMNS."""
+        self._heads[fact.shard] = position = self._heads[fact.shard] + 1
+        event_id = uuid4()
+        version = STEPS.index(name) + 1 if name in STEPS else 1
+        return (
+            fact.shard, position, f"order/{fact.renewal_id}", version, event_id, "/billing/bench",
+            f"billing.{name}.v1", position, fact.account_id, fact.renewal_id, event_id, None,
+            fact.at, fact.at, value, bytes(32),
         )  # fmt: skip
-        return position
 
 
 def _step(record: Any) -> str:  # noqa: ANN401 - a Kafka record

@@ -30,7 +30,11 @@ def _body(name: str) -> bytes:
     if "renewal_id" in data:
         data["renewal_id"] = "%(renewal)s"
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return text.encode().replace(b"%(account)s", b"%(account)b").replace(b"%(renewal)s", b"%(renewal)b")
+    return (
+        text.encode()
+        .replace(b"%(account)s", b"%(account)b")
+        .replace(b"%(renewal)s", b"%(renewal)b")
+    )
 
 
 BODIES: Final = {name: _body(name) for name in (*STEPS, "NotificationSent")}
@@ -59,7 +63,9 @@ def stored_event(
     )
 
 
-def stored_events(load: Load, first: int, count: int, heads: dict[int, ShardHead]) -> Iterator[StoredEvent]:
+def stored_events(
+    load: Load, first: int, count: int, heads: dict[int, ShardHead]
+) -> Iterator[StoredEvent]:
     """Yield the chained events of `count` renewals from number `first` on, moving `heads`."""
     for number in range(first, first + count):
         account_id, renewal_id = load.account(number), f"{load.name}-{number}"
@@ -72,6 +78,8 @@ def stored_events(load: Load, first: int, count: int, heads: dict[int, ShardHead
             yield event
 
 
-def message_headers(name: str, account_id: str, renewal_id: str) -> list[tuple[str, bytes]]:
-    """Return the headers that an event has on its topic."""
-    return binary_headers(stored_event(name, account_id, renewal_id, 1, ShardHead()))
+HEADERS: Final = {
+    name: binary_headers(stored_event(name, "acct-0000000", "renewal-0000000", 1, ShardHead()))
+    for name in BODIES
+}
+"""Headers of the length that events have on their topic."""

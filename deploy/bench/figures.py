@@ -10,6 +10,7 @@ from typing import Final
 
 _DIGITS: Final = 4
 _WORST_OF_HUNDRED: Final = 100
+_STEADY: Final = (0.2, 0.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,15 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return sorted(values)[max(0, rank - 1)]
 
 
-def steady_rate(samples: Sequence[tuple[float, float]], skip: float = 0.2) -> float:
-    """Return the slope of (seconds, count) by least squares, without the first part of the time.
+def steady_rate(samples: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of (seconds, count) by least squares, between a fifth and four of the count.
 
     Raises:
-        ValueError: there are fewer than two samples after the part that is skipped.
+        ValueError: fewer than two samples lie there.
     """
-    kept = [s for s in samples if s[0] >= samples[0][0] + skip * (samples[-1][0] - samples[0][0])]
-    if len(kept) < 2:  # noqa: PLR2004 - a line needs two points
+    total = samples[-1][1] if samples else 0
+    kept = [s for s in samples if _STEADY[0] * total <= s[1] <= _STEADY[1] * total]
+    if total <= 0 or len(kept) < 2:  # noqa: PLR2004 - a line needs two points
         message = "too few samples for a rate: measure for longer"
         raise ValueError(message)
     mean_x = sum(x for x, _ in kept) / len(kept)

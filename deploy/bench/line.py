@@ -22,7 +22,6 @@ from schemas.topics import SHARD_COUNT_DEFAULT
 
 EVENTS_PER_RENEWAL: Final = 3
 """RenewalAccepted, PaymentCaptured, PlanActivated."""
-WINDOW: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
 _STALLED_SECONDS: Final = 30
 
@@ -49,7 +48,7 @@ class Counts(NamedTuple):
 
 @dataclass(slots=True)
 class Run:
-    """What a drive saw: (seconds, finished renewals) while requests were being sent."""
+    """What a drive saw: `samples` are (seconds, finished renewals)."""
 
     samples: list[tuple[float, float]] = field(default_factory=list)
     sent: int = 0
@@ -66,12 +65,12 @@ class Watcher:
         """Watch `line`; `watching` opens what this needs."""
         self._line = line
         self._consumer = consumer
-        self._connection = connection
+        self.connection = connection
 
     async def counts(self) -> Counts:
         """Return the counts since the topics were made."""
         orders = await self.end_of(self._line.orders)
-        booked = int(await self._connection.fetchval(self._line.booked_query, self._line.orders))
+        booked = int(await self.connection.fetchval(self._line.booked_query, self._line.orders))
         notified = await self.end_of(self._line.notifications)
         return Counts(orders / EVENTS_PER_RENEWAL, booked / EVENTS_PER_RENEWAL, notified)
 
@@ -96,13 +95,15 @@ async def watching(line: Line) -> AsyncIterator[Watcher]:
 
 
 @asynccontextmanager
-async def producing(bootstrap_servers: str) -> AsyncIterator[AIOKafkaProducer]:
+async def producing(
+    bootstrap_servers: str, *, linger_ms: int = 5
+) -> AsyncIterator[AIOKafkaProducer]:
     """Open a producer as an upstream would configure it for speed."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers,
         acks="all",
         enable_idempotence=True,
-        linger_ms=5,
+        linger_ms=linger_ms,
         max_batch_size=128 * 1024,
     )
     await producer.start()
@@ -112,7 +113,7 @@ async def producing(bootstrap_servers: str) -> AsyncIterator[AIOKafkaProducer]:
         await producer.stop()
 
 
-async def drive(line: Line, load: Load, *, seconds: float, window: int = WINDOW) -> Run:
+async def drive(line: Line, load: Load, *, seconds: float, window: int) -> Run:
     """Send `load` for `seconds`, never more than `window` unfinished; return when all is finished.
 
     Raises:
@@ -129,8 +130,8 @@ async def drive(line: Line, load: Load, *, seconds: float, window: int = WINDOW)
             done = min(n - b for n, b in zip(now, before, strict=True))
             if done > finished:
                 finished, last_change = done, time.monotonic()
+            run.samples.append((elapsed, done))
             if elapsed < seconds:
-                run.samples.append((elapsed, done))
                 run.sent += await _send(producer, line, load, run.sent, window + int(done))
             elif finished >= run.sent:
                 run.seconds = elapsed
@@ -141,9 +142,7 @@ async def drive(line: Line, load: Load, *, seconds: float, window: int = WINDOW)
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _send(
-    producer: AIOKafkaProducer, line: Line, load: Load, first: int, limit: int
-) -> int:
+async def _send(producer: AIOKafkaProducer, line: Line, load: Load, first: int, limit: int) -> int:
     """Send the requests from `first` on, below `limit`; return how many."""
     numbers = range(first, limit)
     for number in numbers:

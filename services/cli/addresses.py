@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +16,11 @@ STACK_FILE: Final = Path(os.environ.get("PERENNIAL_STATE_FOLDER", ".perennial"))
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """The broker, and one DSN for each service that has one."""
+    """The broker, and a DSN and the address of the probes for each service that has one."""
 
     bootstrap_servers: str
     postgres: dict[str, str]
+    http: dict[str, str] = field(default_factory=dict)
 
     def dsn(self, service: str) -> str:
         """Return the DSN of `service`.
@@ -36,18 +37,22 @@ class Addresses:
 
 
 def load_addresses() -> Addresses:
-    """Read PERENNIAL_BOOTSTRAP_SERVERS and PERENNIAL_<SERVICE>_POSTGRES_DSN, else the stack's file.
+    """Read what the environment says of the broker and of each service, else the stack's file.
 
     Raises:
         ConfigurationError: no broker is known.
     """
     stack = json.loads(STACK_FILE.read_text()) if STACK_FILE.is_file() else {}
-    postgres = dict(stack.get("postgres", {}))
-    for service in SERVICES:
-        if dsn := os.environ.get(f"PERENNIAL_{service.upper()}_POSTGRES_DSN"):
-            postgres[service] = dsn
+    postgres = dict(stack.get("postgres", {})) | _by_service("POSTGRES_DSN")
+    http = dict(stack.get("http", {})) | _by_service("HTTP")
     servers = os.environ.get("PERENNIAL_BOOTSTRAP_SERVERS") or stack.get("bootstrap_servers")
     if not servers:
         message = "set PERENNIAL_BOOTSTRAP_SERVERS, or start a stack with `make up`"
         raise ConfigurationError(message)
-    return Addresses(servers, postgres)
+    return Addresses(servers, postgres, http)
+
+
+def _by_service(name: str) -> dict[str, str]:
+    """Return what PERENNIAL_<SERVICE>_<NAME> says, of the services for which it is set."""
+    found = {each: os.environ.get(f"PERENNIAL_{each.upper()}_{name}") for each in SERVICES}
+    return {service: value for service, value in found.items() if value}

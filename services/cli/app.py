@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from services.cli import contacts, dlq, ledger, orders, publish, setup_command
+from services.cli import (
+    contacts,
+    dlq,
+    effects,
+    ledger,
+    orders,
+    publish,
+    recover,
+    setup_command,
+    status,
+)
 from services.runtime.errors import ConfigurationError, Transient
 
 EXIT_USAGE = 2
@@ -21,10 +31,13 @@ app = typer.Typer(
 )
 app.command("publish")(publish.publish)
 app.command("setup")(setup_command.setup)
+app.command("status")(status.status)
 app.add_typer(orders.app, name="orders")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(effects.app, name="effects")
 app.add_typer(contacts.app, name="contacts")
+app.add_typer(recover.app, name="recover")
 
 
 def main() -> None:

@@ -50,9 +50,7 @@ def show(
     """Show why one record was dead-lettered and, when asked, the record itself."""
     letter = asyncio.run(_one(service, dead_letter_id))
     if letter is None:
-        typer.echo(
-            f"no dead letter {dead_letter_id} in {service}: see `perennial dlq list`", err=True
-        )
+        _say_unknown("no", [dead_letter_id], service)
         raise typer.Exit(1)
     shown = _summary(letter)
     if reveal:
@@ -79,7 +77,10 @@ def redrive(
     for letter in outcomes:
         row = _summary(letter)
         typer.echo(f"{row['id']}: {row['state']} ({letter.closed_note or letter.detail})")
-    if any(letter.closed_at is None for letter in outcomes):
+    unknown = set(dead_letter_ids or []) - {letter.dead_letter_id for letter in outcomes}
+    if unknown:
+        _say_unknown("no", sorted(unknown), service)
+    if unknown or any(letter.closed_at is None for letter in outcomes):
         raise typer.Exit(1)
 
 
@@ -90,7 +91,9 @@ def discard(
     service: Service = "orders",
 ) -> None:
     """Close a dead letter without handling it. The record is kept."""
-    asyncio.run(_discard(service, dead_letter_id, reason))
+    if not asyncio.run(_discard(service, dead_letter_id, reason)):
+        _say_unknown("no open", [dead_letter_id], service)
+        raise typer.Exit(1)
 
 
 async def _listed(service: str, *, closed: bool) -> list[StoredDeadLetter]:
@@ -103,9 +106,9 @@ async def _one(service: str, dead_letter_id: int) -> StoredDeadLetter | None:
         return await DeadLetterBox(connection).one(dead_letter_id)
 
 
-async def _discard(service: str, dead_letter_id: int, reason: str) -> None:
+async def _discard(service: str, dead_letter_id: int, reason: str) -> bool:
     async with connect(service) as connection:
-        await DeadLetterBox(connection).close(dead_letter_id, "discarded", reason)
+        return await DeadLetterBox(connection).close(dead_letter_id, "discarded", reason)
 
 
 async def _redrive(
@@ -121,6 +124,11 @@ async def _redrive(
             await asyncio.sleep(0.2)
         found = [await box.one(dead_letter_id) for dead_letter_id in ids]
         return [letter for letter in found if letter is not None]
+
+
+def _say_unknown(which: str, dead_letter_ids: list[int], service: str) -> None:
+    numbers = ", ".join(str(number) for number in dead_letter_ids)
+    typer.echo(f"{which} dead letter {numbers} in {service}: see `perennial dlq list`", err=True)
 
 
 def _summary(letter: StoredDeadLetter) -> dict[str, Any]:

@@ -167,6 +167,11 @@ async def _replayed(
     return report(folded, scope, rules)
 
 
+async def replay_digest() -> str:
+    """Replay everything by the installed rules; return the digest of the books."""
+    return (await _replayed(load_rules(POSTING_RULES), None, None, None)).sha256
+
+
 async def _stated(
     rules: RuleSet,
     of: str,

@@ -24,6 +24,7 @@ from services.ledger.decider import (
     evolve,
     initial_state,
 )
+from services.ledger.metrics import COUNTERS
 from services.ledger.projection import projection
 from services.ledger.rules import RuleSet
 from services.runtime.errors import ConfigurationError, Poison
@@ -112,4 +113,5 @@ def build_processor(*, rules: RuleSet, low_balance: Mapping[str, Money]) -> Proc
         decide=decide,
         records_incoming=True,
         project=projection(rules),
+        counters=COUNTERS,
     )

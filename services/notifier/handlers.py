@@ -15,6 +15,7 @@ from services.notifier.decider import IgnoredReason, decide, hold_key
 from services.notifier.emails import TEMPLATE_OF
 from services.notifier.evolution import NotificationState, evolve, initial_state
 from services.notifier.facts import Fact
+from services.notifier.metrics import COUNTERS
 from services.notifier.policy import Policy
 from services.runtime.processor import (
     Decision,
@@ -78,4 +79,5 @@ def build_processor(
         decide=decide_by_policy,
         executors=executors,
         project=project,
+        counters=COUNTERS,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from schemas.ledger import WalletCharged, WalletChargeRefused
 from schemas.requests import PaymentConfirmed, RenewalRequested, TopUpRequested
@@ -62,6 +63,24 @@ class RecordLookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class CapturedElsewhere:
+    """A person found the money at `gateway`, under its transaction id."""
+
+    gateway: str
+    gateway_txn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleUnknownPayment:
+    """A person says how a charge ended whose outcome the gateway does not tell."""
+
+    outcome: CapturedElsewhere | Literal["not_charged"]
+    by: str
+    reason: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RecordActivation:
     """The provider answered, or did not answer; `last` marks the look-up at the final deadline."""
 
@@ -104,6 +123,7 @@ Command = (
     | ExpireOrder
     | RecordCharge
     | RecordLookUp
+    | SettleUnknownPayment
     | RecordActivation
     | RecordRefund
     | ApplyWalletCharged

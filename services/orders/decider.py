@@ -17,6 +17,7 @@ from services.orders.commands import (
     RecordCharge,
     RecordLookUp,
     RecordRefund,
+    SettleUnknownPayment,
 )
 from services.orders.payments import (
     apply_wallet_charged,
@@ -25,6 +26,7 @@ from services.orders.payments import (
     expire,
     record_charge,
     record_look_up,
+    settle,
 )
 from services.orders.renewals import accept_renewal
 from services.orders.rules import Rules
@@ -61,6 +63,8 @@ def decide(  # noqa: C901 - a line per command, so that none can be forgotten
             return record_charge(command, _order(state), rules)
         case RecordLookUp():
             return record_look_up(command, _order(state), rules)
+        case SettleUnknownPayment():
+            return settle(command, _order(state), rules)
         case RecordActivation():
             return record_activation(command, _renewal(state), rules)
         case RecordRefund():

@@ -22,6 +22,7 @@ from services.orders.commands import (
     ExpireOrder,
     RecordCharge,
     RecordLookUp,
+    SettleUnknownPayment,
 )
 from services.orders.effects import look_up_charge
 from services.orders.gateways.gateway import (
@@ -84,7 +85,7 @@ def record_look_up(command: RecordLookUp, state: Order, rules: Rules) -> Decisio
     """Resolve an unknown outcome, or look up again later."""
     stage, outcome, now = state.stage, command.outcome, command.now
     if not isinstance(stage, AwaitingCharge) or stage.unknown_since is None:
-        if isinstance(outcome, Captured):
+        if isinstance(outcome, Captured) and not _is_recorded(state):
             return capture(state, _charged(state, outcome), rules, now)
         return _NOT_AWAITED
     not_found_count = command.not_found_count
@@ -110,6 +111,30 @@ def record_look_up(command: RecordLookUp, state: Order, rules: Rules) -> Decisio
         due_at = settled_at
     again = look_up_charge(state.payable.payment_id, not_found_count, due_at)
     return Decision(effects=(again,))
+
+
+def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decision | Ignored:
+    """Take a person's word for an outcome that the gateway does not tell; never for another one.
+
+    The look-up goes on once more: money that it finds after `not_charged` is given back.
+    """
+    stage, now = state.stage, command.now
+    if not isinstance(stage, AwaitingCharge) or stage.unknown_since is None:
+        return Ignored(IgnoredReason.PAYMENT_OUTCOME_NOT_UNKNOWN)
+    if command.outcome == "not_charged":
+        resolved = _resolved(state, "not_charged", now, settled=command)
+        return _after(resolved, _failed(state, DeclineReason.NETWORK_INTERRUPTION, now))
+    receipt = Receipt(
+        payment_id=state.payable.payment_id,
+        gateway=command.outcome.gateway,
+        gateway_txn_id=command.outcome.gateway_txn_id,
+        method=state.payable.method,
+        amount=state.payable.amount,
+        fee=None,
+        captured_at=stage.unknown_since,
+    )
+    resolved = _resolved(state, "captured", now, settled=command)
+    return _after(resolved, capture(state, receipt, rules, now))
 
 
 def confirm(command: ConfirmPayment, state: Order, rules: Rules) -> Decision | Ignored:
@@ -231,8 +256,16 @@ def _unknown(state: Order, cause: UnknownCause, now: datetime) -> PaymentOutcome
     )
 
 
+def _is_recorded(state: Order) -> bool:
+    """Say whether the order's own charge is recorded; under its key the gateway charges once."""
+    return any(each.payment_id == state.payable.payment_id for each in state.payments)
+
+
 def _resolved(
-    state: Order, outcome: Literal["captured", "declined", "not_charged"], now: datetime
+    state: Order,
+    outcome: Literal["captured", "declined", "not_charged"],
+    now: datetime,
+    settled: SettleUnknownPayment | None = None,
 ) -> PaymentOutcomeResolved:
     payable = state.payable
     return PaymentOutcomeResolved(
@@ -241,6 +274,8 @@ def _resolved(
         topup_id=payable.topup_id,
         payment_id=payable.payment_id,
         outcome=outcome,
+        settled_by=settled.by if settled else None,
+        settlement_reason=settled.reason if settled else None,
         resolved_at=now,
     )
 

@@ -24,6 +24,7 @@ class IgnoredReason(StrEnum):
     DUPLICATE_REFUSED_REQUEST = "duplicate_refused_request"
     PAYMENT_ALREADY_RECORDED = "payment_already_recorded"
     PAYMENT_NOT_AWAITED = "payment_not_awaited"
+    PAYMENT_OUTCOME_NOT_UNKNOWN = "payment_outcome_not_unknown"
     ACTIVATION_NOT_AWAITED = "activation_not_awaited"
     NOT_FOR_ORDERS = "not_for_orders"
     REFUND_NOT_OWED = "refund_not_owed"

@@ -111,9 +111,9 @@ class DeadLetterBox:
             "WHERE redrive_asked_at IS NOT NULL AND closed_at IS NULL ORDER BY dead_letter_id"
         )
 
-    async def close(self, dead_letter_id: int, closed_as: str, note: str) -> None:
-        """Close one as `redriven` or `discarded`; the record is kept."""
-        await self._execute(
+    async def close(self, dead_letter_id: int, closed_as: str, note: str) -> bool:
+        """Close one as `redriven` or `discarded`, and keep the record; False when none is open."""
+        status = await self._execute(
             "UPDATE dead_letter SET closed_at = clock_timestamp(), closed_as = $2,"
             " closed_note = $3, redrive_asked_at = NULL"
             " WHERE dead_letter_id = $1 AND closed_at IS NULL",
@@ -121,6 +121,7 @@ class DeadLetterBox:
             closed_as,
             note,
         )
+        return status != "UPDATE 0"
 
     async def failed_again(self, dead_letter_id: int, reason: str, detail: str) -> None:
         """Keep one open, with the newer reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Generic
 
@@ -41,13 +42,18 @@ class EffectRunner(Generic[StateT]):
         clock: Callable[[], datetime],
         on_recorded: Callable[[], None],
         logger: Logger,
+        look_up_first: bool = False,
     ) -> None:
-        """Serve the executors of `processor` with at most `concurrency` effects under way."""
+        """Serve the executors of `processor` with at most `concurrency` effects under way.
+
+        With `look_up_first`, no effect counts as new: a lost log may have run it before.
+        """
         self._log = log
         self._journal = journal
         self._executors: Mapping[str, Executor] = processor.executors
         self._slots = asyncio.Semaphore(concurrency)
         self._lease_seconds = lease_seconds
+        self._look_up_first = look_up_first
         self._clock = clock
         self._on_recorded = on_recorded
         self._logger = logger
@@ -98,7 +104,8 @@ class EffectRunner(Generic[StateT]):
     async def _run(self, effect: LeasedEffect) -> None:
         try:
             async with self._slots:
-                command = await self._executors[effect.run.kind](effect.run, self._mark(effect))
+                run = replace(effect.run, recovered=effect.run.recovered or self._look_up_first)
+                command = await self._executors[run.kind](run, self._mark(effect))
         except Exception as error:
             # Its row stays leased and interrupted: the poll hands it out again when the lease
             # ends, and the executor looks up what happened first.

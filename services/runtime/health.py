@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/version` of one process. Plain HTTP for probes; no data, no secrets."""
+"""`/livez`, `/readyz`, `/version` and `/metrics` of one process: plain HTTP, no secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.metadata import version
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 
@@ -35,7 +35,7 @@ class _Server(uvicorn.Server):
 class HealthServer:
     """Serves the probes until stopped."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another page
         self,
         *,
         service: str,
@@ -43,8 +43,12 @@ class HealthServer:
         port: int,
         alive: Callable[[], bool],
         readiness: Callable[[], Awaitable[Readiness]],
+        metrics: Callable[[str], Awaitable[tuple[bytes, str]]] | None = None,
     ) -> None:
-        """Listen on `host`:`port`; 0 takes a free port."""
+        """Listen on `host`:`port`; 0 takes a free port.
+
+        `metrics` returns a page and its content type for what a scraper accepts.
+        """
         self._service = service
         self._alive = alive
         self._readiness = readiness
@@ -53,6 +57,8 @@ class HealthServer:
             Route("/readyz", self._readyz),
             Route("/version", self._version),
         ]
+        if metrics is not None:
+            routes.append(Route("/metrics", _endpoint(metrics)))
         config = uvicorn.Config(
             Starlette(routes=routes),
             host=host,
@@ -117,3 +123,13 @@ class HealthServer:
 
     async def _version(self, _: Request) -> JSONResponse:
         return JSONResponse({"service": self._service, "version": version("perennial")})
+
+
+def _endpoint(
+    page: Callable[[str], Awaitable[tuple[bytes, str]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        text, content_type = await page(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
+
+    return serve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,7 @@ from services.runtime.parsing import Parsed, RecordParser
 from services.runtime.processor import Decision, Ignored, Processor, StateT
 from services.runtime.work import Work
 
+SEQUENCE_GAP: Final = "sequence_gap"
 HANDLER_ATTEMPTS_MAX: Final = 3
 """A record whose handling raises something unforeseen is tried this often, then dead-lettered."""
 
@@ -47,6 +48,10 @@ class IntakeResult:
     seeks: dict[TopicPartition, int] = field(default_factory=dict)
 
 
+async def _confirmed() -> None:
+    """Trust the topics."""
+
+
 class Intake(Generic[StateT]):
     """Turns batches of records into recorded events. One batch at a time."""
 
@@ -59,12 +64,17 @@ class Intake(Generic[StateT]):
         shard_count: int,
         dead_letter_limit: int,
         clock: Callable[[], datetime],
+        confirm_topics: Callable[[], Awaitable[None]] = _confirmed,
     ) -> None:
-        """Serve `processor` on `log`; `clock` gives the time each batch is handled at."""
+        """Serve `processor` on `log`; `clock` gives the time each batch is handled at.
+
+        `confirm_topics` raises `Halt` when what is read is not the topic that the cursors know.
+        """
         self._log = log
         self._journal = journal
         self._parser = RecordParser(processor, shard_count)
         self._dead_letter_limit = dead_letter_limit
+        self._confirm_topics = confirm_topics
         self._clock = clock
         self._sought: dict[TopicPartition, int] = {}
         self._failures: Counter[tuple[str, int, int]] = Counter()
@@ -193,6 +203,8 @@ class Intake(Generic[StateT]):
     async def _keep_dead_letters(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
         if not letters:
             return
+        if any(letter.reason == SEQUENCE_GAP for letter in letters):
+            await self._confirm_topics()
         await tx.add_dead_letters(letters)
         still_open = await tx.open_dead_letters()
         if still_open > self._dead_letter_limit:
@@ -219,7 +231,7 @@ def _is_next(tx: Transaction, envelope: Envelope, partition: int) -> bool:
         return True
     if sequence > taken + 1:
         message = f"sequence {sequence} of {envelope.source} after {taken}: events are missing"
-        raise Poison("sequence_gap", message)
+        raise Poison(SEQUENCE_GAP, message)
     if last is not None and sequence == taken and envelope.id != last.event_id:
         message = f"sequence {sequence} of {envelope.source} is taken by another event"
         raise Poison("sequence_conflict", message)

@@ -6,7 +6,7 @@ The same path serves consumed events (`intake`) and the results of effects (`eff
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Generic
@@ -51,9 +51,15 @@ class Journal(Generic[StateT]):
     folded up to: any other writer moves the head, and the shard's cached states are forgotten.
     """
 
-    def __init__(self, processor: Processor[StateT]) -> None:
-        """Serve `processor`."""
+    def __init__(
+        self,
+        processor: Processor[StateT],
+        *,
+        on_committed: Callable[[Sequence[Event]], None] = lambda _: None,
+    ) -> None:
+        """Serve `processor`; `on_committed` gets the events of each committed transaction once."""
         self._processor = processor
+        self._on_committed = on_committed
         self._cache: dict[int, OrderedDict[str, Stream[StateT]]] = {}
         self._cached_heads: dict[int, int] = {}
 
@@ -67,6 +73,7 @@ class Journal(Generic[StateT]):
 
     def committed(self, session: Session[StateT]) -> None:
         """Keep the states of a committed session, unless another one came in between."""
+        self._on_committed(session.recorded.facts)
         for shard, head in session.heads.items():
             if self._cached_heads.get(shard) != session.opened_at[shard]:
                 self._cache.pop(shard, None)
@@ -234,6 +241,7 @@ class Session(Generic[StateT]):
         stored = replace(stored, hash=chain_hash(head.hash, stored))
         head.position, head.hash = stored.position, stored.hash
         self.recorded.events.append(stored)
+        self.recorded.facts.append(event)
         if stream is None:
             return None
         state = self._processor.evolve(stream.state, event)

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faststream import AckPolicy
@@ -26,17 +26,24 @@ BATCH_TIMEOUT_MS: Final = 10
 OnBatch = Callable[[Sequence[Any]], Awaitable[None]]
 
 
-def assert_fast_record_parser() -> None:
-    """Refuse to run on aiokafka's pure-Python record parser, which it falls back to silently.
+def assert_complete_client() -> None:
+    """Refuse to run on a Kafka client that falls back, or fails later, in silence.
+
+    Without its C extension aiokafka reads records in Python; without the codecs it never delivers
+    what an upstream compressed.
 
     Raises:
-        ConfigurationError: the C extension is missing.
+        ConfigurationError: the C extension or a codec is missing.
     """
     try:
         from aiokafka.record import _crecords  # noqa: F401, PLC0415 - the import is the check
     except ImportError:
         message = "aiokafka's C extension is missing: install the aiokafka wheel of this platform"
         raise ConfigurationError(message) from None
+    codecs = {"lz4": codec.has_lz4(), "snappy": codec.has_snappy(), "zstd": codec.has_zstd()}
+    if missing := [name for name, there in codecs.items() if not there]:
+        message = f"aiokafka cannot read {', '.join(missing)}: install aiokafka[{','.join(missing)}]"
+        raise ConfigurationError(message)
 
 
 def security(settings: KafkaSettings) -> BaseSecurity | None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Generic
 
@@ -17,6 +18,8 @@ from services.runtime.dead_letters import DeadLetterBox
 from services.runtime.effects import EffectRunner
 from services.runtime.errors import Halt, Poison, Transient
 from services.runtime.event_log import TopicPartition
+from services.runtime.gauges import MetricsPage, ObservedCollector
+from services.runtime.give_ups import GiveUpDesk
 from services.runtime.health import HealthServer, Readiness
 from services.runtime.intake import Intake
 from services.runtime.journal import Journal
@@ -26,11 +29,14 @@ from services.runtime.kafka import (
     build_producer,
 )
 from services.runtime.logs import Logger
+from services.runtime.metrics import Metrics
+from services.runtime.observed import Observer
 from services.runtime.postgres_log import PostgresEventLog
 from services.runtime.processor import Processor, StateT
-from services.runtime.reach import check_reach, first_offsets
+from services.runtime.reach import check_reach
 from services.runtime.relay import Relay
 from services.runtime.settings import RuntimeSettings
+from services.runtime.topic_identity import KnownTopics
 from services.runtime.vital_signs import VitalSigns
 from services.runtime.watchdog import Watchdog
 
@@ -67,7 +73,14 @@ class ServiceProcess(Generic[StateT]):
         self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds)
         self._dead_letters = DeadLetterBox(pool)
         self._assignment = Assignment()
-        journal = Journal(processor)
+        self._metrics = Metrics(
+            service=processor.group, kinds=tuple(processor.executors), counters=processor.counters
+        )
+        processor = replace(processor, executors=self._metrics.measured(processor.executors))
+        journal = Journal(processor, on_committed=self._metrics.committed)
+        self._known_topics = KnownTopics(
+            pool, settings, [subscription.topic for subscription in processor.subscriptions]
+        )
         self._intake = Intake(
             log=self._log,
             processor=processor,
@@ -75,6 +88,7 @@ class ServiceProcess(Generic[StateT]):
             shard_count=settings.shard_count,
             dead_letter_limit=settings.dead_letter_limit,
             clock=utc_now,
+            confirm_topics=self._known_topics.check,
         )
         self._effects = EffectRunner(
             log=self._log,
@@ -82,9 +96,18 @@ class ServiceProcess(Generic[StateT]):
             journal=journal,
             concurrency=settings.effect_concurrency,
             lease_seconds=settings.effect_lease_seconds,
+            look_up_first=settings.look_up_first,
             clock=utc_now,
             on_recorded=self._wake_relay,
             logger=logger,
+        )
+        self._give_ups = GiveUpDesk(
+            pool=pool,
+            log=self._log,
+            processor=processor,
+            journal=journal,
+            clock=utc_now,
+            on_recorded=self._wake_relay,
         )
         self._relay = Relay(
             log=self._log,
@@ -123,7 +146,24 @@ class ServiceProcess(Generic[StateT]):
             port=settings.http_port,
             alive=lambda: self._failure is None,
             readiness=self._readiness,
+            metrics=self._metrics_page(processor, pool).text,
         )
+
+    def _metrics_page(self, processor: Processor[StateT], pool: asyncpg.Pool) -> MetricsPage:
+        collector = ObservedCollector(
+            kinds=tuple(processor.executors),
+            topics=[subscription.topic for subscription in processor.subscriptions],
+            shards=self._settings.shard_count,
+            dead_letter_limit=self._settings.dead_letter_limit,
+            relay=self._relay.counts,
+        )
+        self._observer = Observer(
+            pool=pool,
+            consumer=lambda: self._consumer.consumer,
+            partitions=lambda: self._assignment.partitions,
+            monotonic=time.monotonic,
+        )
+        return MetricsPage(self._metrics.registry, collector, self._observer.look)
 
     def stop(self) -> None:
         """Ask for an orderly stop."""
@@ -136,6 +176,7 @@ class ServiceProcess(Generic[StateT]):
             asyncio.create_task(self._effects.run(), name="effects"),
             asyncio.create_task(self._relay.run(), name="relay"),
             asyncio.create_task(self._redrive(), name="redrive"),
+            asyncio.create_task(self._known_topics.watch(), name="topics"),
             asyncio.create_task(self._watchdog.run(), name="watchdog"),
         ]
         for task in tasks:
@@ -163,6 +204,7 @@ class ServiceProcess(Generic[StateT]):
             await self._bounded("relay", self._relay.flush(), ends_at)
         await self._bounded("producer", self._relay.close(), ends_at)
         await self._health.stop()
+        await self._bounded("observer", self._observer.close(), ends_at)
         self._logger.info("stopped")
 
     async def _bounded(self, part: str, work: Awaitable[object], ends_at: float) -> None:
@@ -200,6 +242,7 @@ class ServiceProcess(Generic[StateT]):
         except Transient as error:
             wait = _BACK_OFF_SECONDS[min(self._failures_in_a_row, len(_BACK_OFF_SECONDS) - 1)]
             self._failures_in_a_row += 1
+            self._metrics.batch_not_committed(comes_again=True)
             self._logger.warning(
                 "batch_retried", records=len(records), wait_seconds=wait, error=str(error)
             )
@@ -212,8 +255,11 @@ class ServiceProcess(Generic[StateT]):
             message = "the batch was cancelled from inside: delivering it again"
             raise Transient(message) from None
         except Exception as error:
+            self._metrics.batch_not_committed(comes_again=False)
             self._fail(error)
             raise
+        seconds = time.monotonic() - started
+        self._metrics.batch_committed(len(records), seconds, result.outcomes)
         self._failures_in_a_row = 0
         self._effects.submit(result.leased)
         self._wake_relay()
@@ -223,7 +269,7 @@ class ServiceProcess(Generic[StateT]):
             records=len(records),
             events=result.events,
             effects=len(result.leased),
-            duration_ms=round((time.monotonic() - started) * 1000, 1),
+            duration_ms=round(seconds * 1000, 1),
             **({"seeks": len(result.seeks)} if result.seeks else {}),
             **dict(result.outcomes),
         )
@@ -244,6 +290,7 @@ class ServiceProcess(Generic[StateT]):
         for partition, offset in seeks.items():
             if self._consumer.seek(*partition, offset):
                 self._intake.sought(partition, offset)
+                self._metrics.sought(1)
 
     async def _know_cursors(self, records: Sequence[Record]) -> None:
         """Create the cursor of a partition seen for the first time, at the start of its log.
@@ -254,16 +301,14 @@ class ServiceProcess(Generic[StateT]):
         if {(record.topic, record.partition) for record in records} <= self._cursors_known:
             return
         consumer, held = self._consumer.consumer, self._assignment.partitions
-        await self._log.ensure_cursors(await first_offsets(consumer, held))
-        cursors = await self._log.cursors()
-        await check_reach(consumer, {partition: cursors[partition] for partition in held})
+        await self._known_topics.know(self._log, consumer, held)
         self._cursors_known |= held
 
     def _wake_relay(self) -> None:
         self._relay.wake()
 
     async def _redrive(self) -> None:
-        """Handle dead letters again when the operator asks, in the order they arrived."""
+        """Do what the operator asks: dead letters again, in their order, and what is settled."""
         while True:
             await asyncio.sleep(_REDRIVE_POLL_SECONDS)
             with suppress(Transient):
@@ -275,11 +320,13 @@ class ServiceProcess(Generic[StateT]):
                             letter.dead_letter_id, poison.reason, str(poison)
                         )
                         continue
+                    self._metrics.outcomes(result.outcomes)
                     await self._dead_letters.close(
                         letter.dead_letter_id, "redriven", next(iter(result.outcomes), "")
                     )
                     self._effects.submit(result.leased)
                     self._wake_relay()
+                self._effects.submit(await self._give_ups.serve())
 
     async def _readiness(self) -> Readiness:
         if self._stop_asked.is_set():

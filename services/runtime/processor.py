@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from schemas.envelope import Envelope, Event, Source
+from schemas.envelope import Envelope, Event, Identifier, Part, ShortText, Source
+from services.runtime.event_counter import EventCounter
 
 if TYPE_CHECKING:
     from services.runtime.event_log import StoredEvent, Transaction
@@ -135,6 +136,22 @@ class Mark(Protocol):
         """
 
 
+class GiveUp(Part):
+    """What a person says became of an effect whose outcome nothing else tells: who, and how known.
+
+    What `outcome` may be, and which of the others it needs, is the service's to say.
+    """
+
+    outcome: Identifier
+    by: Identifier
+    reason: ShortText
+    gateway: Identifier | None = None
+    reference: Identifier | None = None
+
+
+OnGiveUp = Callable[[GiveUp, datetime], object]
+"""Turns what a person settled into a command for the effect's stream; raises `Poison` if it cannot."""
+
 Handler = Callable[[Incoming, datetime], Task | Ignored]
 """Turns a parsed event, and the time the batch is handled at, into a command or nothing."""
 
@@ -158,7 +175,10 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Processor(Generic[StateT]):
-    """One service as the runtime sees it. `records_incoming` files what it read in its own log."""
+    """One service as the runtime sees it. `records_incoming` files what it read in its own log.
+
+    `give_ups` are, by kind, the effects that a person may settle.
+    """
 
     source: Source
     group: str
@@ -169,5 +189,7 @@ class Processor(Generic[StateT]):
     evolve: Callable[[StateT, Event], StateT]
     decide: Callable[[Any, StateT], Decision | Ignored]
     executors: Mapping[str, Executor] = field(default_factory=dict)
+    give_ups: Mapping[str, OnGiveUp] = field(default_factory=dict)
     records_incoming: bool = False
     project: Projection | None = None
+    counters: tuple[EventCounter, ...] = ()

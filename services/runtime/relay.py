@@ -6,6 +6,7 @@ import asyncio
 from base64 import b64decode
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -22,6 +23,15 @@ EVENTS_PER_SHARD_MAX: Final = 500
 RETRY_SECONDS: Final = 1.0
 DEAD_LETTER_BYTES_MAX: Final = 900_000
 """Below what brokers take by default. A compressed record can be larger than any broker's limit."""
+
+
+@dataclass(slots=True)
+class RelayCounts:
+    """What was acknowledged since the process began, and how often publishing failed."""
+
+    events: int = 0
+    dead_letters: int = 0
+    failures: int = 0
 
 
 class Relay:
@@ -53,6 +63,7 @@ class Relay:
         self._producer: AIOKafkaProducer | None = None
         self._logger = logger
         self._wake = asyncio.Event()
+        self.counts = RelayCounts()
 
     def wake(self) -> None:
         """Look now: something was just committed."""
@@ -64,6 +75,7 @@ class Relay:
             try:
                 published = await self.publish_once()
             except (KafkaError, Transient, OSError) as error:
+                self.counts.failures += 1
                 self._logger.warning("relay_retried", error=f"{type(error).__name__}: {error}")
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
@@ -85,6 +97,7 @@ class Relay:
         events = [event for news in found.values() for event in news.events]
         if events:
             await self._send([self._message(event) for event in events])
+            self.counts.events += len(events)
         if found:
             await self._log.mark_published(
                 {shard: news.through_position for shard, news in found.items()}
@@ -92,6 +105,7 @@ class Relay:
         letters = await self._dead_letters.unpublished()
         if letters:
             await self._send([self._dead_letter_message(letter) for letter in letters])
+            self.counts.dead_letters += len(letters)
             await self._dead_letters.mark_published([letter.dead_letter_id for letter in letters])
         return len(events) + len(letters)
 

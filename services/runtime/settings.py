@@ -51,6 +51,7 @@ class RuntimeSettings(KafkaSettings):
     dead_letter_limit: int = Field(default=1_000, ge=1)
     effect_concurrency: int = Field(default=200, ge=1, le=5_000)
     effect_lease_seconds: int = Field(default=60, ge=1)
+    look_up_first: bool = False
     watchdog_seconds: float = Field(default=30, gt=0)
     ready_lag_max: int = Field(default=10_000, ge=0)
     log_format: Literal["auto", "json", "pretty"] = "auto"

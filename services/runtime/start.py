@@ -16,7 +16,7 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import ConfigurationError, Halt, Stuck, Transient
-from services.runtime.kafka import assert_fast_record_parser, check_topics
+from services.runtime.kafka import assert_complete_client, check_topics
 from services.runtime.logs import Logger, configure_logs
 from services.runtime.migrator import (
     RUNTIME_MIGRATIONS,
@@ -24,6 +24,7 @@ from services.runtime.migrator import (
     check_applied,
     read_migrations,
 )
+from services.runtime.own_topic import check_own_topic
 from services.runtime.postgres_errors import UNWELL
 from services.runtime.process import ServiceProcess
 from services.runtime.processor import Processor
@@ -52,7 +53,7 @@ def run_service(
     """
     try:
         settings = load_settings(settings_model)
-        assert_fast_record_parser()
+        assert_complete_client()
     except ConfigurationError as error:
         sys.stderr.write(f"{name}: {error}\n")
         sys.exit(EXIT_CONFIGURATION)
@@ -104,6 +105,10 @@ async def _serve(
                 is None
             ):
                 return
+            if processor.executors:
+                await check_own_topic(
+                    settings, pool, source=processor.source, topic=processor.output_topic
+                )
             process = ServiceProcess(
                 settings=settings, processor=processor, pool=pool, logger=logger
             )

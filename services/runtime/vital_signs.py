@@ -96,8 +96,14 @@ class VitalSigns:
         self, cursors: Mapping[tuple[str, int], int], partitions: frozenset[tuple[str, int]]
     ) -> int:
         wanted = [TopicPartition(*partition) for partition in sorted(partitions)]
+        consumer = self._consumer.consumer
         async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
-            ends = await self._consumer.consumer.end_offsets(wanted)
+            ends = await consumer.end_offsets(wanted)
+            # The end counts what is no record, such as the commit of an upstream's transaction:
+            # a consumer passes it at once, and the cursor only with the record behind it.
+            mine = [tp for tp in wanted if tp in consumer.assignment()]
+            passed = {tp: await consumer.position(tp) for tp in mine}
         return sum(
-            max(0, end - cursors.get((tp.topic, tp.partition), 0)) for tp, end in ends.items()
+            max(0, end - max(cursors.get((tp.topic, tp.partition), 0), passed.get(tp, 0)))
+            for tp, end in ends.items()
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
+from schemas.envelope import Event
 from services.runtime.event_log import EffectOrigin, LeasedEffect, StoredEvent
 from services.runtime.processor import Incoming, Release, Retry, Start, Task
 
@@ -26,9 +27,13 @@ class Work:
 
 @dataclass(slots=True)
 class Recorded:
-    """What one unit of work changed; counted, handed to the workers after commit."""
+    """What one unit of work changed; counted, handed to the workers after commit.
+
+    `facts` are `events` in the same order, parsed.
+    """
 
     events: list[StoredEvent] = field(default_factory=list)
+    facts: list[Event] = field(default_factory=list)
     handled: list[Incoming] = field(default_factory=list)
     starts: list[tuple[EffectOrigin, Start]] = field(default_factory=list)
     releases: list[tuple[int, Release]] = field(default_factory=list)

@@ -19,13 +19,14 @@ from tests.infrastructure.system import System
 ACCOUNTS: Final = 120
 HASTE: Final[dict[str, Any]] = {
     "EFFECT_LEASE_SECONDS": 3,
+    "POSTGRES_TIMEOUT_SECONDS": 10,
     "SANDBOX_TIMEOUT_SECONDS": 0.5,
     "SANDBOX_SLOW_SECONDS": 0.5,
     "UNKNOWN_LOOK_UP_SECONDS": 0.5,
     "ACTIVATION_RETRY_SECONDS": 0.5,
 }
 """Settings of orders that make its waiting short."""
-LEASE: Final[dict[str, Any]] = {"EFFECT_LEASE_SECONDS": 3}
+LEASE: Final[dict[str, Any]] = {"EFFECT_LEASE_SECONDS": 3, "POSTGRES_TIMEOUT_SECONDS": 10}
 MAIL_HASTE: Final[dict[str, Any]] = LEASE | {"RETRY_SECONDS": 1, "RETRY_SECONDS_MAX": 2}
 """Settings of the notifier that make it try again soon."""
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
@@ -43,7 +44,13 @@ def start_services(system: System) -> None:
     system.start_mail_sink()
     for service in SETTINGS:
         start(system, service, wait=False)
-    system.wait_for("all are ready", lambda: all(map(system.is_ready, SETTINGS)))
+    system.wait_for("all are ready", lambda: all_are_ready(system))
+
+
+def all_are_ready(system: System) -> bool:
+    """Say whether the three services do their work; none has ended."""
+    assert [system.children[service].exit_code for service in SETTINGS] == [None, None, None]
+    return all(map(system.is_ready, SETTINGS))
 
 
 def start(system: System, service: str, *, name: str | None = None, wait: bool = True) -> Child:

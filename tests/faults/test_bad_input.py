@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from confluent_kafka import Producer
 
 from schemas.topics import LEDGER, ORDERS, REQUESTS
 from services.runtime.partitions import shard_of
@@ -189,3 +190,22 @@ def test_events_without_a_topic_of_their_own_are_refused(system: System) -> None
     assert system.wait_for("refused", lambda: system.dead_letters("ledger")) == [
         "source_not_allowed"
     ]
+
+
+def test_compressed_requests_are_read(system: System) -> None:
+    system.start("orders")
+    codecs = ("gzip", "snappy", "lz4", "zstd")
+    for number, codec in enumerate(codecs):
+        options = {
+            "bootstrap.servers": system.infrastructure.bootstrap_servers,
+            "compression.type": codec,
+            "partitioner": "murmur2_random",
+        }
+        producer = Producer(options)
+        key, value, headers = raw(number)
+        padded = (value or b"") + b" " * 2_000  # so that compressing it is worth it
+        producer.produce(REQUESTS.name, key=key, value=padded, headers=list(headers))
+        assert producer.flush(30) == 0
+    system.wait_for(
+        "all renewals", lambda: len(system.events("orders", "PlanActivated")) == len(codecs)
+    )

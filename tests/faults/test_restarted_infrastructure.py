@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.conftest import Books
-from tests.faults.stream import SETTINGS, Stream, start_services
+from tests.faults.stream import Stream, all_are_ready, start_services
 from tests.infrastructure import Infrastructure
 from tests.infrastructure.system import System
 
@@ -30,7 +30,6 @@ def test_services_outlive_a_restart_in_mid_stream(
         stream.charged(0.3)
         restart(system.infrastructure)
 
-    assert [system.children[service].exit_code for service in SETTINGS] == [None, None, None]
-    system.wait_for("all are ready again", lambda: all(map(system.is_ready, SETTINGS)))
+    system.wait_for("all are ready again", lambda: all_are_ready(system))
     stream.outcome.check()
     assert stream.outcome.balances() == undisturbed_books

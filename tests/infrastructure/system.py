@@ -123,6 +123,10 @@ class System:
             self.start(service, wait=False, **more)
         wait_until_ready((self.children[name], self._http[name]) for name in SERVICES)
 
+    def address(self, name: str) -> str:
+        """Return where the probes of a process are."""
+        return self._http[name]
+
     def is_ready(self, name: str) -> bool:
         """Return what the readiness probe of a process says now."""
         return not not_ready(self._http[name])

@@ -100,7 +100,7 @@ def test_key_gives_the_partitionkey_and_must_agree_with_one_that_is_sent() -> No
 
 def test_unknown_extensions_and_foreign_headers_are_passed_over_whatever_they_hold() -> None:
     record = request().having("ce_foo", b"bar").having("x-null", None).having("x-bytes", b"\xff")
-    record.headers += [("x-bytes", b"\xfe")]
+    record.headers = [*record.headers, ("x-bytes", b"\xfe")]
     assert read_record(record)[0] == read_record(request())[0]
 
 

@@ -3,127 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
-import structlog
 
-from services.runtime.effects import EffectRunner
 from services.runtime.errors import Transient
-from services.runtime.event_log import LeasedEffect
-from services.runtime.journal import Journal
-from services.runtime.memory_log import MemoryEventLog
 from services.runtime.processor import (
     Decision,
     Drop,
     EffectRun,
     Mark,
-    Processor,
     Release,
     Retry,
     Start,
 )
 from tests.controls import T0
+from tests.unit.runtime.greetings import GREETED, STREAM, Greeter, World
 from tests.unit.runtime.toy import (
-    SHARD,
     Count,
     Done,
     Toy,
     begin,
     counted,
     intake_of,
-    memory_log,
     request,
     streams_of,
     until,
 )
 
-STREAM = "order/t-1"
-Greet = Callable[[EffectRun, Mark], Awaitable[object]]
-
-
-class World:
-    """A toy whose counts want a greeting, with a clock that the test moves."""
-
-    def __init__(self, greet: Greet, *effects: Start | Release | Drop) -> None:
-        self.now = T0
-        self.recorded = 0
-        self.log: MemoryEventLog = memory_log(lambda: self.now)
-        wanted = effects or (Start("greet/t-1", "greet", {"step": 1}),)
-        toy = Toy(effects=lambda command: wanted if command.amount == 5 else ())
-        self.processor: Processor[int] = toy.processor({"greet": greet})
-        self.intake = intake_of(self.log, self.processor)
-        self.logger = structlog.testing.CapturingLogger()
-
-    def runner(self, *, concurrency: int = 10) -> EffectRunner[int]:
-        return EffectRunner(
-            log=self.log,
-            processor=self.processor,
-            journal=Journal(self.processor),
-            concurrency=concurrency,
-            lease_seconds=60,
-            clock=lambda: self.now,
-            on_recorded=self._on_recorded,
-            logger=structlog.wrap_logger(self.logger),
-        )
-
-    def _on_recorded(self) -> None:
-        self.recorded += 1
-
-    @asynccontextmanager
-    async def running(self, *, concurrency: int = 10) -> AsyncIterator[EffectRunner[int]]:
-        runner = self.runner(concurrency=concurrency)
-        task = asyncio.create_task(runner.run())
-        try:
-            yield runner
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def count(self, offset: int = 0) -> list[LeasedEffect]:
-        await begin(self.log)
-        return (await self.intake.handle([request(offset)])).leased
-
-    async def waiting(self) -> bool:
-        """Say whether the row of the effect is still there."""
-        async with self.log.transaction() as tx:
-            runs = [(SHARD, "greet/t-1", attempt) for attempt in range(5)]
-            return bool(await tx.hold_running(runs))
-
-    async def until_events(self, wanted: int) -> None:
-        async def there() -> bool:
-            return await streams_of(self.log, STREAM) == [wanted]
-
-        await until(there)
-
 
 @pytest.fixture(autouse=True)
 def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.runtime.effects.POLL_SECONDS", 0.01)
-
-
-class Greeter:
-    """Answers each attempt with the next of `answers`; keeps the runs that it saw."""
-
-    def __init__(self, *answers: Decision | Exception) -> None:
-        self.answers = list(answers)
-        self.runs: list[EffectRun] = []
-        self.checkpoint: str | None = None
-
-    async def __call__(self, run: EffectRun, mark: Mark) -> object:
-        self.runs.append(run)
-        if self.checkpoint is not None:
-            await mark(self.checkpoint)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return Done(answer)
-
-
-GREETED = Decision((counted(),))
 
 
 async def test_result_of_an_effect_is_recorded_in_its_stream_and_its_row_is_gone() -> None:
@@ -321,7 +234,7 @@ async def test_results_wait_out_a_database_that_is_away(monkeypatch: pytest.Monk
     away = [Transient("Postgres is unwell")] * 2
     transaction = world.log.transaction
 
-    def sometimes(**wanted: set[int]) -> object:
+    def sometimes(**wanted: Any) -> object:
         if away and wanted:
             raise away.pop()
         return transaction(**wanted)

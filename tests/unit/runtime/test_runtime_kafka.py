@@ -17,7 +17,7 @@ from services.runtime.errors import ConfigurationError
 from services.runtime.kafka import (
     Assignment,
     BatchConsumer,
-    assert_fast_record_parser,
+    assert_complete_client,
     build_producer,
     client_options,
     security,
@@ -99,7 +99,7 @@ async def test_assignment_follows_what_is_given_and_taken() -> None:
 
 
 def test_fast_record_parser_is_there() -> None:
-    assert_fast_record_parser()
+    assert_complete_client()
 
 
 def test_missing_record_parser_is_refused_with_what_to_install(
@@ -108,7 +108,7 @@ def test_missing_record_parser_is_refused_with_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "aiokafka.record._crecords", None)
     monkeypatch.delattr(aiokafka.record, "_crecords")
     with pytest.raises(ConfigurationError, match="wheel of this platform"):
-        assert_fast_record_parser()
+        assert_complete_client()
 
 
 def test_no_security_is_asked_for_by_default() -> None:

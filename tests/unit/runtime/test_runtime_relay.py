@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
 
 import pytest
 import structlog
@@ -145,22 +145,24 @@ def headers_of(message: dict[str, Any]) -> dict[str, bytes]:
     return dict(message["headers"])
 
 
-def letter(number: int = 1, **changes: Any) -> StoredDeadLetter:
-    values: dict[str, Any] = {
-        "dead_letter_id": number,
-        "topic": REQUESTS.name,
-        "partition": 2,
-        "record_offset": 7,
-        "key": b"k",
-        "value": b"\xff",
-        "headers": (("ce_id", None), ("x", "/w==")),
-        "reason": "body_invalid",
-        "detail": "amount: Field required",
-        "attempts": 2,
-        "dead_lettered_at": T0,
-    }
-    absent = ("published_at", "redrive_asked_at", "closed_at", "closed_as", "closed_note")
-    return StoredDeadLetter(**(dict.fromkeys(absent) | values | changes))
+LETTER: Final = StoredDeadLetter(
+    dead_letter_id=1,
+    topic=REQUESTS.name,
+    partition=2,
+    record_offset=7,
+    key=b"k",
+    value=b"\xff",
+    headers=(("ce_id", None), ("x", "/w==")),
+    reason="body_invalid",
+    detail="amount: Field required",
+    attempts=2,
+    dead_lettered_at=T0,
+    published_at=None,
+    redrive_asked_at=None,
+    closed_at=None,
+    closed_as=None,
+    closed_note=None,
+)
 
 
 async def test_events_go_out_in_position_order_to_the_partition_of_their_shard(
@@ -262,7 +264,7 @@ async def test_wake_publishes_at_once_what_was_committed(
 async def test_dead_letter_goes_to_the_groups_topic_as_it_arrived_with_its_reason(
     world: World,
 ) -> None:
-    world.box.waiting = [letter()]
+    world.box.waiting = [LETTER]
     assert await world.relay().publish_once() == 5
     message = world.sent[-1]
     assert (message["topic"], message["partition"]) == ("billing.requests.v1.orders.dlq", 2)
@@ -281,7 +283,7 @@ async def test_dead_letter_goes_to_the_groups_topic_as_it_arrived_with_its_reaso
 
 
 async def test_dead_letter_stays_unpublished_until_it_is_acknowledged(world: World) -> None:
-    world.box.waiting = [letter()]
+    world.box.waiting = [LETTER]
     world.producers = [FakeProducer(world.sent, fails_after=4)]
     with pytest.raises(KafkaError):
         await world.relay().publish_once()
@@ -292,7 +294,7 @@ async def test_dead_letter_stays_unpublished_until_it_is_acknowledged(world: Wor
 async def test_dead_letter_without_key_and_value_gets_the_empty_key_that_kafka_clients_ask_for(
     world: World,
 ) -> None:
-    world.box.waiting = [letter(key=None, value=None)]
+    world.box.waiting = [replace(LETTER, key=None, value=None)]
     await world.relay().publish_once()
     assert (world.sent[-1]["key"], world.sent[-1]["value"]) == (b"", None)
 
@@ -308,7 +310,7 @@ async def test_dead_letter_without_key_and_value_gets_the_empty_key_that_kafka_c
 async def test_dead_letter_larger_than_a_broker_takes_is_told_without_its_bytes(
     world: World, large: dict[str, Any]
 ) -> None:
-    world.box.waiting = [letter(**large)]
+    world.box.waiting = [replace(LETTER, **large)]
     await world.relay().publish_once()
     message = world.sent[-1]
     assert (message["key"], message["value"]) == (b"", None)

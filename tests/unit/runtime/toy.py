@@ -20,6 +20,7 @@ from schemas.money import Money
 from schemas.orders import OrderExpired
 from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode, TopUpRequested
 from schemas.topics import LEDGER, ORDERS, REQUESTS
+from services.runtime.cloudevents import Headers
 from services.runtime.intake import Intake
 from services.runtime.journal import Journal
 from services.runtime.memory_log import MemoryEventLog
@@ -147,7 +148,7 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes | None]]
+    headers: Headers
 
     def without(self, *names: str) -> Record:
         """Remove headers."""
@@ -156,7 +157,7 @@ class Record:
 
     def having(self, name: str, value: bytes | None) -> Record:
         """Replace or add a header."""
-        self.without(name).headers.append((name, value))
+        self.headers = [*self.without(name).headers, (name, value)]
         return self
 
 
@@ -252,7 +253,7 @@ async def streams_of(log: MemoryEventLog, *stream_ids: str) -> list[int]:
 
 
 async def until(found: Callable[[], Awaitable[bool]]) -> None:
-    """Return when `found` says so; fail after ten seconds."""
-    async with asyncio.timeout(10):
+    """Return when `found` says so; fail after half a minute."""
+    async with asyncio.timeout(30):
         while not await found():  # noqa: ASYNC110 - what is asked gives no signal
             await asyncio.sleep(0.01)

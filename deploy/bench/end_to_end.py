@@ -1,0 +1,133 @@
+"""Renewals from request to email through all three services, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from deploy.bench.figures import Figure, growth, percentile, steady_rate
+from deploy.bench.latency import latencies
+from deploy.bench.line import Line, Run, drive
+from deploy.bench.load import Load
+from deploy.bench.plan import Plan
+from deploy.bench.rig import Rig
+from deploy.bench.usage import Usage, used
+from deploy.local.services import SERVICES
+
+NAMES: Final = (
+    "end_to_end",
+    "end_to_end_slow_gateway",
+    "latency_p99",
+    "memory",
+    "scaling_accounts",
+    "scaling_instances",
+)
+_RATE: Final = "renewals/s"
+_LATENCY_RATE: Final = 200
+_REBALANCE_SECONDS: Final = 5.0
+
+
+def measure(rig: Rig, plan: Plan) -> list[Figure]:
+    """Return the figures of NAMES."""
+    rig.fresh()
+    rig.start_bare(*SERVICES)
+    bare, bare_usage = _drive(rig, rig.bare_line(), Load("bare"), plan.reference_seconds, plan)
+    rig.stop()
+    rig.start(*SERVICES)
+    latency = asyncio.run(
+        latencies(rig.line(), Load("late"), rate=_LATENCY_RATE, seconds=plan.latency_seconds)
+    )
+    run, usage = _drive(rig, rig.line(), Load("main"), plan.end_to_end_seconds, plan)
+    rate, bare_rate = steady_rate(run.samples), steady_rate(bare.samples)
+    note = f"{run.sent:,} renewals; other programs took {usage.others_cpu():.1f} CPUs"
+    return [
+        Figure("end_to_end", rate, _RATE, "bare loop", bare_rate, "0.33, then 0.5", note),
+        *_costs(run, usage, bare, bare_usage),
+        _latency(latency),
+        *_memory(usage),
+        _slow_gateway(rig, plan, rate),
+        *_scaling(rig, plan),
+    ]
+
+
+def _drive(rig: Rig, line: Line, load: Load, seconds: float, plan: Plan) -> tuple[Run, Usage]:
+    with used(rig.pids()) as usage:
+        run = asyncio.run(drive(line, load, seconds=seconds, window=plan.window))
+    rig.say(f"{load.name}: {run.sent:,} renewals in {run.seconds:.1f} s")
+    return run, usage
+
+
+def _rate(rig: Rig, plan: Plan, load: Load) -> float:
+    run, _ = _drive(rig, rig.line(), load, plan.variant_seconds, plan)
+    return steady_rate(run.samples)
+
+
+def _slow_gateway(rig: Rig, plan: Plan, rate: float) -> Figure:
+    slow = Load("slow", token="tok_slow")  # noqa: S106 - what the sandbox gateway is to do
+    return Figure(
+        "end_to_end_slow_gateway",
+        _rate(rig, plan, slow),
+        _RATE,
+        "end_to_end",
+        rate,
+        "0.95",
+        "the gateway answers after 300 ms",
+    )
+
+
+def _latency(seconds: list[float]) -> Figure:
+    note = f"at {_LATENCY_RATE} renewals/s; the median is {1000 * percentile(seconds, 50):.0f} ms"
+    return Figure("latency_p99", 1000 * percentile(seconds, 99), "ms", target="250", note=note)
+
+
+def _costs(run: Run, usage: Usage, bare: Run, bare_usage: Usage) -> list[Figure]:
+    """Return the CPU time of each process per renewal: it hardly depends on what else runs."""
+    bare_costs = {n.removeprefix("bare-"): c for n, c in _per_renewal(bare, bare_usage).items()}
+    return [
+        Figure(f"cpu_{name}", cost, "ms CPU/renewal", "bare loop", bare_costs.get(name))
+        for name, cost in _per_renewal(run, usage).items()
+    ]
+
+
+def _per_renewal(run: Run, usage: Usage) -> Mapping[str, float]:
+    costs = {name: 1000 * cpu / run.sent for name, cpu in usage.cpu_seconds.items()}
+    return costs | {"all": sum(costs.values())}
+
+
+def _memory(usage: Usage) -> list[Figure]:
+    return [
+        Figure(
+            f"memory_{service}",
+            max(usage.resident_mib[service]),
+            "MiB",
+            target="300, flat",
+            note=f"grew by {100 * (growth(usage.resident_mib[service]) - 1):+.1f} %",
+        )
+        for service in SERVICES
+    ]
+
+
+def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
+    few = _rate(rig, plan, Load("few", accounts=10))
+    many = _rate(rig, plan, Load("many", accounts=plan.accounts_many))
+    rig.start("orders", instance="-2")
+    time.sleep(_REBALANCE_SECONDS)
+    two = _rate(rig, plan, Load("two"))
+    rig.stop("orders-2")
+    time.sleep(_REBALANCE_SECONDS)
+    one = _rate(rig, plan, Load("one"))
+    return [
+        _growth_of_cost(
+            "scaling_accounts", many, "10 accounts", few, f"{plan.accounts_many:,} accounts"
+        ),
+        _growth_of_cost(
+            "scaling_instances", two, "1 instance of orders", one, "2 instances of orders"
+        ),
+    ]
+
+
+def _growth_of_cost(name: str, rate: float, small: str, small_rate: float, note: str) -> Figure:
+    """Return the time per renewal beside that at the small size."""
+    return Figure(name, 1e6 / rate, "µs/renewal", small, 1e6 / small_rate, "at most 1.2", note)

@@ -1,0 +1,1 @@
+"""What watches a running system: Prometheus, its rules, and dashboards."""

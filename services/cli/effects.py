@@ -1,0 +1,151 @@
+"""`perennial effects`: what waits to be done, doing it now, and settling what only a person can."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from uuid import UUID, uuid4
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from schemas.envelope import utc_text
+from services.cli.connections import connect
+from services.runtime.effect_box import ClosedRequest, EffectBox, EffectRow, RetryAnswer
+from services.runtime.processor import GiveUp
+
+EXIT_NOT_DONE: Final = 1
+EXIT_USAGE: Final = 2
+_POLLS_PER_SECOND: Final = 5
+
+app = typer.Typer(help="What the services do outside: charges, emails.", no_args_is_help=True)
+Service = Annotated[str, typer.Option("--service", "-s", help="orders or notifier")]
+EffectId = Annotated[str, typer.Argument(help="As `perennial effects list` shows it.")]
+
+
+@app.command("list")
+def list_(
+    service: Service = "orders",
+    held: Annotated[
+        bool, typer.Option("--held", help="Those too that wait for something else to happen.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """List the effects that wait or run, oldest first."""
+    rows = asyncio.run(_listed(service, limit, held=held))
+    if as_json:
+        typer.echo(json.dumps([_data(row) for row in rows], indent=2))
+        return
+    Console().print(_table(rows, datetime.now(UTC)))
+    typer.echo(f"{len(rows)} effects of {service}")
+
+
+@app.command()
+def retry(effect_id: EffectId, service: Service = "orders") -> None:
+    """Have the running service do a waiting effect now. It looks up first what it did before."""
+    answer = asyncio.run(_retried(service, effect_id))
+    typer.echo(f"{effect_id}: {answer}", err=answer is not RetryAnswer.DUE_NOW)
+    if answer is not RetryAnswer.DUE_NOW:
+        raise typer.Exit(EXIT_NOT_DONE)
+
+
+@app.command("give-up")
+def give_up(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    effect_id: EffectId,
+    by: Annotated[str, typer.Option("--by", help="Who settles it: a login, not an address.")],
+    reason: Annotated[str, typer.Option("--reason", help="How it is known; kept as an event.")],
+    outcome: Annotated[
+        str, typer.Option("--outcome", help="What became of it: captured or not_charged.")
+    ],
+    gateway: Annotated[
+        str | None, typer.Option("--gateway", help="captured: the gateway that has the money.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="captured: the gateway's transaction id.")
+    ] = None,
+    service: Service = "orders",
+    wait_seconds: Annotated[int, typer.Option(min=1, help="How long to wait for the answer.")] = 30,
+) -> None:
+    """Settle a payment whose outcome the gateway does not tell. The running service decides it."""
+    try:
+        ruling = GiveUp(outcome=outcome, by=by, reason=reason, gateway=gateway, reference=reference)
+    except ValidationError as error:
+        wrong = ", ".join(f"--{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+        typer.echo(f"not asked: {wrong}", err=True)
+        raise typer.Exit(EXIT_USAGE) from None
+    answer = asyncio.run(_given_up(service, effect_id, ruling, wait_seconds))
+    if answer is None:
+        typer.echo(f"{effect_id}: no answer yet; the request waits until {service} runs", err=True)
+        raise typer.Exit(EXIT_NOT_DONE)
+    typer.echo(f"{effect_id}: {answer.closed_as} ({answer.note})")
+    if answer.closed_as != "applied":
+        raise typer.Exit(EXIT_NOT_DONE)
+
+
+async def _listed(service: str, limit: int, *, held: bool) -> list[EffectRow]:
+    async with connect(service) as connection:
+        return list(await EffectBox(connection).listed(include_held=held, limit=limit))
+
+
+async def _retried(service: str, effect_id: str) -> RetryAnswer:
+    async with connect(service) as connection:
+        return await EffectBox(connection).retry(effect_id)
+
+
+async def _given_up(
+    service: str, effect_id: str, ruling: GiveUp, wait_seconds: int
+) -> ClosedRequest | None:
+    request_id: UUID = uuid4()
+    async with connect(service) as connection:
+        box = EffectBox(connection)
+        if not await box.ask(request_id, effect_id, ruling):
+            return ClosedRequest("refused", RetryAnswer.FINISHED)
+        for _ in range(wait_seconds * _POLLS_PER_SECOND):
+            if answer := await box.answer(request_id):
+                return answer
+            await asyncio.sleep(1 / _POLLS_PER_SECOND)
+    return None
+
+
+def _table(rows: list[EffectRow], now: datetime) -> Table:
+    table = Table(
+        Column("effect", overflow="fold"),
+        "state",
+        Column("age", justify="right"),
+        Column("due in", justify="right"),
+        Column("attempts", justify="right"),
+        Column("stream", overflow="fold"),
+        Column("account", overflow="fold"),
+    )
+    for row in rows:
+        due = "" if row.due_at is None else f"{int((row.due_at - now).total_seconds())} s"
+        table.add_row(
+            Text(row.effect_id),
+            row.state,
+            f"{int((now - row.started_at).total_seconds())} s",
+            due,
+            str(row.attempt),
+            Text(row.stream_id),
+            Text(row.account_id),
+        )
+    return table
+
+
+def _data(row: EffectRow) -> dict[str, Any]:
+    return {
+        "effect_id": row.effect_id,
+        "kind": row.kind,
+        "state": row.state,
+        "stream_id": row.stream_id,
+        "account_id": row.account_id,
+        "started_at": utc_text(row.started_at),
+        "due_at": utc_text(row.due_at) if row.due_at else None,
+        "attempts": row.attempt,
+        "checkpoint": row.checkpoint,
+    }

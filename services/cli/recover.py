@@ -1,0 +1,166 @@
+"""`perennial recover`: publish a log again, or read a topic again, after the broker lost something."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from schemas.topics import TOPICS, Topic
+from services.cli.addresses import SERVICES, load_addresses
+from services.cli.connections import connect
+from services.runtime.errors import ConfigurationError, Transient
+from services.runtime.recovery import (
+    Move,
+    Republishing,
+    move_cursors,
+    plan_moves,
+    plan_republishing,
+)
+from services.runtime.recovery import republish as start_over
+from services.runtime.settings import KafkaSettings
+from services.runtime.topic_identity import identities
+
+app = typer.Typer(
+    help=(
+        "After a topic was made again, a broker moved, or a database restored. Without --yes, "
+        "the commands only say what they would do. See docs/OPERATIONS.md."
+    ),
+    no_args_is_help=True,
+)
+Service = Annotated[str, typer.Argument(help="orders, ledger or notifier")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")]
+
+
+@app.command()
+def republish(
+    service: Service,
+    from_position: Annotated[
+        int, typer.Option(min=1, help="First position of each shard's log to publish again.")
+    ] = 1,
+    yes: Yes = False,
+) -> None:
+    """Have a stopped service publish its events again: same order, same bytes, same headers.
+
+    It does so when it starts. Consumers that have an event already ignore it.
+    """
+    _known(service)
+    plan = asyncio.run(_republish(service, from_position, yes=yes))
+    table = Table("shard", "after position", "to position", "events")
+    for each in plan:
+        table.add_row(*map(str, (each.shard, each.after_position, each.head_position, each.events)))
+    _print(table)
+    events = sum(each.events for each in plan)
+    typer.echo(
+        f"{service} publishes {events} events again when it starts"
+        if yes
+        else f"{events} events would be published again: stop {service}, then repeat with --yes"
+    )
+
+
+@app.command()
+def reread(
+    service: Service,
+    topic: Annotated[str, typer.Argument(help="A topic that the service reads.")],
+    partition: Annotated[
+        int | None, typer.Option(min=0, help="One partition; all of them without.")
+    ] = None,
+    offset: Annotated[
+        int | None, typer.Option(min=0, help="Where to read on; the oldest record without.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Have a stopped service read a topic again, as the topic is now.
+
+    What the service has taken before is ignored when it comes again.
+    """
+    _known(service)
+    read = _read_by(service, topic)
+    if offset is not None and partition is None:
+        _refuse("an offset belongs to one partition: name it with --partition")
+    moves = asyncio.run(_reread(service, read.name, partition, offset, yes=yes))
+    table = Table("topic", "partition", "next offset was", "becomes")
+    for move in moves:
+        was = "-" if move.was is None else move.was
+        table.add_row(*map(str, (read.name, move.partition, was, move.becomes)))
+    _print(table)
+    typer.echo(
+        f"{service} reads on from there when it starts"
+        if yes
+        else f"nothing was moved: stop {service}, then repeat with --yes"
+    )
+
+
+def _print(table: Table) -> None:
+    Console().print(table)
+
+
+def _refuse(message: str) -> None:
+    raise ConfigurationError(message)
+
+
+def _known(service: str) -> None:
+    if service not in SERVICES:
+        _refuse(f"there is no service {service}: name {', '.join(SERVICES)}")
+
+
+def _read_by(service: str, topic: str) -> Topic:
+    reads = {each.name: each for each in TOPICS if service in each.groups}
+    if topic not in reads:
+        _refuse(f"{service} does not read {topic}: name {', '.join(reads)}")
+    return reads[topic]
+
+
+async def _republish(service: str, from_position: int, *, yes: bool) -> list[Republishing]:
+    async with connect(service) as connection:
+        plan = await plan_republishing(connection, f"/billing/{service}", from_position)
+        if yes:
+            await start_over(connection, service, plan)
+        return plan
+
+
+async def _reread(
+    service: str, topic: str, partition: int | None, offset: int | None, *, yes: bool
+) -> list[Move]:
+    addresses = load_addresses()
+    settings = KafkaSettings(bootstrap_servers=addresses.bootstrap_servers)
+    identity = (await identities(settings, [topic])).get(topic)
+    if identity is None:
+        message = f"topic {topic} does not exist: run `perennial setup`, then try again"
+        raise ConfigurationError(message)
+    bounds = await _bounds(addresses.bootstrap_servers, topic)
+    if partition is not None and partition not in bounds:
+        _refuse(f"{topic} has partitions 0 to {max(bounds)}")
+    wanted = bounds if partition is None else {partition: bounds[partition]}
+    offsets = {each: first if offset is None else offset for each, (first, _) in wanted.items()}
+    for each, (first, end) in wanted.items():
+        if not first <= offsets[each] <= end:
+            _refuse(f"{topic}/{each} holds the offsets {first} to {end}: choose one of them")
+    async with connect(service) as connection:
+        moves = await plan_moves(connection, topic, offsets)
+        if yes:
+            await move_cursors(connection, service, topic, moves, identity)
+        return moves
+
+
+async def _bounds(servers: str, topic: str) -> dict[int, tuple[int, int]]:
+    """Return the first offset and the end of each partition."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, enable_auto_commit=False)
+    try:
+        await consumer.start()
+        partitions = [
+            TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic) or ()
+        ]
+        firsts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+    except (KafkaError, OSError) as error:
+        message = f"Kafka ({type(error).__name__})"
+        raise Transient(message) from None
+    finally:
+        await consumer.stop()
+    return {each.partition: (firsts[each], ends[each]) for each in partitions}

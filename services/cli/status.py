@@ -1,0 +1,72 @@
+"""`perennial status`: how the system stands, on one screen, and an exit status for scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from services.cli.addresses import load_addresses
+from services.cli.ledger import replay_digest
+from services.cli.status_screen import as_data, screen
+from services.cli.survey import Limits, Survey, survey
+
+EXIT_NEEDS_A_PERSON: Final = 1
+EXIT_UNREACHABLE: Final = 3
+
+
+def status(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until interrupted.")] = False,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Replay the ledger too, for the digest of its books.")
+    ] = False,
+    every_seconds: Annotated[int, typer.Option(min=1, help="Between two looks of --watch.")] = 2,
+    lag_max: Annotated[
+        int, typer.Option(min=0, help="More records behind are a problem.")
+    ] = 10_000,
+    age_max_seconds: Annotated[
+        int, typer.Option(min=1, help="An effect that waits for longer is a problem.")
+    ] = 3_600,
+    retention_share: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="A cursor in this oldest part of what a topic holds is a problem."
+        ),
+    ] = 0.2,
+) -> None:
+    """Show how the services stand. Exit 0: all is well; 1: a person must look; 3: no answer."""
+    limits = Limits(lag_max, age_max_seconds, retention_share)
+    found = asyncio.run(survey(load_addresses(), limits, datetime.now(UTC)))
+    books = asyncio.run(replay_digest()) if digest and "ledger" in found.services else None
+    if watch:
+        _watch(limits, every_seconds)
+        return
+    if as_json:
+        typer.echo(json.dumps(as_data(found, books), indent=2))
+    else:
+        Console().print(screen(found, books))
+    if code := exit_code(found):
+        raise typer.Exit(code)
+
+
+def exit_code(found: Survey) -> int:
+    """Return what a script wants to know."""
+    if found.unreachable:
+        return EXIT_UNREACHABLE
+    return EXIT_NEEDS_A_PERSON if found.problems else 0
+
+
+def _watch(limits: Limits, every_seconds: int) -> None:
+    addresses = load_addresses()
+    with Live(console=Console(), screen=True, auto_refresh=False) as live:
+        while True:
+            found = asyncio.run(survey(addresses, limits, datetime.now(UTC)))
+            live.update(screen(found, None), refresh=True)
+            time.sleep(every_seconds)

@@ -1,0 +1,175 @@
+"""Asks every service, its database and the broker how they are, and says what needs a person."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from pydantic_settings import SettingsConfigDict
+
+from schemas.topics import TOPICS
+from services.cli.addresses import SERVICES, Addresses
+from services.cli.connections import connect
+from services.runtime.errors import ConfigurationError, Transient
+from services.runtime.kafka import client_options
+from services.runtime.service_status import ServiceStatus, service_status
+from services.runtime.settings import KafkaSettings, load_settings
+
+_PATIENCE_SECONDS: Final = 5
+_UNPUBLISHED_SECONDS_MAX: Final = 60
+_RETENTION_LAG_MIN: Final = 100
+Bounds = dict[tuple[str, int], tuple[int, int]]
+
+
+class BrokerSettings(KafkaSettings):
+    """How to reach the broker, from `PERENNIAL_KAFKA_*`; its address is found elsewhere."""
+
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_")
+
+    bootstrap_servers: str = "localhost:9092"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Beyond these, a person must look."""
+
+    lag_max: int
+    age_max_seconds: int
+    retention_share: float
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was found: `ready` is by service what the probe said, empty when all is well there."""
+
+    looked_at: datetime
+    services: dict[str, ServiceStatus] = field(default_factory=dict)
+    ready: dict[str, list[str]] = field(default_factory=dict)
+    unreachable: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+async def survey(addresses: Addresses, limits: Limits, now: datetime) -> Survey:
+    """Look at everything once; what does not answer is named and left out.
+
+    Raises:
+        ConfigurationError: an address is missing, or a database is older than this command.
+    """
+    found = Survey(now)
+    bounds: Bounds = {}
+    try:
+        async with asyncio.timeout(2 * _PATIENCE_SECONDS):
+            bounds = await _bounds(addresses.bootstrap_servers)
+    except (KafkaError, OSError, TimeoutError):
+        found.unreachable.append(f"Kafka at {addresses.bootstrap_servers}")
+    for service in SERVICES:
+        await _look_at(service, addresses, bounds, found)
+        if service in found.services:
+            found.problems += _problems(found.services[service], limits, now)
+    return found
+
+
+async def _look_at(service: str, addresses: Addresses, bounds: Bounds, found: Survey) -> None:
+    if address := addresses.http.get(service):
+        problems = await asyncio.to_thread(_probe, address)
+        if problems is None:
+            found.unreachable.append(f"{service} at {address}")
+        else:
+            found.ready[service] = problems
+            found.problems += [f"{service} is not ready: {problem}" for problem in problems]
+    topics = {topic.name for topic in TOPICS if service in topic.groups}
+    if bounds and (missing := topics - {topic for topic, _ in bounds}):
+        found.problems.append(f"no topic {', '.join(sorted(missing))}: run `perennial setup`")
+    own = {key: value for key, value in bounds.items() if key[0] in topics}
+    try:
+        async with connect(service, addresses.dsn(service)) as connection:
+            found.services[service] = await service_status(connection, service, own)
+    except Transient:
+        found.unreachable.append(f"the database of {service}")
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        message = f"the database of {service} lacks migrations: run `perennial setup`"
+        raise ConfigurationError(message) from None
+
+
+async def _bounds(bootstrap_servers: str) -> Bounds:
+    """Return what each partition that is read holds, as (first, end); a missing topic is absent."""
+    options = client_options(load_settings(BrokerSettings))
+    options |= {
+        "bootstrap_servers": bootstrap_servers,
+        "request_timeout_ms": _PATIENCE_SECONDS * 1000,
+    }
+    admin = AIOKafkaAdminClient(**options)
+    await admin.start()
+    try:
+        described = await admin.describe_topics([topic.name for topic in TOPICS if topic.groups])
+    finally:
+        await admin.close()
+    partitions = [
+        TopicPartition(topic["topic"], each["partition"])
+        for topic in described
+        for each in topic["partitions"]
+    ]
+    consumer = AIOKafkaConsumer(**options)
+    await consumer.start()
+    try:
+        firsts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+    finally:
+        await consumer.stop()
+    return {(tp.topic, tp.partition): (firsts[tp], ends[tp]) for tp in partitions}
+
+
+def _probe(address: str) -> list[str] | None:
+    """Return what the readiness probe says is missing; None when nobody answers."""
+    url = f"{address}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=_PATIENCE_SECONDS):  # noqa: S310 - the operator's
+            return []
+    except urllib.error.HTTPError as error:
+        problems: list[str] = json.loads(error.read()).get("problems", [str(error)])
+        return problems
+    except (OSError, ValueError):
+        return None
+
+
+def _problems(status: ServiceStatus, limits: Limits, now: datetime) -> Iterator[str]:
+    """Yield what needs a person, with the command that shows more."""
+    service = status.service
+    if status.lag > limits.lag_max:
+        yield f"{service} is behind by {status.lag} records"
+    for each in status.partitions:
+        where = f"{service} at {each.next_offset} of {each.topic}/{each.partition}"
+        if each.lost:
+            yield (
+                f"{where}, which holds {each.first} to {each.end}: records were lost; see "
+                "docs/OPERATIONS.md"
+            )
+        elif each.nears_deletion(limits.retention_share, _RETENTION_LAG_MIN):
+            yield (
+                f"{where}, which begins at {each.first} and goes to {each.end}: what is not read "
+                "is soon deleted; raise the topic's retention.ms, then see why it is behind"
+            )
+    for effects in status.effects:
+        age = (now - effects.oldest_started_at).total_seconds()
+        if effects.state != "held" and age > limits.age_max_seconds:
+            yield (
+                f"{service} asked for a {effects.kind} {int(age)} s ago that is not finished: "
+                f"`perennial effects list --service {service}`"
+            )
+    if status.oldest_unpublished_at is not None:
+        age = (now - status.oldest_unpublished_at).total_seconds()
+        if age > _UNPUBLISHED_SECONDS_MAX:
+            yield f"{service} recorded an event {int(age)} s ago that is not published"
+    if status.dead_letters:
+        count = sum(status.dead_letters.values())
+        yield f"{service} has {count} open dead letters: `perennial dlq list --service {service}`"

@@ -1,0 +1,29 @@
+"""What is counted about the events of the notifier."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Final
+
+from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from services.notifier.emails import TEMPLATE_OF
+from services.runtime.event_counter import EventCounter
+
+_OUTCOMES: Final = (
+    ("sent", ""),
+    *(("failed", reason.value) for reason in NotificationFailureReason),
+)
+
+NOTIFICATIONS: Final = EventCounter(
+    name="notifier_notifications",
+    meaning="Emails by template and outcome; the reason is empty for `sent`.",
+    labels=("template", "outcome", "reason"),
+    series=frozenset(
+        (template, *outcome) for template, outcome in product(TEMPLATE_OF.values(), _OUTCOMES)
+    ),
+    count={
+        NotificationSent: lambda event: ((event.template, "sent", ""), 1),
+        NotificationFailed: lambda event: ((event.template, "failed", event.reason), 1),
+    },
+)
+COUNTERS: Final = (NOTIFICATIONS,)

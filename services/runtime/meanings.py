@@ -1,0 +1,142 @@
+"""Every metric that all services have: name, type, labels, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+PREFIX: Final = "perennial_"
+OTHER: Final = "other"
+"""The label value of what is outside of a closed set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One metric; `name` is without prefix and `_total`, and ends with a unit where it has one."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name that a scraper sees; a histogram adds `_bucket`, `_sum` and `_count` to it."""
+        return f"{PREFIX}{self.name}{'_total' if self.type == 'counter' else ''}"
+
+
+_PARTITION: Final = ("topic", "partition")
+
+BUILD: Final = Meaning("build_info", "gauge", "Always 1; what runs.", ("service", "version"))
+BATCHES: Final = Meaning(
+    "batches",
+    "counter",
+    "Batches taken from Kafka: `committed`, `retried` (rolled back, come again) or `failed` (rolled "
+    "back, the process ends).",
+    ("result",),
+)
+RECORDS: Final = Meaning(
+    "records",
+    "counter",
+    "Records handled: `applied`, `ignored` or `dead_lettered`, the latter two with a reason.",
+    ("outcome", "reason"),
+)
+SEEKS: Final = Meaning(
+    "consumer_seeks", "counter", "Times a partition's consumer was sent to the cursor."
+)
+BATCH_RECORDS: Final = Meaning("batch_records", "histogram", "Records in a committed batch.")
+BATCH_SECONDS: Final = Meaning(
+    "batch_duration_seconds", "histogram", "From taking a batch in hand to its commit."
+)
+ATTEMPTS: Final = Meaning(
+    "effect_attempts",
+    "counter",
+    "Attempts at effects: `finished`, `failed` (no outcome is known: it comes again) or "
+    "`cancelled` (the process stops).",
+    ("kind", "result"),
+)
+EFFECT_SECONDS: Final = Meaning(
+    "effect_duration_seconds", "histogram", "One attempt at an effect.", ("kind",)
+)
+UNDER_WAY: Final = Meaning(
+    "effects_under_way", "gauge", "Effects that this process is doing now.", ("kind",)
+)
+EVENTS: Final = Meaning("events_recorded", "counter", "Events committed to the log.", ("type",))
+COUNTED: Final = (
+    *(BUILD, BATCHES, RECORDS, SEEKS, BATCH_RECORDS, BATCH_SECONDS),
+    *(ATTEMPTS, EFFECT_SECONDS, UNDER_WAY, EVENTS),
+)
+
+PUBLISHED: Final = Meaning(
+    "relay_published_messages",
+    "counter",
+    "Messages that the broker acknowledged: `event` or `dead_letter`.",
+    ("content",),
+)
+FAILURES: Final = Meaning(
+    "relay_failures", "counter", "Times publishing failed and was begun again."
+)
+RELAY: Final = (PUBLISHED, FAILURES)
+
+ALWAYS: Final = (
+    Meaning(
+        "database_up", "gauge", "1 when Postgres answered in time; 0: what it knows is absent."
+    ),
+    Meaning("kafka_up", "gauge", "1 when Kafka answered in time, or no partition is held."),
+    Meaning("partitions_assigned", "gauge", "Partitions that this process holds.", ("topic",)),
+    Meaning("shards", "gauge", "Shards of the log: as many as each topic has partitions."),
+    Meaning("dead_letters_limit", "gauge", "Open dead letters above which the service halts."),
+)
+OF_DATABASE: Final = (
+    Meaning("log_head_position", "gauge", "Position of the last event in the log.", ("shard",)),
+    Meaning("log_published_position", "gauge", "Up to where the log is on its topic.", ("shard",)),
+    Meaning(
+        "log_unpublished_age_seconds",
+        "gauge",
+        "Age of the oldest event that is not on its topic yet; 0 when none waits.",
+        ("shard",),
+    ),
+    Meaning(
+        "effects",
+        "gauge",
+        "Effects wanted and not done: `running`, `due` (should run now), `held` (until something "
+        "happens), `retrying` (tried, due again later) or `scheduled` (due later).",
+        ("kind", "state"),
+    ),
+    Meaning(
+        "effects_oldest_age_seconds",
+        "gauge",
+        "Time since the oldest of these effects was first wanted; 0 when there is none.",
+        ("kind", "state"),
+    ),
+    Meaning(
+        "effects_overdue_seconds",
+        "gauge",
+        "For how long the most overdue effect should have been running; 0 when none is due.",
+        ("kind",),
+    ),
+    Meaning("dead_letters_open", "gauge", "Dead letters that nobody has settled.", ("reason",)),
+    Meaning(
+        "dead_letters_oldest_age_seconds", "gauge", "Age of the oldest open dead letter, or 0."
+    ),
+    Meaning("dead_letters_unpublished", "gauge", "Open dead letters not on their topic yet."),
+    Meaning(
+        "consumer_cursor_offset", "gauge", "Offset that is handled next; what counts.", _PARTITION
+    ),
+)
+OF_BROKER: Final = (
+    Meaning("topic_start_offset", "gauge", "Oldest offset that the topic still holds.", _PARTITION),
+    Meaning("topic_end_offset", "gauge", "Offset that the next record will get.", _PARTITION),
+    Meaning(
+        "consumer_group_lag_records",
+        "gauge",
+        "Records behind what the group committed to Kafka; absent before its first commit.",
+        _PARTITION,
+    ),
+)
+OF_BOTH: Final = (
+    Meaning(
+        "consumer_lag_records", "gauge", "Records behind the cursor: not handled yet.", _PARTITION
+    ),
+)
+OBSERVED: Final = (*ALWAYS, *OF_DATABASE, *OF_BROKER, *OF_BOTH)

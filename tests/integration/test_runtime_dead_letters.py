@@ -1,0 +1,136 @@
+"""Dead letters in Postgres: kept as they arrived, handled again when asked, or closed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.runtime.errors import Poison
+from tests.integration.toy_database import ToyDatabase, hostile, open_toy_database
+from tests.unit.runtime.toy import Toy, low_balance, request, until
+
+UNLUCKY = Poison("unlucky", "use another amount")
+
+
+@pytest.fixture
+async def toys(fresh_database: str) -> AsyncIterator[ToyDatabase]:
+    async with open_toy_database(fresh_database, Toy(troubles={14: UNLUCKY})) as database:
+        yield database
+
+
+async def test_record_of_any_bytes_is_kept_as_it_arrived(toys: ToyDatabase) -> None:
+    record = hostile()
+    await toys.dead_letter(record)
+    [letter] = await toys.box.listed()
+    kept = letter.record()
+    assert (kept.topic, kept.partition, kept.offset) == (record.topic, record.partition, 0)
+    assert (kept.key, kept.value) == (record.key, record.value)
+    assert list(kept.headers) == [
+        ("ce_id", None),
+        ("ce_id", b"\xff\x00"),
+        ("name\\x00of\x01header", b""),
+    ]
+    assert letter.reason == "header_null"
+    assert "lin@" not in letter.detail
+
+
+async def test_record_without_key_and_value_is_kept(toys: ToyDatabase) -> None:
+    record = request()
+    record.key = record.value = None
+    await toys.dead_letter(record)
+    [letter] = await toys.box.listed()
+    assert (letter.reason, letter.key, letter.value) == ("null_value", None, None)
+
+
+async def test_dead_letter_is_unpublished_until_it_is_marked(toys: ToyDatabase) -> None:
+    await toys.dead_letter(request(0, amount=14), request(1, amount=14))
+    first, second = await toys.box.unpublished()
+    await toys.box.mark_published([first.dead_letter_id])
+    assert [each.record_offset for each in await toys.box.unpublished()] == [second.record_offset]
+
+
+async def test_redriven_record_is_applied_when_the_cause_is_mended(toys: ToyDatabase) -> None:
+    await toys.dead_letter(request(0, amount=14))
+    [letter] = await toys.box.listed()
+    assert await toys.box.ask_redrive([letter.dead_letter_id]) == 1
+    assert [each.dead_letter_id for each in await toys.box.asked()] == [letter.dead_letter_id]
+    toys.toy.troubles = {}
+    async with toys.redriving():
+        await until(lambda: _none_asked(toys))
+    closed = await toys.box.one(letter.dead_letter_id)
+    assert closed is not None
+    assert (closed.closed_as, closed.closed_note) == ("redriven", "applied")
+    assert await toys.count("order/t-1") == 1
+    assert await toys.box.listed() == []
+    assert [each.closed_as for each in await toys.box.listed(include_closed=True)] == ["redriven"]
+
+
+async def test_redriven_record_that_fails_again_stays_open_with_the_newer_reason(
+    toys: ToyDatabase,
+) -> None:
+    await toys.dead_letter(request(0, amount=14))
+    [letter] = await toys.box.listed()
+    await toys.box.ask_redrive([letter.dead_letter_id])
+    toys.toy.troubles = {14: Poison("unluckier", "ask again")}
+    async with toys.redriving():
+        await until(lambda: _none_asked(toys))
+    [again] = await toys.box.listed()
+    assert (again.reason, again.detail, again.attempts) == ("unluckier", "ask again", 2)
+    assert again.closed_at is None
+    assert await toys.count("order/t-1") == 0
+
+
+async def test_record_with_an_unforeseen_error_is_tried_and_stays_open(toys: ToyDatabase) -> None:
+    await toys.dead_letter(request(0, amount=14))
+    [letter] = await toys.box.listed()
+    await toys.box.ask_redrive([letter.dead_letter_id])
+    toys.toy.troubles = {14: RuntimeError("boom")}
+    async with toys.redriving():
+        await until(lambda: _none_asked(toys))
+    [again] = await toys.box.listed()
+    assert again.reason == "handler_error"
+
+
+async def test_redriven_in_the_order_of_arrival_a_gap_of_sequences_closes(
+    toys: ToyDatabase,
+) -> None:
+    await toys.dead_letter(low_balance(2, offset=0), low_balance(3, offset=1))
+    await toys.intake.handle([low_balance(1, offset=2)])
+    ids = [letter.dead_letter_id for letter in await toys.box.listed()]
+    assert await toys.box.ask_redrive(ids[::-1]) == 2
+    async with toys.redriving():
+        await until(lambda: _none_asked(toys))
+    assert await toys.box.listed() == []
+    assert await toys.count("wallet/acct-1") == 3
+
+
+async def test_discarded_record_is_kept_closed_and_cannot_be_redriven(toys: ToyDatabase) -> None:
+    await toys.dead_letter(request(0, amount=14))
+    [letter] = await toys.box.listed()
+    await toys.box.close(letter.dead_letter_id, "discarded", "a test")
+    assert await toys.box.ask_redrive([letter.dead_letter_id]) == 0
+    assert await toys.box.listed() == []
+    await toys.box.close(letter.dead_letter_id, "redriven", "too late")
+    kept = await toys.box.one(letter.dead_letter_id)
+    assert kept is not None
+    assert (kept.closed_as, kept.closed_note, kept.value) == ("discarded", "a test", letter.value)
+    assert kept.closed_at is not None
+    assert datetime.now(UTC) - kept.closed_at < timedelta(minutes=5)
+
+
+async def test_closed_dead_letters_do_not_count_against_the_limit(toys: ToyDatabase) -> None:
+    await toys.dead_letter(request(0, amount=14))
+    [letter] = await toys.box.listed()
+    await toys.box.close(letter.dead_letter_id, "discarded", "a test")
+    async with toys.log.transaction() as tx:
+        assert await tx.open_dead_letters() == 0
+
+
+async def test_dead_letter_that_does_not_exist_is_none(toys: ToyDatabase) -> None:
+    assert await toys.box.one(4711) is None
+
+
+async def _none_asked(toys: ToyDatabase) -> bool:
+    return not await toys.box.asked()
