@@ -57,11 +57,10 @@ def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
         rig.execute(
             _FILL.format(first=filled, last=size, shards=SHARD_COUNT_DEFAULT).replace("%%", "%")
         )
-        before = _heads_total(rig)
         costs.append(1e6 / asyncio.run(_append(rig, Load(f"s{size}"), plan.scaling_append)))
         rig.execute(_FORGET)
         filled = size
-        rig.say(f"append at {before:,} events: {costs[-1]:.1f} µs/event")
+        rig.say(f"append at {size:,} events: {costs[-1]:.1f} µs/event")
     small, large = plan.scaling_events[0], plan.scaling_events[-1]
     return [
         Figure("scaling_append", costs[-1], "µs/event", f"at {small:,} events", costs[0],
@@ -73,10 +72,6 @@ _FORGET: Final = """
 SET session_replication_role = replica;
 DELETE FROM orders.event WHERE stream_id NOT LIKE 'order/fill-%';
 """
-
-
-def _heads_total(rig: Rig) -> int:
-    return int(str(rig.fetch_value("SELECT sum(head_position) FROM orders.shard")))
 
 
 async def _append(rig: Rig, load: Load, count: int) -> float:

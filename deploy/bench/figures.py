@@ -11,6 +11,7 @@ from typing import Final
 _DIGITS: Final = 4
 _WORST_OF_HUNDRED: Final = 100
 _STEADY: Final = (0.2, 0.8)
+_SAMPLES_MIN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +70,26 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def steady_rate(samples: Sequence[tuple[float, float]]) -> float:
     """Return the slope of (seconds, count) by least squares, between a fifth and four of the count.
 
+    A short run may have no two samples there, since counts move a batch at a time: then the whole
+    of it counts.
+
     Raises:
-        ValueError: fewer than two samples lie there.
+        ValueError: nothing was counted.
     """
     total = samples[-1][1] if samples else 0
-    kept = [s for s in samples if _STEADY[0] * total <= s[1] <= _STEADY[1] * total]
-    if total <= 0 or len(kept) < 2:  # noqa: PLR2004 - a line needs two points
-        message = "too few samples for a rate: measure for longer"
+    if total <= 0:
+        message = "nothing was counted: measure for longer"
         raise ValueError(message)
-    mean_x = sum(x for x, _ in kept) / len(kept)
-    mean_y = sum(y for _, y in kept) / len(kept)
-    spread = sum((x - mean_x) ** 2 for x, _ in kept)
-    return sum((x - mean_x) * (y - mean_y) for x, y in kept) / spread
+    middle = [s for s in samples if _STEADY[0] * total <= s[1] <= _STEADY[1] * total]
+    slope = _slope(middle) if len(middle) >= _SAMPLES_MIN else 0.0
+    return slope if slope > 0 else total / (samples[-1][0] - samples[0][0])
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    mean_x = sum(x for x, _ in points) / len(points)
+    mean_y = sum(y for _, y in points) / len(points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
 
 
 def growth(values: Sequence[float]) -> float:

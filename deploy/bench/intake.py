@@ -136,7 +136,7 @@ async def _bare_mail(port: int, content: bytes, count: int) -> float:
     numbers = iter(range(count))
 
     async def send() -> None:
-        async with aiosmtplib.SMTP(HOST, port, start_tls=False) as client:
+        async with aiosmtplib.SMTP(hostname=HOST, port=port, start_tls=False) as client:
             for _ in numbers:
                 await client.sendmail("billing@perennial.example", "one@example.net", content)
 

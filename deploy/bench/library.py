@@ -9,7 +9,7 @@ import os
 import time
 from collections import defaultdict
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
@@ -51,13 +51,14 @@ def replay_rate(count: int) -> float:
         StackError: the balances are wrong.
     """
     os.environ.setdefault("PERSISTENCE_MODULE", "eventsourcing.popo")
-    application: Application = Application()
+    application = Application[UUID]()
     renewals = count // 3
     for number in range(renewals):
         renewal = Renewal(account_id=f"acct-{number % 10_000}-{uuid4()}")
         renewal.capture(net_minor=_NET, tax_minor=_TAX, fee_minor=_FEE, currency="USD")
         renewal.activate(plan_code="jp-month-premium")
         application.save(renewal)
+    captured = Renewal.Captured  # type: ignore[attr-defined] - the decorator makes it
     started = time.perf_counter()
     balances: dict[str, int] = defaultdict(int)
     first, seen = 1, 0
@@ -65,7 +66,7 @@ def replay_rate(count: int) -> float:
         for notification in page:
             fact = application.mapper.to_domain_event(notification)
             seen += 1
-            if isinstance(fact, Renewal.Captured):
+            if isinstance(fact, captured):
                 balances["Assets:Gateway:Card"] += fact.net_minor + fact.tax_minor - fact.fee_minor
                 balances["Liabilities:ContractLiability:Plans"] -= fact.net_minor
                 balances["Liabilities:Tax:US"] -= fact.tax_minor

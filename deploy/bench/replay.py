@@ -14,7 +14,7 @@ from deploy.bench.plan import Plan
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.ledger.replay import fold_columns, resolve_scope
+from services.ledger.replay import Scope, fold_columns, resolve_scope
 from services.ledger.rules import POSTING_RULES, load_rules
 
 NAMES: Final = ("replay", "replay_vs_eventsourcing", "scaling_replay")
@@ -91,7 +91,7 @@ def _fold(rig: Rig, size: int) -> None:
         raise StackError(message)
 
 
-async def _scope(dsn: str) -> object:
+async def _scope(dsn: str) -> Scope:
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "ledger"})
     try:
         return await resolve_scope(connection)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -31,6 +31,7 @@ SETTINGS: Final = {
 }
 _BOOKED: Final = "SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.cursor WHERE topic = $1"
 _START_SECONDS: Final = 60
+_LOOK_SECONDS: Final = 0.1
 
 
 class Rig:
@@ -87,7 +88,7 @@ class Rig:
         for service in services:
             name = service + instance
             port = choose_ports(self.stack.folder / f"port-{name}.json", [name])[name]
-            http = self.stack.addresses().http | {service: f"http://{HOST}:{port}"}
+            http = dict(self.stack.addresses().http) | {service: f"http://{HOST}:{port}"}
             self.running[name] = start_service(
                 self.stack.processes,
                 service,
@@ -115,7 +116,7 @@ class Rig:
             failed = [c for c in self.running.values() if c.exit_code is not None]
             if failed or time.monotonic() > ends_at:
                 raise (failed or list(self.running.values()))[0].failed("does not read")
-            time.sleep(0.1)
+            time.sleep(_LOOK_SECONDS)
 
     def pids(self) -> dict[str, int]:
         """Return the processes under measurement by name."""
@@ -182,8 +183,15 @@ async def _make_bare(admin_dsn: str, bootstrap_servers: str) -> None:
     await admin.start()
     try:
         await admin.create_topics([NewTopic(t, SHARD_COUNT_DEFAULT, 1) for t in BARE_TOPICS])
+        while not all(map(_is_led, await admin.describe_topics(list(BARE_TOPICS)))):  # noqa: ASYNC110 - Kafka has no signal for it
+            await asyncio.sleep(_LOOK_SECONDS)
     finally:
         await admin.close()
+
+
+def _is_led(topic: dict[str, Any]) -> bool:
+    partitions = topic["partitions"]
+    return len(partitions) == SHARD_COUNT_DEFAULT and all(p["leader"] >= 0 for p in partitions)
 
 
 async def _drop(admin_dsn: str, bootstrap_servers: str) -> None:
@@ -204,6 +212,6 @@ async def _drop(admin_dsn: str, bootstrap_servers: str) -> None:
             if time.monotonic() > ends_at:
                 message = "the topics are not gone after a minute: see the broker's log"
                 raise StackError(message)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_LOOK_SECONDS)
     finally:
         await admin.close()

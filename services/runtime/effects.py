@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, Generic
 
-from services.runtime.errors import Transient
+from services.runtime.errors import Halt, Transient
 from services.runtime.event_log import EventLog, LeasedEffect
 from services.runtime.journal import Journal
 from services.runtime.logs import Logger
@@ -62,6 +62,7 @@ class EffectRunner(Generic[StateT]):
         self._room = asyncio.Event()
         self._room.set()
         self._stopping = False
+        self._recording = True
 
     def submit(self, effects: Iterable[LeasedEffect]) -> None:
         """Run effects that are leased to this process."""
@@ -86,6 +87,8 @@ class EffectRunner(Generic[StateT]):
         except ExceptionGroup as failed:
             # A group would hide a Halt from those who give the exit status.
             raise failed.exceptions[0] from None
+        finally:
+            self._recording = False
 
     async def stop(self, timeout_seconds: float) -> None:
         """Take nothing new; give what is under way `timeout_seconds` to finish and be recorded.
@@ -98,14 +101,17 @@ class EffectRunner(Generic[StateT]):
             await asyncio.wait(tasks, timeout=timeout_seconds)
         for task in tasks:
             task.cancel()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._results.join(), timeout_seconds)
+        if self._recording:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._results.join(), timeout_seconds)
 
     async def _run(self, effect: LeasedEffect) -> None:
         try:
             async with self._slots:
                 run = replace(effect.run, recovered=effect.run.recovered or self._look_up_first)
                 command = await self._executors[run.kind](run, self._mark(effect))
+        except Halt as halt:
+            self._results.put_nowait((effect, halt))
         except Exception as error:
             # Its row stays leased and interrupted: the poll hands it out again when the lease
             # ends, and the executor looks up what happened first.
@@ -164,6 +170,9 @@ class EffectRunner(Generic[StateT]):
             results = [await self._results.get()]
             while not self._results.empty() and len(results) < RESULTS_PER_COMMIT_MAX:
                 results.append(self._results.get_nowait())
+            for _, command in results:
+                if isinstance(command, Halt):
+                    raise command
             delay = RETRY_SECONDS_FIRST
             while True:
                 try:

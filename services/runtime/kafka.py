@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 BATCH_TIMEOUT_MS: Final = 10
+METADATA_AGE_MS_MAX: Final = 30_000
+"""A topic that was re-created is noticed within this time."""
 OnBatch = Callable[[Sequence[Any]], Awaitable[None]]
 
 
@@ -42,7 +44,9 @@ def assert_complete_client() -> None:
         raise ConfigurationError(message) from None
     codecs = {"lz4": codec.has_lz4(), "snappy": codec.has_snappy(), "zstd": codec.has_zstd()}
     if missing := [name for name, there in codecs.items() if not there]:
-        message = f"aiokafka cannot read {', '.join(missing)}: install aiokafka[{','.join(missing)}]"
+        message = (
+            f"aiokafka cannot read {', '.join(missing)}: install aiokafka[{','.join(missing)}]"
+        )
         raise ConfigurationError(message)
 
 
@@ -153,6 +157,7 @@ class BatchConsumer:
             acks="all",
             enable_idempotence=True,
             allow_auto_create_topics=False,
+            metadata_max_age_ms=METADATA_AGE_MS_MAX,
             apply_types=False,
             graceful_timeout=settings.stop_timeout_seconds,
             logger=None,

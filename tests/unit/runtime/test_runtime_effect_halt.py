@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import structlog
 
 from services.runtime.effects import EffectRunner
 from services.runtime.errors import Halt
 from services.runtime.journal import Journal
-from services.runtime.processor import EffectRun, Mark, Start
+from services.runtime.processor import EffectRun, Executor, Mark, Start
 from tests.controls import T0
 from tests.unit.runtime.toy import ACCOUNT, Count, Toy, begin, intake_of, memory_log, request
 
 
-async def test_halt_while_a_result_is_decided_comes_out_as_it_is() -> None:
-    async def count_what_halts(_run: EffectRun, _mark: Mark) -> Count:
-        return Count(ACCOUNT, "t-1", 13, T0)
+async def count_what_halts(_run: EffectRun, _mark: Mark) -> Count:
+    return Count(ACCOUNT, "t-1", 13, T0)
 
+
+async def halt(_run: EffectRun, _mark: Mark) -> Count:
+    message = "look at this"
+    raise Halt(message)
+
+
+@pytest.mark.parametrize("executor", [count_what_halts, halt], ids=["decided", "executed"])
+async def test_halt_of_an_effect_comes_out_as_it_is_and_stops_at_once(executor: Executor) -> None:
     toy = Toy(effects=lambda _: (Start("e-1", "e"),), troubles={13: Halt("look at this")})
-    log, processor = memory_log(), toy.processor({"e": count_what_halts})
+    log, processor = memory_log(), toy.processor({"e": executor})
     await begin(log)
     runner = EffectRunner(
         log=log,
@@ -34,3 +43,4 @@ async def test_halt_while_a_result_is_decided_comes_out_as_it_is() -> None:
 
     with pytest.raises(Halt, match="look at this"):
         await runner.run()
+    await asyncio.wait_for(runner.stop(60), 5)
