@@ -1,6 +1,6 @@
 # `make` prints this list. The two that do all the set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check schemas lock clean
+.PHONY: help demo up down test bench check schemas lock clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +26,9 @@ down: $(VENV)/.run ## stop the stack that `make up` started
 test: $(VENV)/.dev ## all tests, on a real Kafka and Postgres started for them (TESTS=path for some)
 	$(BIN)/python -m pytest $(TESTS)
 
+bench: $(VENV)/.dev ## measure against references in the same run (SHORT=1: under two minutes)
+	$(BIN)/python -m deploy.bench $(if $(SHORT),--short)
+
 check: $(VENV)/.dev ## lint, types, imports, dependencies, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,11 +37,13 @@ check: $(VENV)/.dev ## lint, types, imports, dependencies, generated files
 	$(BIN)/deptry .
 	$(BIN)/python -m schemas --check
 	$(BIN)/python -m deploy.configuration_docs --check
+	$(BIN)/python -m deploy.metrics_docs --check
 	$(BIN)/python -m deploy.demo.generate --check
 
 schemas: $(VENV)/.dev ## regenerate what is generated: JSON Schemas, asyncapi.yaml, tables of the docs, demo input
 	$(BIN)/python -m schemas
 	$(BIN)/python -m deploy.configuration_docs
+	$(BIN)/python -m deploy.metrics_docs
 	$(BIN)/python -m deploy.demo.generate
 
 lock: $(VENV)/.dev ## resolve the dependencies again and write both locks, hash-pinned

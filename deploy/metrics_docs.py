@@ -42,7 +42,22 @@ alerts and a Grafana dashboard. What to do about each alert is in the
   ids are never labels. The number of series grows with shards and partitions, and nothing else.
 - Money is in minor units of its currency. Prometheus keeps numbers as floating point: exact up to
   9,007,199,254,740,992.
+- Where upstream uses transactions, the mark at the end of the last one counts as a lag of 1 until the
+  next record comes.
 - The usual `process_*` and `python_*` metrics are there as well.
+
+## Set up
+
+`deploy/monitoring/prometheus.yml` is an example with the rules beside it: put your addresses in, and
+keep `job` and `service` as they are, because rules and dashboard ask for them. Give Prometheus an
+Alertmanager of yours. In Grafana import `dashboard.json` and choose the data source.
+
+```sh
+python -m deploy.monitoring.fetch_prometheus           # Debian: unpacks both programs, as any user
+promtool check config deploy/monitoring/prometheus.yml
+promtool test rules deploy/monitoring/alerts_test.yml   # after each change of a rule
+prometheus --config.file=deploy/monitoring/prometheus.yml
+```
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -58,13 +59,14 @@ def replay(rig: Rig, plan: Plan) -> list[Figure]:
             copied = _fastest(lambda: asyncio.run(_copy_out(rig)))
         rig.say(f"replay of {size:,} events: {folds[size]:.2f} s")
     rate = plan.replay_events / folds[plan.replay_events]
+    library = _library_rate(plan.library_events, rig.stack.folder)
     small, large = plan.scaling_events[0], plan.scaling_events[-1]
     note = f"{plan.replay_events:,} events; fastest of {_REPEATS}"
     return [
         Figure("replay", rate, "events/s", "binary COPY of the same columns",
                plan.replay_events / copied, "0.4; 1,000,000", note),
-        Figure("replay_vs_eventsourcing", rate, "events/s", "eventsourcing, in memory",
-               _library_rate(plan.library_events), "20", f"{plan.library_events:,} events there"),
+        Figure("replay_vs_eventsourcing", rate, "events/s", "eventsourcing, SQLite", library, "20",
+               f"{plan.library_events:,} events there"),
         Figure("scaling_replay", 1e6 * folds[large] / large, "µs/event", f"at {small:,} events",
                1e6 * folds[small] / small, "at most 1.2", f"at {large:,} events"),
     ]  # fmt: skip
@@ -115,10 +117,10 @@ async def _copy_out(rig: Rig) -> int:
     return taken
 
 
-def _library_rate(count: int) -> float:
+def _library_rate(count: int, folder: Path) -> float:
     try:
         from deploy.bench.library import replay_rate  # noqa: PLC0415 - an extra of its own
     except ModuleNotFoundError:
         message = "the library to compare with is missing: install the extra `bench`"
         raise StackError(message) from None
-    return replay_rate(count)
+    return replay_rate(count, folder / "library.sqlite")

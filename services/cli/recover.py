@@ -13,6 +13,7 @@ from rich.table import Table
 
 from schemas.topics import TOPICS, Topic
 from services.cli.addresses import SERVICES, load_addresses
+from services.cli.adopt import adopt_command
 from services.cli.connections import connect
 from services.runtime.errors import ConfigurationError, Transient
 from services.runtime.recovery import (
@@ -33,6 +34,7 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
+app.command("adopt")(adopt_command)
 Service = Annotated[str, typer.Argument(help="orders, ledger or notifier")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")]
 

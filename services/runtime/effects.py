@@ -68,7 +68,11 @@ class EffectRunner(Generic[StateT]):
         """Run effects that are leased to this process."""
         for effect in effects:
             key = effect.run.key[:2]
-            if key not in self._under_way and not self._stopping:
+            if key in self._under_way:
+                # Its lease ended before it was extended, and the poll gave it to us once more.
+                held, task = self._under_way[key]
+                self._under_way[key] = (max(held, effect.run.key), task)
+            elif not self._stopping:
                 self._under_way[key] = (effect.run.key, asyncio.create_task(self._run(effect)))
         if len(self._under_way) >= BACKLOG_MAX:
             self._room.clear()
@@ -138,9 +142,13 @@ class EffectRunner(Generic[StateT]):
 
     def _mark(self, effect: LeasedEffect) -> Mark:
         async def mark(checkpoint: str) -> None:
-            await self._log.mark_effect(effect.run.key, checkpoint)
+            await self._log.mark_effect(self._key(effect), checkpoint)
 
         return mark
+
+    def _key(self, effect: LeasedEffect) -> RunKey:
+        """Return the key of the lease that this process holds now; it may have been given anew."""
+        return self._under_way[effect.run.key[:2]][0]
 
     async def _poll(self) -> None:
         while not self._stopping:
@@ -193,9 +201,12 @@ class EffectRunner(Generic[StateT]):
         now = self._clock()
         shards = {effect.run.shard for effect, _ in results}
         async with self._log.transaction(shards=shards) as tx:
-            wanted = await tx.hold_running([effect.run.key for effect, _ in results])
+            keys = [self._key(effect) for effect, _ in results]
+            wanted = await tx.hold_running(keys)
             works = [
-                _work(effect, command) for effect, command in results if effect.run.key in wanted
+                _work(effect, command)
+                for key, (effect, command) in zip(keys, results, strict=True)
+                if key in wanted
             ]
             session = self._journal.open(tx)
             await session.load(works)

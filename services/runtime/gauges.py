@@ -1,15 +1,12 @@
-"""Turns what was observed into Prometheus gauges, and the whole of `/metrics` into text."""
+"""Turns what was observed into Prometheus gauges."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from services.runtime.meanings import FAILURES, OBSERVED, OTHER, PREFIX, PUBLISHED, RELAY, Meaning
@@ -147,25 +144,3 @@ def _offsets(broker: BrokerView) -> Values:
             if (t, p) in broker.ends
         },
     }
-
-
-class MetricsPage:
-    """The body of `/metrics`: looks first, then writes everything down beside the event loop."""
-
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        collector: ObservedCollector,
-        look: Callable[[], Awaitable[View]],
-    ) -> None:
-        """Write what `registry` holds, with `collector` in it, after each `look`."""
-        self._registry = registry
-        self._collector = collector
-        self._look = look
-        registry.register(collector)
-
-    async def text(self, accept: str) -> tuple[bytes, str]:
-        """Return the page and its content type, in the format that `accept` asks for."""
-        self._collector.view = await self._look()
-        encode, content_type = choose_encoder(accept)
-        return await asyncio.to_thread(encode, self._registry), content_type

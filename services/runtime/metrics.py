@@ -9,7 +9,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final, Self
 
 from prometheus_client import (
     CollectorRegistry,
@@ -40,7 +40,7 @@ from services.runtime.meanings import (
     UNDER_WAY,
     Meaning,
 )
-from services.runtime.processor import EffectRun, Executor, Mark
+from services.runtime.processor import EffectRun, Executor, Mark, Processor
 
 REASONS_MAX: Final = 100
 """Reasons are literals of the code, far fewer than this; the limit is for the defect we do not know."""
@@ -77,6 +77,12 @@ class Metrics:
         self._business = BusinessCounters(counters, self.registry)
         self._reasons: set[tuple[str, str]] = set()
         self._start_at_zero(kinds)
+
+    @classmethod
+    def of(cls, processor: Processor[Any]) -> Self:
+        """Count for `processor`."""
+        kinds = tuple(processor.executors)
+        return cls(service=processor.group, kinds=kinds, counters=processor.counters)
 
     def batch_committed(self, records: int, seconds: float, outcomes: Mapping[str, int]) -> None:
         """Count a batch whose transaction is committed."""

@@ -162,7 +162,7 @@ def _running(task: asyncio.Task[Any] | None) -> asyncio.Task[Any] | None:
 
 
 def _result(task: asyncio.Task[Any]) -> Any:  # noqa: ANN401 - either view
-    return task.result() if task.done() and not task.cancelled() else None
+    return None if not task.done() or task.cancelled() or task.exception() else task.result()
 
 
 def _plain(offsets: Mapping[KafkaPartition, int]) -> dict[TopicPartition, int]:

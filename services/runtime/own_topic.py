@@ -13,14 +13,14 @@ from aiokafka.errors import KafkaError
 from services.runtime.errors import Halt, Transient
 from services.runtime.kafka import client_options
 from services.runtime.postgres_errors import transient_when_unwell
-from services.runtime.settings import KafkaSettings
+from services.runtime.settings import RuntimeSettings
 
 _ANSWER_SECONDS: Final = 30.0
 _FETCH_MS: Final = 200
 
 
 async def check_own_topic(
-    settings: KafkaSettings, pool: asyncpg.Pool, *, source: str, topic: str
+    settings: RuntimeSettings, pool: asyncpg.Pool, *, source: str, topic: str
 ) -> None:
     """See that nothing of `source` is on its `topic` that its log does not hold.
 
@@ -38,24 +38,25 @@ async def check_own_topic(
             message = (
                 f"{topic}/{shard} holds event {theirs} of {source} and this log ends at {ours}: the "
                 "database was restored to an earlier moment. Going on would give the same numbers "
-                "to other events: see Restore in docs/OPERATIONS.md"
+                "to other events: run `perennial recover adopt`, see docs/OPERATIONS.md"
             )
             raise Halt(message)
 
 
 async def published_sequences(
-    settings: KafkaSettings, *, source: str, topic: str
+    settings: RuntimeSettings, *, source: str, topic: str
 ) -> dict[int, int]:
     """Return the newest `sequence` of `source` in each partition of `topic` that has one.
 
     Raises:
         Transient: Kafka does not answer.
     """
+    partitions = [TopicPartition(topic, shard) for shard in range(settings.shard_count)]
     consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             await consumer.start()
-            return await _last_sequences(consumer, source, topic)
+            return await _last_sequences(consumer, source, partitions)
     except (KafkaError, TimeoutError, OSError) as error:
         message = f"Kafka does not say what {topic} holds ({type(error).__name__})"
         raise Transient(message) from error
@@ -63,19 +64,15 @@ async def published_sequences(
         await consumer.stop()
 
 
-async def _last_sequences(consumer: AIOKafkaConsumer, source: str, topic: str) -> dict[int, int]:
-    partitions = [
-        TopicPartition(topic, partition)
-        for partition in sorted(consumer.partitions_for_topic(topic) or await _all(consumer, topic))
-    ]
+async def _last_sequences(
+    consumer: AIOKafkaConsumer, source: str, partitions: list[TopicPartition]
+) -> dict[int, int]:
+    consumer.assign(partitions)
     firsts = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
     filled = [tp for tp in partitions if ends[tp] > firsts[tp]]
-    if not filled:
-        return {}
-    consumer.assign(filled)
-    for tp in filled:
-        consumer.seek(tp, ends[tp] - 1)
+    for tp in partitions:
+        consumer.seek(tp, max(firsts[tp], ends[tp] - 1))
     found: dict[int, int] = {}
     while any([await consumer.position(tp) < ends[tp] for tp in filled]):
         for tp, records in (await consumer.getmany(timeout_ms=_FETCH_MS)).items():
@@ -83,12 +80,6 @@ async def _last_sequences(consumer: AIOKafkaConsumer, source: str, topic: str) -
                 if sequence := _sequence(record.headers, source):
                     found[tp.partition] = max(found.get(tp.partition, 0), sequence)
     return found
-
-
-async def _all(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer.topics()
-    partitions: set[int] = consumer.partitions_for_topic(topic) or set()
-    return partitions
 
 
 def _sequence(headers: Any, source: str) -> int | None:  # noqa: ANN401 - aiokafka's

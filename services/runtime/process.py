@@ -18,7 +18,7 @@ from services.runtime.dead_letters import DeadLetterBox
 from services.runtime.effects import EffectRunner
 from services.runtime.errors import Halt, Poison, Transient
 from services.runtime.event_log import TopicPartition
-from services.runtime.gauges import MetricsPage, ObservedCollector
+from services.runtime.exposition import Exposition
 from services.runtime.give_ups import GiveUpDesk
 from services.runtime.health import HealthServer, Readiness
 from services.runtime.intake import Intake
@@ -30,7 +30,6 @@ from services.runtime.kafka import (
 )
 from services.runtime.logs import Logger
 from services.runtime.metrics import Metrics
-from services.runtime.observed import Observer
 from services.runtime.postgres_log import PostgresEventLog
 from services.runtime.processor import Processor, StateT
 from services.runtime.reach import check_reach
@@ -73,9 +72,7 @@ class ServiceProcess(Generic[StateT]):
         self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds)
         self._dead_letters = DeadLetterBox(pool)
         self._assignment = Assignment()
-        self._metrics = Metrics(
-            service=processor.group, kinds=tuple(processor.executors), counters=processor.counters
-        )
+        self._metrics = Metrics.of(processor)
         processor = replace(processor, executors=self._metrics.measured(processor.executors))
         journal = Journal(processor, on_committed=self._metrics.committed)
         self._known_topics = KnownTopics(
@@ -140,30 +137,23 @@ class ServiceProcess(Generic[StateT]):
             limit_seconds=settings.watchdog_seconds,
             monotonic=time.monotonic,
         )
+        self._exposition = Exposition(
+            metrics=self._metrics,
+            processor=processor,
+            settings=settings,
+            pool=pool,
+            relay=self._relay.counts,
+            consumer=self._consumer,
+            assignment=self._assignment,
+        )
         self._health = HealthServer(
             service=processor.group,
             host=settings.http_host,
             port=settings.http_port,
             alive=lambda: self._failure is None,
             readiness=self._readiness,
-            metrics=self._metrics_page(processor, pool).text,
+            metrics=self._exposition.text,
         )
-
-    def _metrics_page(self, processor: Processor[StateT], pool: asyncpg.Pool) -> MetricsPage:
-        collector = ObservedCollector(
-            kinds=tuple(processor.executors),
-            topics=[subscription.topic for subscription in processor.subscriptions],
-            shards=self._settings.shard_count,
-            dead_letter_limit=self._settings.dead_letter_limit,
-            relay=self._relay.counts,
-        )
-        self._observer = Observer(
-            pool=pool,
-            consumer=lambda: self._consumer.consumer,
-            partitions=lambda: self._assignment.partitions,
-            monotonic=time.monotonic,
-        )
-        return MetricsPage(self._metrics.registry, collector, self._observer.look)
 
     def stop(self) -> None:
         """Ask for an orderly stop."""
@@ -204,7 +194,7 @@ class ServiceProcess(Generic[StateT]):
             await self._bounded("relay", self._relay.flush(), ends_at)
         await self._bounded("producer", self._relay.close(), ends_at)
         await self._health.stop()
-        await self._bounded("observer", self._observer.close(), ends_at)
+        await self._bounded("metrics", self._exposition.close(), ends_at)
         self._logger.info("stopped")
 
     async def _bounded(self, part: str, work: Awaitable[object], ends_at: float) -> None:

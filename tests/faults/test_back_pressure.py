@@ -6,12 +6,12 @@ import asyncio
 import email
 import sys
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import httpx
 import psutil
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -29,6 +29,8 @@ BATCH: Final = 200
 SLOW_SECONDS: Final = 3
 LEASE_SECONDS: Final = 2
 """Shorter than the slow answer, and than the wait for a free slot: leases must be kept meanwhile."""
+MAIL_LEASE_SECONDS: Final = 10
+"""Shorter than the wait of most mails, and long enough for the start, which renders many at once."""
 GROWTH_MAX: Final = 1.3
 
 
@@ -61,7 +63,6 @@ class Pressure:
         highest = max(count for count, _ in self.samples)
         assert BACKLOG_MAX <= highest <= BACKLOG_MAX + 2 * BATCH
         first = next(n for n, (count, _) in enumerate(self.samples) if count >= BACKLOG_MAX)
-        print("RSS", [(c, r // 2**20) for c, r in self.samples[::4]])
         at_limit = self.samples[first][1]
         assert max(rss for _, rss in self.samples[first:]) <= at_limit * GROWTH_MAX
 
@@ -80,8 +81,7 @@ def recorded(system: System, service: str, name: str) -> int:
 
 def attempts(system: System, kind: str) -> float:
     """Return how often orders began an effect of one kind."""
-    with urllib.request.urlopen(f"{system.address('orders')}/metrics", timeout=5) as page:
-        lines = page.read().decode().splitlines()
+    lines = httpx.get(f"{system.address('orders')}/metrics", timeout=5).text.splitlines()
     wanted = f'perennial_effect_attempts_total{{kind="{kind}"'
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
 
@@ -174,7 +174,7 @@ def test_slow_mail_server_slows_intake_and_mails_once(system: System) -> None:
             "notifier",
             SMTP_PORT=port,
             SMTP_CONNECTIONS=150,
-            EFFECT_LEASE_SECONDS=10,
+            EFFECT_LEASE_SECONDS=LEASE_SECONDS,
             BATCH_RECORDS_MAX=BATCH,
         )
         pressure = Pressure(notifier, lambda: effects(system, "notifier"))

@@ -92,9 +92,18 @@ class System:
         self.children["smtp"].wait_for_port(port)
 
     def start(
-        self, service: str, *, name: str | None = None, wait: bool = True, **settings: Any
+        self,
+        service: str,
+        *,
+        name: str | None = None,
+        wait: bool = True,
+        code: Path | None = None,
+        **settings: Any,
     ) -> Child:
-        """Start one service; settings are given without their prefix, `name` for a second one."""
+        """Start one service; settings are given without their prefix, `name` for a second one.
+
+        `code` is a folder with another version of the packages.
+        """
         name = name or service
         port = self._ports[service if name == service else "second"]
         addresses = Addresses(
@@ -108,6 +117,8 @@ class System:
         prefix = f"PERENNIAL_{service.upper()}_"
         defaults = {"SHARD_COUNT": SHARDS, "KAFKA_SESSION_TIMEOUT_MS": 6_000}
         given = {f"{prefix}{key}": str(value) for key, value in (defaults | settings).items()}
+        if code is not None:
+            given |= {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
         child = start_service(self.processes, service, addresses, settings=given, name=name)
         self.children[name] = child
         self._http[name] = addresses.http[service]

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,6 +25,7 @@ from schemas.orders import (
     ActivationFailureReason,
     DeclineReason,
     PaymentFailed,
+    PaymentOutcomeResolved,
     PaymentOutcomeUnknown,
     RejectionReason,
     RenewalRejected,
@@ -33,7 +34,8 @@ from schemas.orders import (
     UnknownCause,
 )
 from services.runtime.event_counter import EventCounter
-from services.runtime.gauges import MetricsPage, ObservedCollector
+from services.runtime.exposition import MetricsPage
+from services.runtime.gauges import ObservedCollector
 from services.runtime.metrics import Metrics
 from services.runtime.observed import BrokerView, DatabaseView, View
 from services.runtime.relay import RelayCounts
@@ -90,6 +92,13 @@ def test_series_of_a_counter_are_as_many_as_its_sets_and_no_more() -> None:
         "notifier_notifications": 6 * (1 + len(NotificationFailureReason)),
     }
     assert {len(counter.series) < 1_000 for counter in COUNTERS} == {True}
+
+
+def test_every_way_to_resolve_an_unknown_payment_has_its_series() -> None:
+    payments = next(each for each in COUNTERS if each.name == "orders_payments")
+    outcomes = get_args(PaymentOutcomeResolved.model_fields["outcome"].annotation)
+    assert outcomes
+    assert {("resolved", outcome) for outcome in outcomes} <= payments.series
 
 
 def test_captured_money_is_counted_in_minor_units_of_its_currency() -> None:

@@ -1,6 +1,6 @@
 """Amounts are exact in their currency; moments are the customer's own."""
 
-# ruff: noqa: RUF001  (Chinese is written with full-width punctuation)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every email is the one that was reviewed, and says which version of its template it is."""
 
-# ruff: noqa: RUF001  (Chinese is written with full-width punctuation)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Nothing that a customer or an upstream wrote becomes markup, a header or a link."""
 
-# ruff: noqa: RUF001  (Chinese is written with full-width punctuation)
+
 
 from __future__ import annotations
 

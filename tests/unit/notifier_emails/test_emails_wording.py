@@ -1,6 +1,6 @@
 """Each language says all that the others say, and every fact of the event that concerns people."""
 
-# ruff: noqa: RUF001  (Chinese is written with full-width punctuation)
+
 
 from __future__ import annotations
 

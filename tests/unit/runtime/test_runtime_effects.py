@@ -215,6 +215,27 @@ async def test_effect_that_is_under_way_is_not_started_again() -> None:
     assert len(runs) == 1
 
 
+async def test_effect_whose_lease_ended_under_way_goes_on_under_the_new_one() -> None:
+    gate = asyncio.Event()
+    runs: list[EffectRun] = []
+
+    async def greet(run: EffectRun, mark: Mark) -> object:
+        runs.append(run)
+        await gate.wait()
+        await mark("dot_sent")
+        return Done(GREETED)
+
+    world = World(greet)
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        world.now += timedelta(seconds=61)
+        await asyncio.sleep(0.05)
+        gate.set()
+        await world.until_events(2)
+    assert len(runs) == 1
+    assert world.logger.calls == []
+
+
 async def test_result_of_an_effect_whose_row_is_gone_is_not_recorded_again() -> None:
     greeter = Greeter(GREETED)
     world = World(greeter)

@@ -13,11 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.runtime import observed
-from services.runtime.gauges import (
-    DEAD_LETTER_REASONS_MAX,
-    MetricsPage,
-    ObservedCollector,
-)
+from services.runtime.exposition import MetricsPage
+from services.runtime.gauges import DEAD_LETTER_REASONS_MAX, ObservedCollector
 from services.runtime.metrics import Metrics
 from services.runtime.observed import BrokerView, DatabaseView, Observer, View
 from services.runtime.relay import RelayCounts

@@ -1,0 +1,96 @@
+"""`perennial recover adopt`: after a restore, take back what the topic has of a service's log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from schemas.topics import REQUESTS, TOPICS
+from services.cli.addresses import load_addresses
+from services.cli.connections import connect
+from services.orders.catalog_file import load_catalogue
+from services.orders.restoration import requests_of, take_up
+from services.orders.settings import CATALOGUE_DEFAULT
+from services.runtime.adoption import Adopted, adopt, events_after, heads, records_between
+from services.runtime.errors import ConfigurationError
+from services.runtime.recovery import refuse_running
+from services.runtime.settings import KafkaSettings
+
+_ADOPTING = ("orders", "notifier")
+
+
+def adopt_command(
+    service: Annotated[str, typer.Argument(help="orders or notifier; the ledger needs it not.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what.")] = False,
+) -> None:
+    """Take back into a restored log what was published of it since; the service must be stopped.
+
+    What an order still needs (a charge, an activation, a refund) is written down again, and
+    looked up at the gateway and the provider before anything is done.
+    """
+    if service not in _ADOPTING:
+        message = f"name {' or '.join(_ADOPTING)}: the ledger makes its answers again by reading"
+        raise ConfigurationError(message)
+    adopted, effects = asyncio.run(_adopt(service, yes=yes))
+    table = Table("shard", "events", "streams")
+    for each in adopted:
+        table.add_row(str(each.shard), str(each.events), str(len(each.stream_ids)))
+    Console().print(table)
+    events = sum(each.events for each in adopted)
+    done = "are in the log again" if yes else "would be taken back: repeat with --yes"
+    typer.echo(f"{events} events of {service} {done} ({effects} effects to look up)")
+
+
+async def _adopt(service: str, *, yes: bool) -> tuple[list[Adopted], int]:
+    settings = KafkaSettings(bootstrap_servers=load_addresses().bootstrap_servers)
+    topic = next(each.name for each in TOPICS if each.written_by == service)
+    source = f"/billing/{service}"
+    async with connect(service) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute("LOCK TABLE shard IN EXCLUSIVE MODE")
+            await refuse_running(connection, service)
+            ends = await heads(connection)
+            firsts = {shard: recorded_at for shard, (_, recorded_at) in ends.items()}
+            records = await records_between(settings, topic, firsts)
+            found = {
+                shard: events_after(head, shard, source, records[shard])
+                for shard, (head, _) in ends.items()
+            }
+            adopted = await adopt(connection, found)
+            effects = await _settle(connection, service, settings, adopted)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await (transaction.commit() if yes else transaction.rollback())
+    return adopted, effects
+
+
+async def _settle(
+    connection: asyncpg.Connection, service: str, settings: KafkaSettings, adopted: list[Adopted]
+) -> int:
+    stream_ids = [stream_id for each in adopted for stream_id in each.stream_ids]
+    if service == "notifier":
+        # Every event of the notifier ends its notification.
+        await connection.execute("DELETE FROM effect WHERE stream_id = ANY($1::text[])", stream_ids)
+        return 0
+    rows = await connection.fetch(
+        "SELECT partition, next_offset FROM cursor WHERE topic = $1", REQUESTS.name
+    )
+    cursors = {row["partition"]: row["next_offset"] for row in rows}
+    unread = await records_between(
+        settings, REQUESTS.name, {each.shard: cursors.get(each.shard) for each in adopted}
+    )
+    requests = requests_of(record for records in unread.values() for record in records)
+    catalogue = load_catalogue(
+        Path(os.environ.get("PERENNIAL_ORDERS_CATALOGUE", CATALOGUE_DEFAULT))
+    )
+    return await take_up(connection, stream_ids, requests, catalogue)

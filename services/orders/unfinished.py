@@ -1,0 +1,107 @@
+"""Which effects an order still needs, told from its events and its request alone. PURE.
+
+For a log whose effects were lost: a restored database holds those of an earlier moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.envelope import Event
+from schemas.orders import RenewalAccepted, TopUpAccepted
+from schemas.requests import PaymentMethod, RenewalRequested, TopUpRequested
+from services.orders.catalog import Catalogue
+from services.orders.effects import (
+    CHARGE,
+    activate_effect,
+    charge_effect,
+    expire_effect,
+    refund_effect,
+)
+from services.orders.evolution import evolve
+from services.orders.state import (
+    AwaitingActivation,
+    AwaitingCharge,
+    AwaitingConfirmation,
+    AwaitingWallet,
+    NewOrder,
+    OrderState,
+    Renewal,
+    TopUp,
+)
+from services.runtime.errors import Halt
+from services.runtime.processor import Start
+
+Request = RenewalRequested | TopUpRequested
+_OPEN: Final = (AwaitingActivation, AwaitingCharge, AwaitingConfirmation, AwaitingWallet)
+
+
+def fold(events: Sequence[Event]) -> OrderState:
+    """Return the order after its events."""
+    state: OrderState = NewOrder()
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def unfinished(
+    events: Sequence[Event], request: Request | None, catalogue: Catalogue
+) -> list[Start]:
+    """Return what is to be done for the order; without its `request`, what needs none of it."""
+    state = fold(events)
+    if not isinstance(state, Renewal | TopUp):
+        return []
+    owed = state.owed if isinstance(state, Renewal) else ()
+    effects = [refund_effect(each) for each in owed if each.method is not PaymentMethod.WALLET]
+    effects += _payment(state, events, request)
+    if isinstance(state, Renewal) and isinstance(request, RenewalRequested):
+        effects += _activation(state, request, catalogue)
+    return effects
+
+
+def waits_for_activation(events: Sequence[Event]) -> bool:
+    """Say whether the order is paid and its plan is to be activated."""
+    state = fold(events)
+    return isinstance(state, Renewal) and isinstance(state.stage, AwaitingActivation)
+
+
+def is_open(events: Sequence[Event]) -> bool:
+    """Say whether the order waits for a payment or an activation."""
+    state = fold(events)
+    return isinstance(state, Renewal | TopUp) and isinstance(state.stage, _OPEN)
+
+
+def _payment(
+    state: Renewal | TopUp, events: Sequence[Event], request: Request | None
+) -> list[Start]:
+    payable = state.payable
+    match state.stage:
+        case AwaitingCharge(unknown_since=None) if request is not None:
+            return [charge_effect(payable.payment_id, request.payment, payable.amount)]
+        case AwaitingCharge(unknown_since=since) if since is not None:
+            look_up = {"payment_id": payable.payment_id, "not_found_count": 0}
+            return [Start(f"{CHARGE}/{payable.payment_id}", CHARGE, look_up)]
+        case AwaitingConfirmation():
+            accepted = next(e for e in events if isinstance(e, RenewalAccepted | TopUpAccepted))
+            confirm_by = accepted.confirm_by or accepted.accepted_at
+            return [expire_effect(payable.stream_id, confirm_by)]
+        case _:
+            return []
+
+
+def _activation(state: Renewal, request: RenewalRequested, catalogue: Catalogue) -> list[Start]:
+    if not isinstance(state.stage, _OPEN):
+        return []
+    price = state.quote
+    plan = catalogue.plan_version(price.plan_code, price.plan_version)
+    if plan is None:
+        message = (
+            f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
+            "put it back, then try again"
+        )
+        raise Halt(message)
+    held = activate_effect(request, state.payable.stream_id, plan.validity_days)
+    if isinstance(state.stage, AwaitingActivation):
+        return [Start(held.effect_id, held.kind, held.payload)]
+    return [held]
