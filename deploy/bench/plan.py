@@ -37,7 +37,7 @@ FULL: Final = Plan(
     replay_events=2_000_000,
     library_events=60_000,
     scaling_events=(10_000, 300_000, 3_000_000),
-    scaling_append=30_000,
+    scaling_append=10_000,
     accounts_many=1_000_000,
 )
 SHORT: Final = Plan(
@@ -52,6 +52,6 @@ SHORT: Final = Plan(
     replay_events=100_000,
     library_events=3_000,
     scaling_events=(3_000, 10_000),
-    scaling_append=3_000,
+    scaling_append=1_500,
     accounts_many=100_000,
 )

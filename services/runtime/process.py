@@ -166,7 +166,10 @@ class ServiceProcess(Generic[StateT]):
             asyncio.create_task(self._effects.run(), name="effects"),
             asyncio.create_task(self._relay.run(), name="relay"),
             asyncio.create_task(self._redrive(), name="redrive"),
-            asyncio.create_task(self._known_topics.watch(), name="topics"),
+            asyncio.create_task(
+                self._known_topics.watch(self._log, self._consumer, self._assignment),
+                name="topics",
+            ),
             asyncio.create_task(self._watchdog.run(), name="watchdog"),
         ]
         for task in tasks:

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from services.runtime.errors import Halt, Transient
 from services.runtime.event_log import EventLog, TopicPartition
-from services.runtime.kafka import client_options
+from services.runtime.kafka import Assignment, BatchConsumer, client_options
 from services.runtime.postgres_errors import transient_when_unwell
 from services.runtime.reach import check_reach, first_offsets
 from services.runtime.settings import KafkaSettings
@@ -23,7 +23,7 @@ from services.runtime.topic_ids import TopicIdsRequest
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
-CHECK_SECONDS: Final = 5.0
+CHECK_SECONDS: Final = 5
 _ANSWER_SECONDS: Final = 10.0
 
 
@@ -119,16 +119,28 @@ class KnownTopics:
         known = [(row["topic"], TopicIdentity(row["cluster_id"], row["topic_id"])) for row in rows]
         refuse_others(known, now)
 
-    async def watch(self) -> None:
-        """Check again and again until cancelled: a topic may be made again under a running reader.
+    async def watch(self, log: EventLog, consumer: BatchConsumer, assignment: Assignment) -> None:
+        """Place the consumer, and check again and again, until cancelled.
+
+        A topic may be made again under a running reader. And where nothing new arrives, no record
+        shows that the group's offset is ahead of a cursor that was restored or moved back.
 
         Raises:
             Halt: as `check`.
         """
+        placed: frozenset[TopicPartition] = frozenset()
         while True:
             with suppress(Transient):  # whoever reads or publishes says so
                 await self.check()
-            await asyncio.sleep(CHECK_SECONDS)
+            for _ in range(CHECK_SECONDS):
+                held = assignment.partitions
+                with suppress(Transient):
+                    if fresh := held - placed:
+                        cursors = await log.cursors()
+                        for partition in fresh & cursors.keys():
+                            consumer.seek(*partition, cursors[partition])
+                    placed = held
+                await asyncio.sleep(1)
 
 
 def refuse_others(

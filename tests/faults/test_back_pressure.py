@@ -6,6 +6,7 @@ import asyncio
 import email
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,13 +25,12 @@ from tests.faults.requests import Wave, card_renewal
 from tests.infrastructure.system import System
 
 RENEWALS: Final = 3_000
+MAILS: Final = 2_500
 IMPATIENT: Final = 150
 BATCH: Final = 200
 SLOW_SECONDS: Final = 3
 LEASE_SECONDS: Final = 2
 """Shorter than the slow answer, and than the wait for a free slot: leases must be kept meanwhile."""
-MAIL_LEASE_SECONDS: Final = 10
-"""Shorter than the wait of most mails, and long enough for the start, which renders many at once."""
 GROWTH_MAX: Final = 1.3
 
 
@@ -57,11 +57,14 @@ class Pressure:
         while not self._ended.wait(0.25):
             self.samples.append((self._backlog(), self._process.memory_info().rss))
 
+    def highest(self) -> int:
+        """Return the largest backlog so far."""
+        return max((count for count, _ in self.samples), default=0)
+
     def check(self) -> None:
         """Fail unless intake stopped at the limit, and memory grew no more from there on."""
         # A batch that was let in just below the limit, and one that was in hand already.
-        highest = max(count for count, _ in self.samples)
-        assert BACKLOG_MAX <= highest <= BACKLOG_MAX + 2 * BATCH
+        assert BACKLOG_MAX <= self.highest() <= BACKLOG_MAX + 2 * BATCH
         first = next(n for n, (count, _) in enumerate(self.samples) if count >= BACKLOG_MAX)
         at_limit = self.samples[first][1]
         assert max(rss for _, rss in self.samples[first:]) <= at_limit * GROWTH_MAX
@@ -146,15 +149,17 @@ def test_gateway_slower_than_our_patience_is_looked_up_and_charges_once(system: 
 
 
 class SlowMailServer:
-    """Takes a second to accept a message; keeps the Message-ID of each one it accepted."""
+    """Accepts no message before it is told to; keeps the Message-ID of each one it accepted."""
 
     def __init__(self) -> None:
         self.accepted: Counter[str] = Counter()
+        self.answers = False
 
     async def handle_DATA(  # noqa: N802 - the name that aiosmtpd calls
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
-        await asyncio.sleep(1)
+        while not self.answers:  # noqa: ASYNC110 - the test tells it from another thread
+            await asyncio.sleep(0.1)
         message = email.message_from_bytes(envelope.original_content or b"")
         self.accepted[message["Message-ID"]] += 1
         return "250 OK"
@@ -162,9 +167,9 @@ class SlowMailServer:
 
 def test_slow_mail_server_slows_intake_and_mails_once(system: System) -> None:
     system.start("orders", BATCH_RECORDS_MAX=BATCH)
-    asked(system, RENEWALS, "tok_ok")
+    asked(system, MAILS, "tok_ok")
     system.wait_for(
-        "all are activated", lambda: recorded(system, "orders", "PlanActivated") == RENEWALS
+        "all are activated", lambda: recorded(system, "orders", "PlanActivated") == MAILS
     )
     system.children["orders"].stop()
     server = SlowMailServer()
@@ -179,14 +184,17 @@ def test_slow_mail_server_slows_intake_and_mails_once(system: System) -> None:
         )
         pressure = Pressure(notifier, lambda: effects(system, "notifier"))
         with pressure.watched():
+            system.wait_for("the backlog is full", lambda: pressure.highest() >= BACKLOG_MAX)
+            time.sleep(SLOW_SECONDS)
+            server.answers = True
             system.wait_for(
                 "all are mailed",
-                lambda: recorded(system, "notifier", "NotificationSent") == RENEWALS,
+                lambda: recorded(system, "notifier", "NotificationSent") == MAILS,
                 seconds=90,
             )
 
     pressure.check()
-    assert len(server.accepted) == server.accepted.total() == RENEWALS
+    assert len(server.accepted) == server.accepted.total() == MAILS
     assert recorded(system, "notifier", "NotificationFailed") == 0
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from deploy.local.processes import Child
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
 from tests.faults.conftest import Books
 from tests.faults.recovery import SERVICES, make_again, perennial, recover
 from tests.faults.requests import card_renewal
 from tests.faults.stream import Stream, start, start_services
-from tests.faults.test_lost_records import halted
+from tests.faults.test_lost_records import SHARD, halted
 from tests.infrastructure.system import System
 
 OWN = {"orders": ORDERS, "ledger": LEDGER, "notifier": NOTIFICATIONS}
@@ -18,6 +19,11 @@ OWN = {"orders": ORDERS, "ledger": LEDGER, "notifier": NOTIFICATIONS}
 def renewals(name: str, count: int) -> list[dict[str, object]]:
     """Return renewals of one account."""
     return [card_renewal(1, f"{name}-{number}", token="tok_ok") for number in range(count)]
+
+
+def log_of(child: Child) -> str:
+    """Return what a service has logged so far."""
+    return child.log.read_text()
 
 
 def accepted(system: System, count: int) -> None:
@@ -121,6 +127,23 @@ def test_publishing_again_from_a_position_leaves_out_what_is_before_it(system: S
     system.start("orders")
 
     system.wait_for("12 events", lambda: len(system.records(ORDERS.name)) == 12)
+
+
+def test_topic_is_read_again_from_an_offset_although_nothing_new_arrives(system: System) -> None:
+    child = system.start("orders")
+    system.publish("RenewalRequested", *renewals("old", 3))
+    accepted(system, 3)
+    assert child.stop() == 0
+
+    shard = str(SHARD)
+    recover(
+        system, "reread", "orders", REQUESTS.name, "--partition", shard, "--offset", "1", "--yes"
+    )
+    child = system.start("orders")
+
+    system.wait_for("2 are read again", lambda: '"ignored:duplicate_request": 2' in log_of(child))
+    cursor = "SELECT next_offset FROM cursor WHERE topic = $1 AND partition = $2"
+    assert system.query("orders", cursor, REQUESTS.name, SHARD)[0]["next_offset"] == 3
 
 
 def test_nothing_is_moved_without_yes_or_under_a_running_service(system: System) -> None:
