@@ -46,7 +46,8 @@ def append(rig: Rig, plan: Plan) -> list[Figure]:
     loads = [Load(f"append-{turn}") for turn in range(_REPEATS)]
     count = plan.append_events // _REPEATS
     events = max(asyncio.run(_append(rig, load, count)) for load in loads)
-    copied = max(asyncio.run(_copy(rig, load, count)) for load in loads)
+    heads = {shard: ShardHead() for shard in _SHARDS}
+    copied = max(asyncio.run(_copy(rig, load, count, heads)) for load in loads)
     figure = Figure(
         "append",
         events,
@@ -112,9 +113,8 @@ async def _append(rig: Rig, load: Load, count: int) -> float:
         await pool.close()
 
 
-async def _copy(rig: Rig, load: Load, count: int) -> float:
+async def _copy(rig: Rig, load: Load, count: int, heads: dict[int, ShardHead]) -> float:
     """COPY the same rows, a transaction for each batch, into a table with the same indexes."""
-    heads = {shard: ShardHead() for shard in _SHARDS}
     batches = [[event_row(event) for event in batch] for batch in _batches(load, count, heads)]
     connection = await asyncpg.connect(rig.stack.admin_dsn)
     try:

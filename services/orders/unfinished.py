@@ -30,7 +30,7 @@ from services.orders.state import (
     Renewal,
     TopUp,
 )
-from services.runtime.errors import Halt
+from services.runtime.errors import ConfigurationError
 from services.runtime.processor import Start
 
 Request = RenewalRequested | TopUpRequested
@@ -48,7 +48,11 @@ def fold(events: Sequence[Event]) -> OrderState:
 def unfinished(
     events: Sequence[Event], request: Request | None, catalogue: Catalogue
 ) -> list[Start]:
-    """Return what is to be done for the order; without its `request`, what needs none of it."""
+    """Return what is to be done for the order; without its `request`, what needs none of it.
+
+    Raises:
+        ConfigurationError: the catalogue lacks the plan that was sold.
+    """
     state = fold(events)
     if not isinstance(state, Renewal | TopUp):
         return []
@@ -100,7 +104,7 @@ def _activation(state: Renewal, request: RenewalRequested, catalogue: Catalogue)
             f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
             "put it back, then try again"
         )
-        raise Halt(message)
+        raise ConfigurationError(message)
     held = activate_effect(request, state.payable.stream_id, plan.validity_days)
     if isinstance(state.stage, AwaitingActivation):
         return [Start(held.effect_id, held.kind, held.payload)]

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.envelope import Envelope
 from services.runtime.cloudevents import Record, read_record
-from services.runtime.errors import Halt, Poison, Transient
+from services.runtime.errors import ConfigurationError, Poison, Transient
 from services.runtime.event_log import ShardHead, StoredEvent, chain_hash
 from services.runtime.kafka import client_options
 from services.runtime.postgres_transaction import PostgresTransaction
@@ -87,7 +87,7 @@ def events_after(
     """Return the events of `source` that follow `head`, chained to it.
 
     Raises:
-        Halt: one between the head and the newest is not on the topic.
+        ConfigurationError: one between the head and the newest is not on the topic.
     """
     events: list[StoredEvent] = []
     position, previous, sequence = head.position, head.hash, head.sequence
@@ -103,7 +103,7 @@ def events_after(
                 f"{record.topic}/{shard} goes on with event {envelope.sequence} and the log ends at "
                 f"{sequence}: what lies between is not on the topic any more. Restore a newer backup"
             )
-            raise Halt(message)
+            raise ConfigurationError(message)
         position, sequence = position + 1, sequence + 1
         event = _stored(envelope, body, shard, position)
         event = replace(event, hash=chain_hash(previous, event))

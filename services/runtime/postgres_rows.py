@@ -16,6 +16,14 @@ EVENT_COLUMNS: Final = (
     "correlation_id, causation_id, traceparent, occurred_at, recorded_at, body, hash"
 )
 
+LOAD_STREAMS: Final = (
+    # One index scan for each stream: OFFSET keeps the planner from one scan of the whole table,
+    # which it prefers for long lists until statistics exist.
+    "SELECT own.* FROM unnest($1::text[]) AS wanted(stream_id) CROSS JOIN LATERAL"  # noqa: S608
+    f" (SELECT {EVENT_COLUMNS} FROM event WHERE event.stream_id = wanted.stream_id OFFSET 0) AS own"
+    " ORDER BY own.stream_id, own.stream_version"
+)
+
 INSERT_EFFECT: Final = (
     "INSERT INTO effect (shard, effect_id, kind, account_id, stream_id, cause_event_id,"
     " correlation_id, traceparent, payload, hold_key, due_at, attempt, interrupted, lease_until)"

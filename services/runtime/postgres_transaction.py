@@ -23,6 +23,7 @@ from services.runtime.postgres_rows import (
     EVENT_COLUMNS,
     INSERT_DEAD_LETTER,
     INSERT_EFFECT,
+    LOAD_STREAMS,
     RELEASE_HELD,
     columns,
     dead_letter_row,
@@ -95,8 +96,7 @@ class PostgresTransaction:
     async def load_streams(self, stream_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
         """Return the events of each stream in stream order; a stream never written is absent."""
         rows = await self.connection.fetch(
-            f"SELECT {EVENT_COLUMNS} FROM event WHERE stream_id = ANY($1::text[])"  # noqa: S608
-            " ORDER BY stream_id, stream_version",
+            LOAD_STREAMS,
             list(stream_ids),
         )
         streams: dict[str, list[StoredEvent]] = {}

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, Generic
+from typing import Generic
 
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from services.runtime.cloudevents import Record
+from services.runtime.batches import BatchHandler
 from services.runtime.dead_letters import DeadLetterBox
 from services.runtime.effects import EffectRunner
-from services.runtime.errors import Halt, Poison, Transient
-from services.runtime.event_log import TopicPartition
+from services.runtime.errors import Transient
 from services.runtime.exposition import Exposition
 from services.runtime.give_ups import GiveUpDesk
 from services.runtime.health import HealthServer, Readiness
@@ -30,17 +28,14 @@ from services.runtime.kafka import (
 )
 from services.runtime.logs import Logger
 from services.runtime.metrics import Metrics
+from services.runtime.operator_desk import OperatorDesk
 from services.runtime.postgres_log import PostgresEventLog
 from services.runtime.processor import Processor, StateT
-from services.runtime.reach import check_reach
 from services.runtime.relay import Relay
 from services.runtime.settings import RuntimeSettings
 from services.runtime.topic_identity import KnownTopics
 from services.runtime.vital_signs import VitalSigns
 from services.runtime.watchdog import Watchdog
-
-_BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-_REDRIVE_POLL_SECONDS: Final = 1.0
 
 
 def utc_now() -> datetime:
@@ -66,11 +61,8 @@ class ServiceProcess(Generic[StateT]):
         self._logger = logger
         self._stop_asked = asyncio.Event()
         self._failure: BaseException | None = None
-        self._failures_in_a_row = 0
-        self._batch_in_hand = False
-        self._cursors_known: set[tuple[str, int]] = set()
         self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds)
-        self._dead_letters = DeadLetterBox(pool)
+        dead_letters = DeadLetterBox(pool)
         self._assignment = Assignment()
         self._metrics = Metrics.of(processor)
         processor = replace(processor, executors=self._metrics.measured(processor.executors))
@@ -78,7 +70,7 @@ class ServiceProcess(Generic[StateT]):
         self._known_topics = KnownTopics(
             pool, settings, [subscription.topic for subscription in processor.subscriptions]
         )
-        self._intake = Intake(
+        intake = Intake(
             log=self._log,
             processor=processor,
             journal=journal,
@@ -98,7 +90,7 @@ class ServiceProcess(Generic[StateT]):
             on_recorded=self._wake_relay,
             logger=logger,
         )
-        self._give_ups = GiveUpDesk(
+        give_ups = GiveUpDesk(
             pool=pool,
             log=self._log,
             processor=processor,
@@ -108,7 +100,7 @@ class ServiceProcess(Generic[StateT]):
         )
         self._relay = Relay(
             log=self._log,
-            dead_letters=self._dead_letters,
+            dead_letters=dead_letters,
             source=processor.source,
             topic=processor.output_topic,
             group=processor.group,
@@ -116,11 +108,32 @@ class ServiceProcess(Generic[StateT]):
             producer_factory=lambda: build_producer(settings),
             logger=logger,
         )
+        self._batches = BatchHandler(
+            log=self._log,
+            intake=intake,
+            effects=self._effects,
+            known_topics=self._known_topics,
+            assignment=self._assignment,
+            consumer=lambda: self._consumer,
+            metrics=self._metrics,
+            on_recorded=self._wake_relay,
+            on_failure=self._fail,
+            stopping=self._stop_asked.is_set,
+            logger=logger,
+        )
+        self._desk = OperatorDesk(
+            dead_letters=dead_letters,
+            give_ups=give_ups,
+            intake=intake,
+            effects=self._effects,
+            metrics=self._metrics,
+            on_recorded=self._wake_relay,
+        )
         self._consumer = BatchConsumer(
             settings=settings,
             topics=[subscription.topic for subscription in processor.subscriptions],
             group=processor.group,
-            on_batch=self._on_batch,
+            on_batch=self._batches.handle,
             assignment=self._assignment,
         )
         self._signs = VitalSigns(
@@ -129,7 +142,7 @@ class ServiceProcess(Generic[StateT]):
             log=self._log,
             consumer=self._consumer,
             assignment=self._assignment,
-            busy=lambda: self._batch_in_hand,
+            busy=lambda: self._batches.in_hand,
         )
         self._watchdog = Watchdog(
             self._signs.look,
@@ -165,7 +178,7 @@ class ServiceProcess(Generic[StateT]):
         tasks = [
             asyncio.create_task(self._effects.run(), name="effects"),
             asyncio.create_task(self._relay.run(), name="relay"),
-            asyncio.create_task(self._redrive(), name="redrive"),
+            asyncio.create_task(self._desk.run(), name="operator"),
             asyncio.create_task(
                 self._known_topics.watch(self._log, self._consumer, self._assignment),
                 name="topics",
@@ -219,107 +232,8 @@ class ServiceProcess(Generic[StateT]):
             self._failure = error
         self._stop_asked.set()
 
-    async def _on_batch(self, records: Sequence[Record]) -> None:
-        self._batch_in_hand = True
-        try:
-            await self._handle_batch(records)
-        finally:
-            self._batch_in_hand = False
-
-    async def _handle_batch(self, records: Sequence[Record]) -> None:
-        await self._effects.room()
-        started = time.monotonic()
-        try:
-            await self._know_cursors(records)
-            result = await self._intake.handle(records)
-        except Transient as error:
-            wait = _BACK_OFF_SECONDS[min(self._failures_in_a_row, len(_BACK_OFF_SECONDS) - 1)]
-            self._failures_in_a_row += 1
-            self._metrics.batch_not_committed(comes_again=True)
-            self._logger.warning(
-                "batch_retried", records=len(records), wait_seconds=wait, error=str(error)
-            )
-            await asyncio.sleep(wait)
-            raise
-        except asyncio.CancelledError:
-            if self._stop_asked.is_set():
-                raise
-            # A cancellation from inside a library would end FastStream's consume loop for good.
-            message = "the batch was cancelled from inside: delivering it again"
-            raise Transient(message) from None
-        except Exception as error:
-            self._metrics.batch_not_committed(comes_again=False)
-            self._fail(error)
-            raise
-        seconds = time.monotonic() - started
-        self._metrics.batch_committed(len(records), seconds, result.outcomes)
-        self._failures_in_a_row = 0
-        self._effects.submit(result.leased)
-        self._wake_relay()
-        await self._seek(result.seeks)
-        self._logger.info(
-            "batch",
-            records=len(records),
-            events=result.events,
-            effects=len(result.leased),
-            duration_ms=round(seconds * 1000, 1),
-            **({"seeks": len(result.seeks)} if result.seeks else {}),
-            **dict(result.outcomes),
-        )
-
-    async def _seek(self, seeks: Mapping[TopicPartition, int]) -> None:
-        """Send the consumer to the cursors of partitions where it is somewhere else.
-
-        Raises:
-            Halt: a topic no longer holds what the cursor expects.
-        """
-        if not seeks:
-            return
-        try:
-            await check_reach(self._consumer.consumer, seeks)
-        except Halt as error:
-            self._fail(error)
-            raise
-        for partition, offset in seeks.items():
-            if self._consumer.seek(*partition, offset):
-                self._intake.sought(partition, offset)
-                self._metrics.sought(1)
-
-    async def _know_cursors(self, records: Sequence[Record]) -> None:
-        """Create the cursor of a partition seen for the first time, at the start of its log.
-
-        Raises:
-            Halt: a topic no longer holds what a cursor expects.
-        """
-        if {(record.topic, record.partition) for record in records} <= self._cursors_known:
-            return
-        consumer, held = self._consumer.consumer, self._assignment.partitions
-        await self._known_topics.know(self._log, consumer, held)
-        self._cursors_known |= held
-
     def _wake_relay(self) -> None:
         self._relay.wake()
-
-    async def _redrive(self) -> None:
-        """Do what the operator asks: dead letters again, in their order, and what is settled."""
-        while True:
-            await asyncio.sleep(_REDRIVE_POLL_SECONDS)
-            with suppress(Transient):
-                for letter in await self._dead_letters.asked():
-                    try:
-                        result = await self._intake.redrive(letter.record())
-                    except Poison as poison:
-                        await self._dead_letters.failed_again(
-                            letter.dead_letter_id, poison.reason, str(poison)
-                        )
-                        continue
-                    self._metrics.outcomes(result.outcomes)
-                    await self._dead_letters.close(
-                        letter.dead_letter_id, "redriven", next(iter(result.outcomes), "")
-                    )
-                    self._effects.submit(result.leased)
-                    self._wake_relay()
-                self._effects.submit(await self._give_ups.serve())
 
     async def _readiness(self) -> Readiness:
         if self._stop_asked.is_set():

@@ -58,7 +58,7 @@ class ToyDatabase:
             pool=self.pool,
             logger=structlog.wrap_logger(structlog.testing.CapturingLogger()),
         )
-        task = asyncio.create_task(process._redrive())  # noqa: SLF001 - the rest needs a broker
+        task = asyncio.create_task(process._desk.run())  # noqa: SLF001 - the rest needs a broker
         try:
             yield
         finally:

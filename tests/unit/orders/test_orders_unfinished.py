@@ -1,0 +1,108 @@
+"""The effects of an order can be told from its events and its request: compared at every step."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import pytest
+
+from schemas.requests import PaymentInstruction
+from services.orders.gateways.sandbox import TOKENS
+from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
+from tests.unit.orders.builders import (
+    CATALOGUE,
+    NOW,
+    by_token,
+    from_wallet,
+    in_app,
+    renewal,
+    top_up,
+)
+from tests.unit.orders.steps import ORDER, ask, ask_top_up, confirm
+from tests.unit.orders.world import World
+
+ENDINGS: Final = ("0000", "9001", "9003", "9004", "9005", "9007", "9102")
+LONG_AFTER: Final = NOW + timedelta(days=3)
+STEPS_MAX: Final = 500
+
+
+def told(world: World, request: Request) -> dict[str, tuple[str, str | None]]:
+    """Return the effects that events and request tell: kind and hold key by id."""
+    found = unfinished(world.events, request, CATALOGUE)
+    return {each.effect_id: (each.kind, each.hold_key) for each in found}
+
+
+def wanted(world: World) -> dict[str, tuple[str, str | None]]:
+    """Return the effects that orders really has, but those that lead to nothing any more."""
+    return {
+        effect_id: (each.kind, each.hold_key)
+        for effect_id, each in world.effects.items()
+        if not (each.kind == "charge" and not is_open(world.events))
+    }
+
+
+def live(world: World, request: Request) -> None:
+    """Run one effect after the other to the end, and compare before each."""
+    for _ in range(STEPS_MAX):
+        assert told(world, request) == wanted(world)
+        due = {key: each.due_at for key, each in world.effects.items() if each.due_at}
+        if not due:
+            return
+        world.execute(min(due, key=lambda each: due[each]))
+    pytest.fail("it never ends")
+
+
+@pytest.mark.parametrize("token", [token for token in TOKENS if token != "tok_down_N"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_effects_of_a_renewal_by_card_are_told_at_every_step(
+    world: World, token: str, ending: str
+) -> None:
+    changes = {"payment": by_token(token), "iccid": f"898520300000000{ending}"}
+    ask(world, **changes)
+    live(world, renewal(**changes))
+
+
+@pytest.mark.parametrize("payment", [in_app(), from_wallet()])
+def test_effects_of_a_renewal_that_waits_for_somebody_are_told(
+    world: World, payment: PaymentInstruction
+) -> None:
+    ask(world, payment=payment)
+    assert told(world, renewal(payment=payment)) == wanted(world)
+    assert is_open(world.events)
+
+
+def test_paid_renewal_waits_for_its_activation(world: World) -> None:
+    ask(world, payment=in_app())
+    assert not waits_for_activation(world.events)
+    confirm(world)
+    assert waits_for_activation(world.events)
+    live(world, renewal(payment=in_app()))
+    assert not waits_for_activation(world.events)
+
+
+@pytest.mark.parametrize("token", ["tok_ok", "tok_timeout_after", "tok_bank_limit"])
+def test_effects_of_a_top_up_are_told_at_every_step(world: World, token: str) -> None:
+    ask_top_up(world, payment=by_token(token))
+    live(world, top_up(payment=by_token(token)))
+
+
+def test_outcome_that_is_unknown_is_told_as_a_look_up_that_cannot_charge(world: World) -> None:
+    ask(world, payment=by_token("tok_timeout_before"))
+    world.execute(next(key for key, each in world.effects.items() if each.kind == "charge"))
+
+    charge = next(
+        each
+        for each in unfinished(world.events, renewal(payment=by_token()), CATALOGUE)
+        if each.kind == "charge"
+    )
+
+    assert "token" not in charge.payload
+
+
+def test_without_its_request_a_paid_renewal_is_told_nothing_that_needs_an_iccid(
+    world: World,
+) -> None:
+    ask(world)
+    assert ORDER in world.states
+    assert unfinished(world.events, None, CATALOGUE) == []
