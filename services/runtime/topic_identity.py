@@ -155,15 +155,15 @@ def refuse_others(
         if (there := now.get(topic, then)) == then:
             continue
         if there.cluster_id != then.cluster_id:
-            what = f"is on cluster {there.cluster_id} and the cursors count on {then.cluster_id}"
-            advice = "point BOOTSTRAP_SERVERS back at that cluster, or, if the broker was moved,"
-        else:
-            what = (
-                f"was made again: its id is {there.topic_id} and the cursors know {then.topic_id}"
+            message = (
+                f"{topic} is on cluster {there.cluster_id} and the cursors count on "
+                f"{then.cluster_id}: point BOOTSTRAP_SERVERS back at that one, or, if the broker was "
+                "moved, see `perennial recover --help` and docs/OPERATIONS.md"
             )
-            advice = "nothing was read of the new one;"
+            raise Halt(message)
         message = (
-            f"{topic} {what}. Offsets of the one mean nothing in the other: {advice} see "
+            f"{topic} was made again: its id is {there.topic_id} and the cursors know "
+            f"{then.topic_id}. Their offsets mean nothing in the new one: see "
             "`perennial recover --help` and docs/OPERATIONS.md"
         )
         raise Halt(message)
