@@ -26,7 +26,7 @@ NAMES: Final = (
 )
 _RATE: Final = "renewals/s"
 _LATENCY_RATE: Final = 200
-_REBALANCE_SECONDS: Final = 5.0
+_REBALANCE_SECONDS: Final = 3.0
 
 
 def measure(rig: Rig, plan: Plan) -> list[Figure]:
