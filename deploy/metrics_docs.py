@@ -12,8 +12,8 @@ from schemas import EVENT_TYPES
 from services.ledger.metrics import COUNTERS as LEDGER
 from services.notifier.metrics import COUNTERS as NOTIFIER
 from services.orders.metrics import COUNTERS as ORDERS
-from services.runtime.event_counter import EventCounter
-from services.runtime.meanings import COUNTED, OBSERVED, RELAY, Meaning
+from services.runtime.watch.event_counter import EventCounter
+from services.runtime.watch.meanings import COUNTED, OBSERVED, RELAY, Meaning
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "METRICS.md"

@@ -26,9 +26,9 @@ from services.ledger.decider import (
     initial_state,
 )
 from services.ledger.handlers import load_low_balance
-from services.runtime.cloudevents import Headers, binary_headers
-from services.runtime.event_log import StoredEvent
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.cloudevents import Headers, binary_headers
+from services.runtime.kafka.partitions import shard_of
+from services.runtime.log.event_log import StoredEvent
 from services.runtime.processor import Decision
 from tests.controls import T0
 from tests.unit.ledger import builders as build

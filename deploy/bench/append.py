@@ -16,9 +16,9 @@ from deploy.bench.load import Load
 from deploy.bench.plan import Plan
 from deploy.bench.rig import Rig
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.runtime.event_log import ShardHead, StoredEvent, chain_hash
-from services.runtime.postgres_log import PostgresEventLog
-from services.runtime.postgres_rows import EVENT_COLUMNS, event_row
+from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
+from services.runtime.log.postgres_log import PostgresEventLog
+from services.runtime.log.postgres_rows import EVENT_COLUMNS, event_row
 
 NAMES: Final = ("append", "scaling_append")
 BATCH: Final = 500

@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deploy.bench.events import BODIES, HEADERS, STEPS
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.ledger.projection import AMOUNT_COLUMNS
-from services.runtime.postgres_rows import EVENT_COLUMNS
+from services.runtime.log.postgres_rows import EVENT_COLUMNS
 
 BATCH: Final = 500
 DSN_VARIABLE: Final = "PERENNIAL_BENCH_DSN"

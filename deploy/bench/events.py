@@ -13,9 +13,9 @@ from uuid import UUID, uuid5
 from deploy.bench.load import Load
 from schemas.envelope import Source
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.runtime.cloudevents import binary_headers
-from services.runtime.event_log import ShardHead, StoredEvent, chain_hash
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.cloudevents import binary_headers
+from services.runtime.kafka.partitions import shard_of
+from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 
 STEPS: Final = ("RenewalAccepted", "PaymentCaptured", "PlanActivated")
 _EXAMPLES: Final = Path(__file__).parents[2] / "schemas" / "examples"

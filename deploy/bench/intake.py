@@ -18,8 +18,8 @@ from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST
 from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
-from services.runtime.cloudevents import binary_headers
-from services.runtime.event_log import ShardHead
+from services.runtime.kafka.cloudevents import binary_headers
+from services.runtime.log.event_log import ShardHead
 
 NAMES: Final = ("ledger_intake", "mail")
 _LOOK_SECONDS: Final = 0.02

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.partitions import shard_of
 
 _LOCALES: Final = ("zh-Hans", "zh-Hant", "en")
 _PLANS: Final = (("eu-day-basic", "EUR"), ("jp-month-premium", "USD"), ("jp-month-premium", "JPY"))

@@ -18,9 +18,9 @@ from services.cli.connections import connect
 from services.orders.catalog_file import load_catalogue
 from services.orders.restoration import requests_of, take_up
 from services.orders.settings import CATALOGUE_DEFAULT
-from services.runtime.adoption import Adopted, adopt, events_after, heads, records_between
 from services.runtime.errors import ConfigurationError
-from services.runtime.recovery import refuse_running
+from services.runtime.log.adoption import Adopted, adopt, events_after, heads, records_between
+from services.runtime.log.recovery import refuse_running
 from services.runtime.settings import KafkaSettings
 
 _ADOPTING = ("orders", "notifier")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.cli.connections import connect
-from services.runtime.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
 
 app = typer.Typer(help="Records that could not be handled.", no_args_is_help=True)
 Service = Annotated[str, typer.Option("--service", "-s", help="orders, ledger or notifier")]

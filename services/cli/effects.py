@@ -16,7 +16,7 @@ from rich.text import Text
 
 from schemas.envelope import utc_text
 from services.cli.connections import connect
-from services.runtime.effect_box import ClosedRequest, EffectBox, EffectRow, RetryAnswer
+from services.runtime.flow.effect_box import ClosedRequest, EffectBox, EffectRow, RetryAnswer
 from services.runtime.processor import GiveUp
 
 EXIT_NOT_DONE: Final = 1

@@ -16,16 +16,16 @@ from services.cli.addresses import SERVICES, load_addresses
 from services.cli.adopt import adopt_command
 from services.cli.connections import connect
 from services.runtime.errors import ConfigurationError, Transient
-from services.runtime.recovery import (
+from services.runtime.kafka.topic_identity import identities
+from services.runtime.log.recovery import (
     Move,
     Republishing,
     move_cursors,
     plan_moves,
     plan_republishing,
 )
-from services.runtime.recovery import republish as start_over
+from services.runtime.log.recovery import republish as start_over
 from services.runtime.settings import KafkaSettings
-from services.runtime.topic_identity import identities
 
 app = typer.Typer(
     help=(

@@ -14,7 +14,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.topics import SHARD_COUNT_DEFAULT, TOPICS
 from services.runtime.errors import ConfigurationError
-from services.runtime.migrator import RUNTIME_MIGRATIONS, migrate
+from services.runtime.log.migrator import RUNTIME_MIGRATIONS, migrate
 
 _SERVICES_FOLDER: Final = Path(__file__).parents[1]
 _LEADERS_TIMEOUT_SECONDS: Final = 60

@@ -13,7 +13,7 @@ from rich.text import Text
 from schemas.envelope import utc_text
 from services.cli.addresses import SERVICES
 from services.cli.survey import Survey
-from services.runtime.service_status import ServiceStatus
+from services.runtime.watch.service_status import ServiceStatus
 
 
 def screen(found: Survey, books: str | None) -> Group:

@@ -21,9 +21,9 @@ from schemas.topics import TOPICS
 from services.cli.addresses import SERVICES, Addresses
 from services.cli.connections import connect
 from services.runtime.errors import ConfigurationError, Transient
-from services.runtime.kafka import client_options
-from services.runtime.service_status import ServiceStatus, service_status
+from services.runtime.kafka.client import client_options
 from services.runtime.settings import KafkaSettings, load_settings
+from services.runtime.watch.service_status import ServiceStatus, service_status
 
 _PATIENCE_SECONDS: Final = 5
 _UNPUBLISHED_SECONDS_MAX: Final = 60

@@ -14,9 +14,9 @@ from services.ledger.amounts import amounts_of
 from services.ledger.postings import Balances, post
 from services.ledger.projection import AMOUNT_COLUMNS, amount_rows
 from services.ledger.rules import RuleSet
-from services.runtime.cloudevents import validation_summary
 from services.runtime.errors import Halt
-from services.runtime.event_log import GENESIS_HASH, ShardHead, StoredEvent, chain_hash
+from services.runtime.kafka.cloudevents import validation_summary
+from services.runtime.log.event_log import GENESIS_HASH, ShardHead, StoredEvent, chain_hash
 
 RESTORE = "stop the ledger and restore the newest backup that passes; Kafka fills in the rest"
 REBUILD = "run `perennial ledger rebuild-cache`; when it comes back, look for another writer"

@@ -17,7 +17,7 @@ from schemas.ledger import (
 from schemas.orders import BonusGranted, PaymentCaptured, RefundCompleted, WalletToppedUp
 from schemas.topics import LEDGER, ORDERS
 from services.ledger.amounts import SHAPES
-from services.runtime.event_counter import EventCounter
+from services.runtime.watch.event_counter import EventCounter
 
 _BOOKED: Final = (PaymentCaptured, RefundCompleted, WalletToppedUp, BonusGranted, WalletCharged)
 

@@ -11,7 +11,7 @@ from schemas.envelope import Event
 from services.ledger.amounts import SHAPES, Amount, amounts_of
 from services.ledger.postings import Balances, post, postings_of
 from services.ledger.rules import RuleSet
-from services.runtime.event_log import StoredEvent, Transaction
+from services.runtime.log.event_log import StoredEvent, Transaction
 from services.runtime.processor import Incoming, Projection
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")

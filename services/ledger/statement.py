@@ -14,8 +14,8 @@ from services.ledger.accounts import AccountRef, chart_entry
 from services.ledger.postings import Posting, post
 from services.ledger.replay import Scope
 from services.ledger.rules import RECORDED, RuleSet
-from services.runtime.event_log import StoredEvent
-from services.runtime.postgres_rows import EVENT_COLUMNS, stored_event
+from services.runtime.log.event_log import StoredEvent
+from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 
 if TYPE_CHECKING:
     import asyncpg

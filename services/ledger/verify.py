@@ -32,8 +32,8 @@ from services.ledger.reports import report
 from services.ledger.rules import RuleSet
 from services.ledger.sql_fold import fold_sql
 from services.runtime.errors import Halt
-from services.runtime.event_log import ShardHead
-from services.runtime.postgres_rows import EVENT_COLUMNS, stored_event
+from services.runtime.log.event_log import ShardHead
+from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 
 if TYPE_CHECKING:
     import asyncpg

@@ -15,8 +15,8 @@ from schemas.envelope import Event
 from schemas.requests import Contact, CustomerContactChanged, RenewalRequested, TopUpRequested
 from schemas.topics import REQUESTS
 from services.notifier.contact_check import checked
-from services.runtime.event_log import StoredEvent, Transaction
-from services.runtime.postgres_errors import transient_when_unwell
+from services.runtime.log.event_log import StoredEvent, Transaction
+from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.processor import Incoming, Projection
 
 _FIND: Final = (

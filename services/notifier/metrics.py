@@ -7,7 +7,7 @@ from typing import Final
 
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
 from services.notifier.emails import TEMPLATE_OF
-from services.runtime.event_counter import EventCounter
+from services.runtime.watch.event_counter import EventCounter
 
 _OUTCOMES: Final = (
     ("sent", ""),

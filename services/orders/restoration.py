@@ -13,10 +13,10 @@ import asyncpg
 from schemas.requests import RenewalRequested, TopUpRequested
 from services.orders.catalog import Catalogue
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
-from services.runtime.cloudevents import Record, read_record
 from services.runtime.errors import Poison
-from services.runtime.event_log import StoredEvent
-from services.runtime.postgres_rows import EVENT_COLUMNS, stored_event
+from services.runtime.kafka.cloudevents import Record, read_record
+from services.runtime.log.event_log import StoredEvent
+from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 from services.runtime.processor import Start
 
 _REQUESTS: Final[dict[str, type[Request]]] = {

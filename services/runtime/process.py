@@ -12,30 +12,30 @@ from typing import Generic
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from services.runtime.batches import BatchHandler
-from services.runtime.dead_letters import DeadLetterBox
-from services.runtime.effects import EffectRunner
 from services.runtime.errors import Transient
-from services.runtime.exposition import Exposition
-from services.runtime.give_ups import GiveUpDesk
-from services.runtime.health import HealthServer, Readiness
-from services.runtime.intake import Intake
-from services.runtime.journal import Journal
-from services.runtime.kafka import (
+from services.runtime.flow.batches import BatchHandler
+from services.runtime.flow.dead_letters import DeadLetterBox
+from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.give_ups import GiveUpDesk
+from services.runtime.flow.intake import Intake
+from services.runtime.flow.journal import Journal
+from services.runtime.flow.operator_desk import OperatorDesk
+from services.runtime.flow.relay import Relay
+from services.runtime.kafka.client import (
     Assignment,
     BatchConsumer,
     build_producer,
 )
+from services.runtime.kafka.topic_identity import KnownTopics
+from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.logs import Logger
-from services.runtime.metrics import Metrics
-from services.runtime.operator_desk import OperatorDesk
-from services.runtime.postgres_log import PostgresEventLog
 from services.runtime.processor import Processor, StateT
-from services.runtime.relay import Relay
 from services.runtime.settings import RuntimeSettings
-from services.runtime.topic_identity import KnownTopics
-from services.runtime.vital_signs import VitalSigns
-from services.runtime.watchdog import Watchdog
+from services.runtime.watch.exposition import Exposition
+from services.runtime.watch.health import HealthServer, Readiness
+from services.runtime.watch.metrics import Metrics
+from services.runtime.watch.vital_signs import VitalSigns
+from services.runtime.watch.watchdog import Watchdog
 
 
 def utc_now() -> datetime:

@@ -12,10 +12,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from schemas.envelope import Envelope, Event, Identifier, Part, ShortText, Source
-from services.runtime.event_counter import EventCounter
+from services.runtime.watch.event_counter import EventCounter
 
 if TYPE_CHECKING:
-    from services.runtime.event_log import StoredEvent, Transaction
+    from services.runtime.log.event_log import StoredEvent, Transaction
 
 StateT = TypeVar("StateT")
 RunKey = tuple[int, str, int]

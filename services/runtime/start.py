@@ -16,16 +16,16 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import ConfigurationError, Halt, Stuck, Transient
-from services.runtime.kafka import assert_complete_client, check_topics
-from services.runtime.logs import Logger, configure_logs
-from services.runtime.migrator import (
+from services.runtime.kafka.client import assert_complete_client, check_topics
+from services.runtime.kafka.own_topic import check_own_topic
+from services.runtime.log.migrator import (
     RUNTIME_MIGRATIONS,
     applied_versions,
     check_applied,
     read_migrations,
 )
-from services.runtime.own_topic import check_own_topic
-from services.runtime.postgres_errors import UNWELL
+from services.runtime.log.postgres_errors import UNWELL
+from services.runtime.logs import Logger, configure_logs
 from services.runtime.process import ServiceProcess
 from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings, load_settings

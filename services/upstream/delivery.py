@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import REQUESTS
 from services.runtime.errors import Transient
-from services.runtime.kafka import build_producer
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.client import build_producer
+from services.runtime.kafka.partitions import shard_of
 from services.runtime.settings import KafkaSettings
 from services.upstream.requests import Request
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import SPEC_VERSION, UPSTREAM_PREFIX, Envelope, Event, utc_text
 from schemas.topics import REQUESTS
-from services.runtime.cloudevents import BODY_BYTES_MAX
+from services.runtime.kafka.cloudevents import BODY_BYTES_MAX
 
 SOURCE_PATTERN: Final = re.compile(r"/upstream/[a-z0-9][a-z0-9-]{0,62}")
 REQUEST_TYPES: Final = {

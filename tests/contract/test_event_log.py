@@ -13,7 +13,7 @@ import pytest
 
 from services.cli.setup import set_up_postgres
 from services.runtime.errors import Halt, Transient, VersionConflict
-from services.runtime.event_log import (
+from services.runtime.log.event_log import (
     GENESIS_HASH,
     DeadLetter,
     EffectOrigin,
@@ -24,8 +24,8 @@ from services.runtime.event_log import (
     Transaction,
     chain_hash,
 )
-from services.runtime.memory_log import MemoryEventLog
-from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.log.memory_log import MemoryEventLog
+from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.processor import Release, Start
 from services.runtime.start import open_pool
 from tests.controls import T0, settings_for

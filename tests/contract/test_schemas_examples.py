@@ -20,8 +20,8 @@ from schemas import EVENT_TYPES, EVENTS, TOPIC_OF
 from schemas.envelope import Envelope, Event
 from schemas.generation import JSON_SCHEMAS
 from schemas.generation.asyncapi import EXAMPLES, example_of
-from services.runtime.cloudevents import binary_headers, data_schema, read_record
-from services.runtime.event_log import StoredEvent
+from services.runtime.kafka.cloudevents import binary_headers, data_schema, read_record
+from services.runtime.log.event_log import StoredEvent
 
 MODELS = [model for model, _ in EVENTS]
 PATHS = sorted(EXAMPLES.glob("*/v*.json"))

@@ -19,7 +19,7 @@ from services.ledger.verify import heads_of
 from services.notifier.emails import TEMPLATE_OF
 from services.orders.identities import activation_id, payment_id
 from services.orders.ports import GATEWAY_JOURNAL, PROVIDER_JOURNAL
-from services.runtime.postgres_rows import EVENT_COLUMNS, stored_event
+from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 from tests.faults.requests import Wave
 from tests.infrastructure.system import System
 

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from schemas.topics import LEDGER, ORDERS, REQUESTS
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.partitions import shard_of
 from tests.infrastructure.system import SHARDS, Headers, System, request_headers
 
 Raw = tuple[bytes | None, bytes | None, Headers]

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.processes import Child
 from schemas.topics import REQUESTS
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.partitions import shard_of
 from tests.faults.requests import account, card_renewal
 from tests.infrastructure.system import SHARDS, System, request_headers
 

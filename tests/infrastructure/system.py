@@ -27,7 +27,7 @@ from deploy.local.processes import Child, Processes
 from deploy.local.services import SERVICES, Addresses, not_ready, start_service, wait_until_ready
 from schemas.topics import REQUESTS, TOPICS
 from services.cli.setup import set_up
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.partitions import shard_of
 from tests.infrastructure import Infrastructure
 
 SHARDS: Final = 4

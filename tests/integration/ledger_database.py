@@ -19,9 +19,9 @@ from services.ledger.replay import fold_columns, resolve_scope
 from services.ledger.reports import Report, report
 from services.ledger.rules import load_rules
 from services.ledger.verify import verify
-from services.runtime.intake import Intake
-from services.runtime.journal import Journal
-from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.flow.intake import Intake
+from services.runtime.flow.journal import Journal
+from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.start import open_pool
 from tests.books import LOW_BALANCE, SHARDS, Record
 from tests.controls import T0, dsn_for, settings_for

@@ -24,12 +24,12 @@ from services.notifier.executors import EmailExecutor, build_executors
 from services.notifier.handlers import build_processor
 from services.notifier.message import Letterhead
 from services.notifier.policy import Policy
-from services.runtime.dead_letters import RedrivenRecord
-from services.runtime.effects import EffectRunner
-from services.runtime.intake import Intake
-from services.runtime.journal import Journal
-from services.runtime.partitions import shard_of
-from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.flow.dead_letters import RedrivenRecord
+from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.intake import Intake
+from services.runtime.flow.journal import Journal
+from services.runtime.kafka.partitions import shard_of
+from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.processor import Mark
 from services.runtime.start import open_pool
 from tests.controls import T0, settings_for

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from deploy.local.services import SERVICES
-from services.runtime.observed import KEPT_SECONDS, READ_SECONDS
+from services.runtime.watch.observed import KEPT_SECONDS, READ_SECONDS
 from tests.faults.requests import card_renewal
 from tests.infrastructure.prometheus import MONITORING, Prometheus, watching
 from tests.infrastructure.system import SHARDS, System

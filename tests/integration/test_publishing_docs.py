@@ -23,9 +23,9 @@ from schemas.orders import RenewalRejected
 from schemas.requests import RenewalRequested
 from schemas.topics import ORDERS, REQUESTS, SHARD_COUNT_DEFAULT, TOPICS
 from services.cli.publish import ExitCode, publish
-from services.runtime.cloudevents import binary_headers, read_record
-from services.runtime.event_log import StoredEvent
-from services.runtime.partitions import shard_of
+from services.runtime.kafka.cloudevents import binary_headers, read_record
+from services.runtime.kafka.partitions import shard_of
+from services.runtime.log.event_log import StoredEvent
 
 PAGE = Path(__file__).parents[2] / "docs" / "PUBLISHING.md"
 

@@ -18,8 +18,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.util import calc_crc32c
 
 from services.runtime.errors import Transient
-from services.runtime.fetched_records import LenientRecords
-from services.runtime.kafka import Assignment, BatchConsumer
+from services.runtime.kafka.client import Assignment, BatchConsumer
+from services.runtime.kafka.fetched_records import LenientRecords
 from tests.controls import settings_for
 from tests.infrastructure import Infrastructure
 

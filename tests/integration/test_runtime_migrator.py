@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from services.runtime.errors import ConfigurationError
-from services.runtime.migrator import applied_versions, check_applied, migrate, read_migrations
+from services.runtime.log.migrator import applied_versions, check_applied, migrate, read_migrations
 
 Write = Callable[..., Path]
 FILE = "-- migrate:up\n{up}\n-- migrate:down\n{down}\n"

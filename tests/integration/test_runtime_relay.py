@@ -12,9 +12,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from services.runtime.event_log import DeadLetter
-from services.runtime.kafka import build_producer
-from services.runtime.relay import DEAD_LETTER_BYTES_MAX, Relay
+from services.runtime.flow.relay import DEAD_LETTER_BYTES_MAX, Relay
+from services.runtime.kafka.client import build_producer
+from services.runtime.log.event_log import DeadLetter
 from tests.controls import T0, settings_for
 from tests.infrastructure import Infrastructure
 from tests.integration.toy_database import ROLE, ToyDatabase, open_toy_database

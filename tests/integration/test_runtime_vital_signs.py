@@ -13,9 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka import Producer
 
 from services.runtime.errors import Transient
-from services.runtime.kafka import Assignment, BatchConsumer
-from services.runtime.memory_log import MemoryEventLog
-from services.runtime.vital_signs import VitalSigns
+from services.runtime.kafka.client import Assignment, BatchConsumer
+from services.runtime.log.memory_log import MemoryEventLog
+from services.runtime.watch.vital_signs import VitalSigns
 from tests.controls import settings_for
 from tests.infrastructure import Infrastructure
 from tests.unit.runtime.toy import memory_log, until

@@ -12,10 +12,10 @@ import structlog
 
 from schemas.topics import LEDGER, REQUESTS
 from services.cli.setup import set_up_postgres
-from services.runtime.dead_letters import DeadLetterBox
-from services.runtime.intake import Intake
-from services.runtime.journal import Journal
-from services.runtime.postgres_log import PostgresEventLog
+from services.runtime.flow.dead_letters import DeadLetterBox
+from services.runtime.flow.intake import Intake
+from services.runtime.flow.journal import Journal
+from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.process import ServiceProcess
 from services.runtime.settings import RuntimeSettings
 from services.runtime.start import open_pool

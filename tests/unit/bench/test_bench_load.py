@@ -16,8 +16,8 @@ from schemas.requests import RenewalRequested
 from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
 from services.orders.catalog_file import load_catalogue
 from services.orders.settings import CATALOGUE_DEFAULT
-from services.runtime.cloudevents import read_record
-from services.runtime.event_log import GENESIS_HASH, ShardHead, chain_hash
+from services.runtime.kafka.cloudevents import read_record
+from services.runtime.log.event_log import GENESIS_HASH, ShardHead, chain_hash
 
 
 def record(message: dict[str, Any]) -> Any:

@@ -29,9 +29,9 @@ from services.notifier.policy import Policy
 from services.orders.catalog_file import load_catalogue
 from services.orders.rules import Rules
 from services.orders.settings import OrdersSettings, policy_of
-from services.runtime.dead_letters import RedrivenRecord
 from services.runtime.errors import Poison
-from services.runtime.parsing import RecordParser
+from services.runtime.flow.dead_letters import RedrivenRecord
+from services.runtime.flow.parsing import RecordParser
 from services.runtime.processor import Decision, Incoming, Task
 from services.runtime.settings import load_settings
 from tests.unit.orders.builders import NOW

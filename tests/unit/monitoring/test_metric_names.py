@@ -33,12 +33,12 @@ from schemas.orders import (
     TopUpRejectionReason,
     UnknownCause,
 )
-from services.runtime.event_counter import EventCounter
-from services.runtime.exposition import MetricsPage
-from services.runtime.gauges import ObservedCollector
-from services.runtime.metrics import Metrics
-from services.runtime.observed import BrokerView, DatabaseView, View
-from services.runtime.relay import RelayCounts
+from services.runtime.flow.relay import RelayCounts
+from services.runtime.watch.event_counter import EventCounter
+from services.runtime.watch.exposition import MetricsPage
+from services.runtime.watch.gauges import ObservedCollector
+from services.runtime.watch.metrics import Metrics
+from services.runtime.watch.observed import BrokerView, DatabaseView, View
 
 ROOT: Final = Path(__file__).parents[3]
 COUNTERS: Final = [counter for counters in SERVICES.values() for counter in counters]

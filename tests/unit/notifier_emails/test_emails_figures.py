@@ -1,7 +1,5 @@
 """Amounts are exact in their currency; moments are the customer's own."""
 
-
-
 from __future__ import annotations
 
 import pytest

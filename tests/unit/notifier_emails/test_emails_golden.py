@@ -1,7 +1,5 @@
 """Every email is the one that was reviewed, and says which version of its template it is."""
 
-
-
 from __future__ import annotations
 
 import difflib

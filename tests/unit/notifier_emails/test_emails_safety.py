@@ -1,7 +1,5 @@
 """Nothing that a customer or an upstream wrote becomes markup, a header or a link."""
 
-
-
 from __future__ import annotations
 
 from html.parser import HTMLParser

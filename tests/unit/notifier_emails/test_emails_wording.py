@@ -1,7 +1,5 @@
 """Each language says all that the others say, and every fact of the event that concerns people."""
 
-
-
 from __future__ import annotations
 
 import re

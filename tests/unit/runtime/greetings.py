@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from services.runtime.effects import EffectRunner
-from services.runtime.event_log import LeasedEffect
-from services.runtime.journal import Journal
-from services.runtime.memory_log import MemoryEventLog
+from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.journal import Journal
+from services.runtime.log.event_log import LeasedEffect
+from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import (
     Decision,
     Drop,

@@ -12,9 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.cloudevents import BODY_BYTES_MAX, binary_headers, data_schema, read_record
 from services.runtime.errors import Poison
-from services.runtime.event_log import StoredEvent
+from services.runtime.kafka.cloudevents import (
+    BODY_BYTES_MAX,
+    binary_headers,
+    data_schema,
+    read_record,
+)
+from services.runtime.log.event_log import StoredEvent
 from tests.controls import T0
 from tests.unit.runtime.toy import ACCOUNT, Record, counted, request
 

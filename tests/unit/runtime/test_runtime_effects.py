@@ -36,7 +36,7 @@ from tests.unit.runtime.toy import (
 
 @pytest.fixture(autouse=True)
 def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.effects.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.effects.POLL_SECONDS", 0.01)
 
 
 async def test_result_of_an_effect_is_recorded_in_its_stream_and_its_row_is_gone() -> None:
@@ -114,11 +114,11 @@ async def test_worker_that_lost_its_lease_neither_marks_nor_records(
         return Done(Decision((counted(topup_id=f"by-{run.attempt}"),)))
 
     world = World(greet)
-    monkeypatch.setattr("services.runtime.effects.POLL_SECONDS", 60)
+    monkeypatch.setattr("services.runtime.flow.effects.POLL_SECONDS", 60)
     async with world.running() as slow:
         slow.submit(await world.count())
         await until(lambda: _has(runs, 1))
-        monkeypatch.setattr("services.runtime.effects.POLL_SECONDS", 0.01)
+        monkeypatch.setattr("services.runtime.flow.effects.POLL_SECONDS", 0.01)
         world.now += timedelta(seconds=61)
         async with world.running():
             await world.until_events(2)
@@ -249,7 +249,7 @@ async def test_result_of_an_effect_whose_row_is_gone_is_not_recorded_again() -> 
 
 
 async def test_results_wait_out_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.effects.RETRY_SECONDS_FIRST", 0.01)
+    monkeypatch.setattr("services.runtime.flow.effects.RETRY_SECONDS_FIRST", 0.01)
     world = World(Greeter(GREETED))
     leased = await world.count()
     away = [Transient("Postgres is unwell")] * 2
@@ -327,7 +327,7 @@ def _hold_then_drop(command: Count) -> tuple[Start | Drop, ...]:
 async def test_backlog_at_its_limit_holds_up_the_intake_until_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.runtime.effects.BACKLOG_MAX", 1)
+    monkeypatch.setattr("services.runtime.flow.effects.BACKLOG_MAX", 1)
     gate = asyncio.Event()
 
     async def greet(_run: EffectRun, _mark: Mark) -> object:

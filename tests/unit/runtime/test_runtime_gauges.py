@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.runtime import observed
-from services.runtime.exposition import MetricsPage
-from services.runtime.gauges import DEAD_LETTER_REASONS_MAX, ObservedCollector
-from services.runtime.metrics import Metrics
-from services.runtime.observed import BrokerView, DatabaseView, Observer, View
-from services.runtime.relay import RelayCounts
+from services.runtime.flow.relay import RelayCounts
+from services.runtime.watch import observed
+from services.runtime.watch.exposition import MetricsPage
+from services.runtime.watch.gauges import DEAD_LETTER_REASONS_MAX, ObservedCollector
+from services.runtime.watch.metrics import Metrics
+from services.runtime.watch.observed import BrokerView, DatabaseView, Observer, View
 
 TOPIC = "billing.requests.v1"
 HELD = frozenset({(TOPIC, 0), (TOPIC, 1)})

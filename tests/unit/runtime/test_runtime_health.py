@@ -10,7 +10,7 @@ from importlib.metadata import version
 import httpx
 import pytest
 
-from services.runtime.health import HealthServer, Readiness
+from services.runtime.watch.health import HealthServer, Readiness
 
 
 @dataclass

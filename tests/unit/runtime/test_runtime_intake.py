@@ -6,8 +6,8 @@ import pytest
 
 from schemas.topics import LEDGER, REQUESTS
 from services.runtime.errors import Halt, Poison, Transient
-from services.runtime.intake import HANDLER_ATTEMPTS_MAX, Intake
-from services.runtime.memory_log import MemoryEventLog
+from services.runtime.flow.intake import HANDLER_ATTEMPTS_MAX, Intake
+from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import (
     ACCOUNT,
     OTHER_ACCOUNT,

@@ -6,9 +6,9 @@ import pytest
 
 from schemas.envelope import Source
 from services.runtime.errors import VersionConflict
-from services.runtime.event_log import chain_hash
-from services.runtime.intake import Intake
-from services.runtime.memory_log import MemoryEventLog
+from services.runtime.flow.intake import Intake
+from services.runtime.log.event_log import chain_hash
+from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import Retry
 from tests.controls import T0
 from tests.unit.runtime.toy import (
@@ -31,8 +31,8 @@ class Loads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.streams: list[str] = []
-        original = "services.runtime.memory_log.MemoryTransaction.load_streams"
-        from services.runtime.memory_log import MemoryTransaction  # noqa: PLC0415
+        original = "services.runtime.log.memory_log.MemoryTransaction.load_streams"
+        from services.runtime.log.memory_log import MemoryTransaction  # noqa: PLC0415
 
         load = MemoryTransaction.load_streams
 
@@ -95,7 +95,7 @@ async def test_commands_of_one_batch_see_the_events_of_those_before_them(
 async def test_cache_forgets_the_streams_that_were_used_longest_ago(
     log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.runtime.journal.CACHED_STREAMS_MAX", 2)
+    monkeypatch.setattr("services.runtime.flow.journal.CACHED_STREAMS_MAX", 2)
     intake = intake_of(log, Toy().processor())
     loads = Loads(monkeypatch)
     for offset, name in enumerate(["a", "b", "a", "c", "a", "b"]):

@@ -14,7 +14,7 @@ from faststream import AckPolicy
 from pydantic import SecretStr
 
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka import (
+from services.runtime.kafka.client import (
     Assignment,
     BatchConsumer,
     assert_complete_client,

@@ -14,11 +14,11 @@ from prometheus_client import Counter
 from schemas.envelope import Event
 from schemas.orders import OrderExpired
 from services.runtime.errors import Transient
-from services.runtime.event_counter import EventCounter
-from services.runtime.intake import Intake
-from services.runtime.journal import Journal
-from services.runtime.metrics import REASONS_MAX, Metrics
+from services.runtime.flow.intake import Intake
+from services.runtime.flow.journal import Journal
 from services.runtime.processor import EffectRun, Mark
+from services.runtime.watch.event_counter import EventCounter
+from services.runtime.watch.metrics import REASONS_MAX, Metrics
 from tests.controls import T0
 from tests.unit.runtime.toy import SHARDS, Toy, begin, counted, memory_log, request
 

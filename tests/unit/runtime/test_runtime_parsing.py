@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.parsing import Parsed, RecordParser
+from services.runtime.flow.parsing import Parsed, RecordParser
 from services.runtime.processor import Ignored
 from tests.controls import T0
 from tests.unit.runtime.toy import (

@@ -13,11 +13,11 @@ import structlog
 from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber
 
 from schemas.topics import ORDERS, REQUESTS
-from services.runtime.dead_letters import DeadLetterBox, StoredDeadLetter
 from services.runtime.errors import Transient
-from services.runtime.memory_log import MemoryEventLog
-from services.runtime.partitions import shard_of
-from services.runtime.relay import DEAD_LETTER_BYTES_MAX, Relay
+from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.runtime.flow.relay import DEAD_LETTER_BYTES_MAX, Relay
+from services.runtime.kafka.partitions import shard_of
+from services.runtime.log.memory_log import MemoryEventLog
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     ACCOUNT,
@@ -224,7 +224,7 @@ async def test_failed_send_moves_nothing_and_everything_is_sent_again(world: Wor
 async def test_producer_with_a_broken_sequence_is_replaced_by_a_new_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.runtime.relay.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.relay.RETRY_SECONDS", 0.01)
     world.producers = [FakeProducer([], fails_after=0), FakeProducer([], fails_after=0)]
     async with running(world.relay()):
         await until(world.all_published)
@@ -250,7 +250,7 @@ async def test_nothing_is_sent_twice_by_one_relay(world: World) -> None:
 async def test_wake_publishes_at_once_what_was_committed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.runtime.relay.POLL_SECONDS", 60)
+    monkeypatch.setattr("services.runtime.flow.relay.POLL_SECONDS", 60)
     relay = world.relay()
     async with running(relay):
         await until(world.all_published)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.runtime.errors import Stuck
-from services.runtime.watchdog import Sight, Watchdog
+from services.runtime.watch.watchdog import Sight, Watchdog
 
 IDLE = Sight(consumed=1, behind=0, busy=False, published=1, unpublished=0)
 

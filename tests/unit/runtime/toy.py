@@ -20,11 +20,11 @@ from schemas.money import Money
 from schemas.orders import OrderExpired
 from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode, TopUpRequested
 from schemas.topics import LEDGER, ORDERS, REQUESTS
-from services.runtime.cloudevents import Headers
-from services.runtime.intake import Intake
-from services.runtime.journal import Journal
-from services.runtime.memory_log import MemoryEventLog
-from services.runtime.partitions import shard_of
+from services.runtime.flow.intake import Intake
+from services.runtime.flow.journal import Journal
+from services.runtime.kafka.cloudevents import Headers
+from services.runtime.kafka.partitions import shard_of
+from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import (
     Decision,
     EffectChange,

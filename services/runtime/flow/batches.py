@@ -1,0 +1,144 @@
+"""What happens to one batch from Kafka: wait for room, record it, hand on what follows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from services.runtime.errors import Halt, Transient
+from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.intake import Intake, IntakeResult
+from services.runtime.kafka.client import Assignment, BatchConsumer
+from services.runtime.kafka.cloudevents import Record
+from services.runtime.kafka.reach import check_reach
+from services.runtime.kafka.topic_identity import KnownTopics
+from services.runtime.log.event_log import EventLog, TopicPartition
+from services.runtime.logs import Logger
+from services.runtime.watch.metrics import Metrics
+
+_BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class BatchHandler:
+    """Handles one batch at a time; an exception has the consumer deliver it again."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        log: EventLog,
+        intake: Intake[Any],
+        effects: EffectRunner[Any],
+        known_topics: KnownTopics,
+        assignment: Assignment,
+        consumer: Callable[[], BatchConsumer],
+        metrics: Metrics,
+        on_recorded: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
+        stopping: Callable[[], bool],
+        logger: Logger,
+    ) -> None:
+        """Record into `log`; `on_failure` is told what makes going on impossible."""
+        self._log = log
+        self._intake = intake
+        self._effects = effects
+        self._known_topics = known_topics
+        self._assignment = assignment
+        self._consumer = consumer
+        self._metrics = metrics
+        self._on_recorded = on_recorded
+        self._on_failure = on_failure
+        self._stopping = stopping
+        self._logger = logger
+        self._failures_in_a_row = 0
+        self._cursors_known: set[TopicPartition] = set()
+        self.in_hand = False
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Handle one batch.
+
+        Raises:
+            Transient: nothing was recorded; deliver the batch again.
+        """
+        self.in_hand = True
+        try:
+            await self._effects.room()
+            started = time.monotonic()
+            result = await self._recorded(records)
+            await self._follow_up(records, result, time.monotonic() - started)
+        finally:
+            self.in_hand = False
+
+    async def _recorded(self, records: Sequence[Record]) -> IntakeResult:
+        try:
+            await self._know_cursors(records)
+            result = await self._intake.handle(records)
+        except Transient as error:
+            wait = _BACK_OFF_SECONDS[min(self._failures_in_a_row, len(_BACK_OFF_SECONDS) - 1)]
+            self._failures_in_a_row += 1
+            self._metrics.batch_not_committed(comes_again=True)
+            self._logger.warning(
+                "batch_retried", records=len(records), wait_seconds=wait, error=str(error)
+            )
+            await asyncio.sleep(wait)
+            raise
+        except asyncio.CancelledError:
+            if self._stopping():
+                raise
+            # A cancellation from inside a library would end FastStream's consume loop for good.
+            message = "the batch was cancelled from inside: delivering it again"
+            raise Transient(message) from None
+        except Exception as error:
+            self._metrics.batch_not_committed(comes_again=False)
+            self._on_failure(error)
+            raise
+        self._failures_in_a_row = 0
+        return result
+
+    async def _follow_up(
+        self, records: Sequence[Record], result: IntakeResult, seconds: float
+    ) -> None:
+        self._metrics.batch_committed(len(records), seconds, result.outcomes)
+        self._effects.submit(result.leased)
+        self._on_recorded()
+        await self._seek(result.seeks)
+        self._logger.info(
+            "batch",
+            records=len(records),
+            events=result.events,
+            effects=len(result.leased),
+            duration_ms=round(seconds * 1000, 1),
+            **({"seeks": len(result.seeks)} if result.seeks else {}),
+            **dict(result.outcomes),
+        )
+
+    async def _seek(self, seeks: Mapping[TopicPartition, int]) -> None:
+        """Send the consumer to the cursors of partitions where it is somewhere else.
+
+        Raises:
+            Halt: a topic no longer holds what the cursor expects.
+        """
+        if not seeks:
+            return
+        try:
+            await check_reach(self._consumer().consumer, seeks)
+        except Halt as error:
+            self._on_failure(error)
+            raise
+        for partition, offset in seeks.items():
+            if self._consumer().seek(*partition, offset):
+                self._intake.sought(partition, offset)
+                self._metrics.sought(1)
+
+    async def _know_cursors(self, records: Sequence[Record]) -> None:
+        """Create the cursor of a partition seen for the first time, at the start of its log.
+
+        Raises:
+            Halt: a topic no longer holds what a cursor expects.
+        """
+        if {(record.topic, record.partition) for record in records} <= self._cursors_known:
+            return
+        held = self._assignment.partitions
+        await self._known_topics.know(self._log, self._consumer().consumer, held)
+        self._cursors_known |= held

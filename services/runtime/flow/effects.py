@@ -1,0 +1,230 @@
+"""Runs effects outside of any transaction and records their results, many to a commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Generic
+
+from services.runtime.errors import Halt, Transient
+from services.runtime.flow.journal import Journal
+from services.runtime.flow.work import Work
+from services.runtime.log.event_log import EventLog, LeasedEffect
+from services.runtime.logs import Logger
+from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT, Task
+
+RESULTS_PER_COMMIT_MAX: Final = 500
+POLL_SECONDS: Final = 0.2
+LEASED_PER_POLL_MAX: Final = 500
+BACKLOG_MAX: Final = 2_000
+RETRY_SECONDS_FIRST: Final = 1.0
+RETRY_SECONDS_MAX: Final = 60.0
+
+
+class EffectRunner(Generic[StateT]):
+    """A worker pool with bounded concurrency, a poll for what is due, and one committer.
+
+    Effects that a transaction just committed come in through `submit`; the table is for delay,
+    retry and recovery. The result of an effect is decided like any other command.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        log: EventLog,
+        processor: Processor[StateT],
+        journal: Journal[StateT],
+        concurrency: int,
+        lease_seconds: int,
+        clock: Callable[[], datetime],
+        on_recorded: Callable[[], None],
+        logger: Logger,
+        look_up_first: bool = False,
+    ) -> None:
+        """Serve the executors of `processor` with at most `concurrency` effects under way.
+
+        With `look_up_first`, no effect counts as new: a lost log may have run it before.
+        """
+        self._log = log
+        self._journal = journal
+        self._executors: Mapping[str, Executor] = processor.executors
+        self._slots = asyncio.Semaphore(concurrency)
+        self._lease_seconds = lease_seconds
+        self._look_up_first = look_up_first
+        self._clock = clock
+        self._on_recorded = on_recorded
+        self._logger = logger
+        self._under_way: dict[tuple[int, str], tuple[RunKey, asyncio.Task[None]]] = {}
+        self._results: asyncio.Queue[tuple[LeasedEffect, object]] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stopping = False
+        self._recording = True
+
+    def submit(self, effects: Iterable[LeasedEffect]) -> None:
+        """Run effects that are leased to this process."""
+        for effect in effects:
+            key = effect.run.key[:2]
+            if key in self._under_way:
+                # Its lease ended before it was extended, and the poll gave it to us once more.
+                held, task = self._under_way[key]
+                self._under_way[key] = (max(held, effect.run.key), task)
+            elif not self._stopping:
+                self._under_way[key] = (effect.run.key, asyncio.create_task(self._run(effect)))
+        if len(self._under_way) >= BACKLOG_MAX:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until the backlog is small enough to take in more: the back-pressure on intake."""
+        await self._room.wait()
+
+    async def run(self) -> None:
+        """Poll, commit and keep leases until cancelled or a task fails; raise what it raised."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._poll())
+                group.create_task(self._commit_results())
+                group.create_task(self._keep_leases())
+        except ExceptionGroup as failed:
+            # A group would hide a Halt from those who give the exit status.
+            raise failed.exceptions[0] from None
+        finally:
+            self._recording = False
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take nothing new; give what is under way `timeout_seconds` to finish and be recorded.
+
+        What does not finish keeps its row, and is looked up before it is tried again.
+        """
+        self._stopping = True
+        tasks = [task for _, task in self._under_way.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_seconds)
+        for task in tasks:
+            task.cancel()
+        if self._recording:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._results.join(), timeout_seconds)
+
+    async def _run(self, effect: LeasedEffect) -> None:
+        try:
+            async with self._slots:
+                run = replace(effect.run, recovered=effect.run.recovered or self._look_up_first)
+                command = await self._executors[run.kind](run, self._mark(effect))
+        except Halt as halt:
+            self._results.put_nowait((effect, halt))
+        except Exception as error:
+            # Its row stays leased and interrupted: the poll hands it out again when the lease
+            # ends, and the executor looks up what happened first.
+            self._logger.error(
+                "effect_attempt_failed",
+                kind=effect.run.kind,
+                effect_id=effect.run.effect_id,
+                attempt=effect.run.attempt,
+                error=type(error).__name__,
+                exc_info=not isinstance(error, Transient),
+            )
+            self._forget(effect)
+        except asyncio.CancelledError:
+            self._forget(effect)
+            raise
+        else:
+            # It stays under way, and its lease is kept, until the result is committed.
+            self._results.put_nowait((effect, command))
+
+    def _forget(self, effect: LeasedEffect) -> None:
+        self._under_way.pop(effect.run.key[:2], None)
+        if len(self._under_way) < BACKLOG_MAX:
+            self._room.set()
+
+    def _mark(self, effect: LeasedEffect) -> Mark:
+        async def mark(checkpoint: str) -> None:
+            await self._log.mark_effect(self._key(effect), checkpoint)
+
+        return mark
+
+    def _key(self, effect: LeasedEffect) -> RunKey:
+        """Return the key of the lease that this process holds now; it may have been given anew."""
+        return self._under_way[effect.run.key[:2]][0]
+
+    async def _poll(self) -> None:
+        while not self._stopping:
+            free = BACKLOG_MAX - len(self._under_way)
+            try:
+                due = await self._log.lease_due_effects(
+                    now=self._clock(), limit=max(0, min(free, LEASED_PER_POLL_MAX))
+                )
+            except Transient as error:
+                self._logger.warning("effects_poll_failed", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS_FIRST)
+                continue
+            self.submit(due)
+            if len(due) < LEASED_PER_POLL_MAX:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            try:
+                await self._log.extend_leases([run for run, _ in self._under_way.values()])
+            except Transient as error:
+                self._logger.warning("lease_extension_failed", error=str(error))
+
+    async def _commit_results(self) -> None:
+        while True:
+            results = [await self._results.get()]
+            while not self._results.empty() and len(results) < RESULTS_PER_COMMIT_MAX:
+                results.append(self._results.get_nowait())
+            for _, command in results:
+                if isinstance(command, Halt):
+                    raise command
+            delay = RETRY_SECONDS_FIRST
+            while True:
+                try:
+                    leased = await self._record(results)
+                    break
+                except Transient as error:
+                    self._logger.warning("effect_results_retried", error=str(error))
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, RETRY_SECONDS_MAX)
+            self._on_recorded()
+            for effect, _ in results:
+                self._forget(effect)
+                self._results.task_done()
+            self.submit(leased)
+
+    async def _record(self, results: list[tuple[LeasedEffect, object]]) -> list[LeasedEffect]:
+        """Decide and append the results; whoever lost the lease leaves it to the one who has it."""
+        now = self._clock()
+        shards = {effect.run.shard for effect, _ in results}
+        async with self._log.transaction(shards=shards) as tx:
+            keys = [self._key(effect) for effect, _ in results]
+            wanted = await tx.hold_running(keys)
+            works = [
+                _work(effect, command)
+                for key, (effect, command) in zip(keys, results, strict=True)
+                if key in wanted
+            ]
+            session = self._journal.open(tx)
+            await session.load(works)
+            for work in works:
+                session.apply(work, now)
+            recorded = await session.flush(now)
+        self._journal.committed(session)
+        return recorded.leased
+
+
+def _work(effect: LeasedEffect, command: object) -> Work:
+    origin = effect.origin
+    return Work(
+        task=Task(origin.stream_id, command),
+        shard=origin.shard,
+        account_id=origin.account_id,
+        cause_event_id=origin.cause_event_id,
+        correlation_id=origin.correlation_id,
+        traceparent=origin.traceparent,
+        effect=effect,
+    )

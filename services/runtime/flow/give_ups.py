@@ -1,0 +1,125 @@
+"""Takes what a person settled, lets the service decide it, and closes the request with the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic
+from uuid import UUID
+
+import asyncpg
+
+from services.runtime.errors import Poison
+from services.runtime.flow.journal import Journal, Session
+from services.runtime.flow.work import Work
+from services.runtime.log.event_log import EventLog, LeasedEffect, Transaction
+from services.runtime.log.postgres_errors import transient_when_unwell
+from services.runtime.processor import GiveUp, Ignored, Processor, StateT, Task
+
+_OPEN: Final = (
+    "SELECT request_id, shard, effect_id, content FROM operator_request"
+    " WHERE closed_at IS NULL ORDER BY asked_at, request_id"
+)
+_STILL_OPEN: Final = (
+    "SELECT 1 FROM operator_request WHERE request_id = $1 AND closed_at IS NULL FOR UPDATE"
+)
+_CLOSE: Final = (
+    "UPDATE operator_request SET closed_at = clock_timestamp(), closed_as = $2, closed_note = $3"
+    " WHERE request_id = $1"
+)
+_EFFECT: Final = (
+    "SELECT kind, account_id, stream_id, correlation_id, traceparent FROM effect"
+    " WHERE shard = $1 AND effect_id = $2"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    request_id: UUID
+    shard: int
+    effect_id: str
+    content: str
+
+
+class GiveUpDesk(Generic[StateT]):
+    """Serves the `operator_request` table of one service.
+
+    An effect that was given up stays until its next run, whose result is decided like any other:
+    money that turns up after all is not overlooked.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        pool: asyncpg.Pool,
+        log: EventLog,
+        processor: Processor[StateT],
+        journal: Journal[StateT],
+        clock: Callable[[], datetime],
+        on_recorded: Callable[[], None],
+    ) -> None:
+        """Decide by `processor`, on `log`, which lies in the database of `pool`."""
+        self._pool = pool
+        self._log = log
+        self._processor = processor
+        self._journal = journal
+        self._clock = clock
+        self._on_recorded = on_recorded
+
+    async def serve(self) -> list[LeasedEffect]:
+        """Close every open request, in the order of asking; return effects to be run at once.
+
+        Raises:
+            Transient: Postgres does not answer; what is open stays so.
+        """
+        with transient_when_unwell():
+            rows = await self._pool.fetch(_OPEN)
+        leased: list[LeasedEffect] = []
+        for row in rows:
+            leased += await self._close(_Request(**dict(row)))
+        return leased
+
+    async def _close(self, request: _Request) -> list[LeasedEffect]:
+        now = self._clock()
+        async with self._log.transaction(shards={request.shard}) as tx:
+            if not await tx.connection.fetchval(_STILL_OPEN, request.request_id):
+                return []
+            session = self._journal.open(tx)
+            closed_as, note = await self._decide(tx, session, request, now)
+            recorded = await session.flush(now)
+            await tx.connection.execute(_CLOSE, request.request_id, closed_as, note)
+        self._journal.committed(session)
+        self._on_recorded()
+        return recorded.leased
+
+    async def _decide(
+        self, tx: Transaction, session: Session[StateT], request: _Request, now: datetime
+    ) -> tuple[str, str]:
+        effect = await tx.connection.fetchrow(_EFFECT, request.shard, request.effect_id)
+        if effect is None:
+            return "refused", "the effect has finished meanwhile: see the timeline of its order"
+        on_give_up = self._processor.give_ups.get(effect["kind"])
+        if on_give_up is None:
+            return "refused", f"nobody can settle a {effect['kind']}: it goes on until its deadline"
+        try:
+            command = on_give_up(GiveUp.model_validate_json(request.content), now)
+            work = _work(request, effect, command)
+            await session.load([work])
+            outcome = session.apply(work, now)
+        except Poison as poison:
+            return "refused", str(poison)
+        if isinstance(outcome, Ignored):
+            return "ignored", outcome.reason.value
+        return "applied", ", ".join(type(event).__name__ for event in outcome.events)
+
+
+def _work(request: _Request, effect: Any, command: object) -> Work:  # noqa: ANN401 - a record
+    return Work(
+        task=Task(effect["stream_id"], command),
+        shard=request.shard,
+        account_id=effect["account_id"],
+        cause_event_id=request.request_id,
+        correlation_id=effect["correlation_id"],
+        traceparent=effect["traceparent"],
+    )

@@ -1,0 +1,64 @@
+"""Does what a person asks of a running service: dead letters again, and what was settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from services.runtime.errors import Poison, Transient
+from services.runtime.flow.dead_letters import DeadLetterBox
+from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.give_ups import GiveUpDesk
+from services.runtime.flow.intake import Intake
+from services.runtime.watch.metrics import Metrics
+
+_POLL_SECONDS: Final = 1.0
+
+
+class OperatorDesk:
+    """Polls what the command line wrote down for the service."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        dead_letters: DeadLetterBox,
+        give_ups: GiveUpDesk[Any],
+        intake: Intake[Any],
+        effects: EffectRunner[Any],
+        metrics: Metrics,
+        on_recorded: Callable[[], None],
+    ) -> None:
+        """Redrive through `intake`, and hand what follows to `effects`."""
+        self._dead_letters = dead_letters
+        self._give_ups = give_ups
+        self._intake = intake
+        self._effects = effects
+        self._metrics = metrics
+        self._on_recorded = on_recorded
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            with suppress(Transient):
+                await self._redrive()
+                self._effects.submit(await self._give_ups.serve())
+
+    async def _redrive(self) -> None:
+        """Handle dead letters again in the order in which they arrived."""
+        for letter in await self._dead_letters.asked():
+            try:
+                result = await self._intake.redrive(letter.record())
+            except Poison as poison:
+                await self._dead_letters.failed_again(
+                    letter.dead_letter_id, poison.reason, str(poison)
+                )
+                continue
+            self._metrics.outcomes(result.outcomes)
+            await self._dead_letters.close(
+                letter.dead_letter_id, "redriven", next(iter(result.outcomes), "")
+            )
+            self._effects.submit(result.leased)
+            self._on_recorded()

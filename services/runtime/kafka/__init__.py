@@ -1,0 +1,1 @@
+"""Everything that is particular to Kafka: clients, records, topics."""

@@ -1,0 +1,1 @@
+"""The event log: its contract, and how Postgres and memory keep it."""

@@ -1,0 +1,266 @@
+"""The event log in memory, for specifications: same contract and same suite as the one in Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.runtime.errors import Halt, Transient, VersionConflict
+from services.runtime.log.event_log import (
+    DeadLetter,
+    EffectOrigin,
+    LastSequence,
+    LeasedEffect,
+    ShardHead,
+    StoredEvent,
+    TopicPartition,
+    Unpublished,
+)
+from services.runtime.log.memory_tables import Effect, Tables, due_at_of, running
+from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
+
+
+class MemoryTransaction:
+    """Implements `event_log.Transaction` on a private copy of the tables."""
+
+    connection = None
+
+    def __init__(
+        self, tables: Tables, lease: timedelta, wall_clock: Callable[[], datetime]
+    ) -> None:
+        """Work on `tables`; the log puts them in place on commit."""
+        self._tables = tables
+        self._lease = lease
+        self._wall_clock = wall_clock
+        self.heads: dict[int, ShardHead] = {}
+        self.next_offsets: dict[TopicPartition, int] = {}
+        self.last_sequences: dict[tuple[str, int], LastSequence] = {}
+
+    async def load_streams(self, stream_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
+        """Return the events of each stream in stream order; a stream never written is absent."""
+        streams: dict[str, list[StoredEvent]] = {}
+        for event in sorted(self._tables.events, key=lambda event: event.stream_version):
+            if event.stream_id in stream_ids:
+                streams.setdefault(event.stream_id, []).append(event)
+        return streams
+
+    async def append(self, events: Sequence[StoredEvent]) -> None:
+        """Add rows and move the heads; raise `VersionConflict` on a taken version."""
+        for event in events:
+            key = (event.stream_id, event.stream_version)
+            if key in self._tables.versions:
+                message = "another writer appended to one of these streams first"
+                raise VersionConflict(message)
+            self._tables.versions.add(key)
+            self._tables.events.append(event)
+            head = self.heads[event.shard]
+            head.position, head.hash = event.position, event.hash
+
+    async def start_effects(
+        self, effects: Sequence[tuple[EffectOrigin, Start]], *, now: datetime
+    ) -> list[LeasedEffect]:
+        """Write new effects; those due at once come back leased to the caller."""
+        leased = []
+        for origin, start in effects:
+            due_at = start.due_at if start.due_at or start.hold_key else now
+            row = Effect(origin, start, due_at, start.hold_key)
+            self._tables.effects[origin.shard, start.effect_id] = row
+            if start.hold_key is None and due_at is not None and due_at <= now:
+                leased.append(self._leased(row))
+        return leased
+
+    async def release_effects(
+        self, releases: Sequence[tuple[int, Release]], *, now: datetime
+    ) -> list[LeasedEffect]:
+        """Free effects held under each (shard, key); they come back leased to the caller."""
+        wanted = {(shard, release.hold_key) for shard, release in releases}
+        leased = []
+        for (shard, _), row in self._tables.effects.items():
+            if row.hold_key is not None and (shard, row.hold_key) in wanted:
+                row.hold_key, row.due_at = None, now
+                leased.append(self._leased(row))
+        return leased
+
+    async def drop_effects(self, keys: Sequence[tuple[int, str]]) -> None:
+        """Delete effects held under each (shard, key)."""
+        for key, row in list(self._tables.effects.items()):
+            if row.hold_key is not None and (key[0], row.hold_key) in keys:
+                del self._tables.effects[key]
+
+    async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
+        """Return the runs that still hold their lease."""
+        return {run for run in runs if running(self._tables, run) is not None}
+
+    async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
+        """Delete effects whose result this transaction records."""
+        for key in effects:
+            self._tables.effects.pop(key, None)
+
+    async def reschedule_effect(
+        self,
+        effect: tuple[int, str],
+        *,
+        due_at: datetime,
+        payload: JsonObject | None,
+        hold_key: str | None,
+    ) -> None:
+        """Give up the lease and run the effect again at `due_at`."""
+        row = self._tables.effects[effect]
+        row.due_at, row.hold_key, row.lease_until = due_at, hold_key, None
+        row.interrupted, row.checkpoint = False, None
+        if payload is not None:
+            row.start = replace(row.start, payload=payload)
+
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep records that cannot be handled."""
+        known = {(old.topic, old.partition, old.record_offset) for old in self._tables.dead_letters}
+        self._tables.dead_letters += [
+            letter
+            for letter in letters
+            if (letter.topic, letter.partition, letter.record_offset) not in known
+        ]
+
+    async def open_dead_letters(self) -> int:
+        """Count the dead letters."""
+        return len(self._tables.dead_letters)
+
+    def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
+        """Set the consumer offset that commits with this transaction."""
+        self._tables.cursors[partition] = next_offset
+
+    def move_sequence(self, source: str, shard: int, last: LastSequence) -> None:
+        """Set the high-water mark of a source that commits with this transaction."""
+        self.last_sequences[source, shard] = last
+        self._tables.sequences[source, shard] = last
+
+    def _leased(self, row: Effect) -> LeasedEffect:
+        recovered, row.interrupted = row.interrupted, True
+        row.attempt += 1
+        row.lease_until = self._wall_clock() + self._lease
+        run = EffectRun(
+            shard=row.origin.shard,
+            effect_id=row.start.effect_id,
+            kind=row.start.kind,
+            account_id=row.origin.account_id,
+            stream_id=row.origin.stream_id,
+            payload=row.start.payload,
+            attempt=row.attempt,
+            recovered=recovered,
+            checkpoint=row.checkpoint,
+        )
+        return LeasedEffect(run, row.origin)
+
+
+class MemoryEventLog:
+    """Implements `event_log.EventLog`: one writer at a time, everything lost at exit."""
+
+    def __init__(
+        self, *, shard_count: int, lease_seconds: int, wall_clock: Callable[[], datetime]
+    ) -> None:
+        """Start empty with `shard_count` shards; `wall_clock` stands for the database's clock."""
+        self._tables = Tables(heads={shard: ShardHead() for shard in range(shard_count)})
+        self._lease = timedelta(seconds=lease_seconds)
+        self._wall_clock = wall_clock
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def transaction(
+        self,
+        *,
+        partitions: Iterable[TopicPartition] = (),
+        shards: Iterable[int] = (),
+        sources: Iterable[tuple[str, int]] = (),
+    ) -> AsyncIterator[MemoryTransaction]:
+        """Work on a copy and put it in place on exit."""
+        async with self._lock:
+            tables = self._tables.snapshot()
+            tx = MemoryTransaction(tables, self._lease, self._wall_clock)
+            wanted = set(shards)
+            if missing := wanted - tables.heads.keys():
+                message = f"shards {sorted(missing)} do not exist: run `perennial setup`"
+                raise Halt(message)
+            tx.heads = {shard: tables.heads[shard] for shard in wanted}
+            tx.next_offsets = {
+                key: tables.cursors[key] for key in set(partitions) if key in tables.cursors
+            }
+            tx.last_sequences = {
+                key: tables.sequences[key] for key in set(sources) if key in tables.sequences
+            }
+            yield tx
+            self._tables = tables
+
+    async def ensure_cursors(self, first_offsets: Mapping[TopicPartition, int]) -> None:
+        """Create the cursors that do not exist yet, at the given offsets."""
+        self._tables.cursors = dict(first_offsets) | self._tables.cursors
+
+    async def cursors(self) -> dict[TopicPartition, int]:
+        """Return all cursors."""
+        return dict(self._tables.cursors)
+
+    async def unpublished(
+        self, source: str, shards: Collection[int], *, limit: int
+    ) -> dict[int, Unpublished]:
+        """Return, for each shard with news, the first events of `source` not yet published."""
+        found: dict[int, Unpublished] = {}
+        for shard in shards:
+            published, head = self._tables.published.get(shard, 0), self._tables.heads[shard]
+            if published == head.position:
+                continue
+            own = [
+                event
+                for event in self._tables.events
+                if event.shard == shard and event.position > published and event.source == source
+            ][:limit]
+            through = own[-1].position if len(own) == limit else head.position
+            found[shard] = Unpublished(own, through)
+        return found
+
+    async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
+        """Return for each shard how far it is published, and where it ends."""
+        return {
+            shard: (self._tables.published.get(shard, 0), self._tables.heads[shard].position)
+            for shard in shards
+        }
+
+    async def mark_published(self, positions: Mapping[int, int]) -> None:
+        """Record that everything up to each shard's position is on the topic; never moves back."""
+        for shard, position in positions.items():
+            self._tables.published[shard] = max(self._tables.published.get(shard, 0), position)
+
+    async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
+        """Lease effects that are due and not leased by anyone alive."""
+        wall = self._wall_clock()
+        due = [
+            row
+            for row in self._tables.effects.values()
+            if row.due_at is not None
+            and row.due_at <= now
+            and (row.lease_until is None or row.lease_until < wall)
+        ]
+        tx = MemoryTransaction(self._tables, self._lease, self._wall_clock)
+        leased = []
+        for row in sorted(due, key=due_at_of)[:limit]:
+            row.hold_key = None
+            leased.append(tx._leased(row))  # noqa: SLF001 - the same module
+        return leased
+
+    async def mark_effect(self, run: RunKey, checkpoint: str) -> None:
+        """Keep a checkpoint of a running effect.
+
+        Raises:
+            Transient: another worker has the effect by now.
+        """
+        row = running(self._tables, run)
+        if row is None:
+            message = f"attempt {run[2]} of {run[1]} lost its lease: another worker goes on"
+            raise Transient(message)
+        row.checkpoint = checkpoint
+
+    async def extend_leases(self, runs: Collection[RunKey]) -> None:
+        """Keep running effects from being leased by another worker."""
+        for run in runs:
+            if (row := running(self._tables, run)) is not None:
+                row.lease_until = self._wall_clock() + self._lease

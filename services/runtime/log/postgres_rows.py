@@ -1,0 +1,201 @@
+"""Rows of the event log's tables: column lists, statements and their conversions."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from services.runtime.log.event_log import DeadLetter, EffectOrigin, LeasedEffect, StoredEvent
+from services.runtime.processor import EffectRun, RunKey, Start
+
+EVENT_COLUMNS: Final = (
+    "shard, position, stream_id, stream_version, event_id, source, type, sequence, account_id, "
+    "correlation_id, causation_id, traceparent, occurred_at, recorded_at, body, hash"
+)
+
+LOAD_STREAMS: Final = (
+    # One index scan for each stream: OFFSET keeps the planner from one scan of the whole table,
+    # which it prefers for long lists until statistics exist.
+    "SELECT own.* FROM unnest($1::text[]) AS wanted(stream_id) CROSS JOIN LATERAL"  # noqa: S608
+    f" (SELECT {EVENT_COLUMNS} FROM event WHERE event.stream_id = wanted.stream_id OFFSET 0) AS own"
+    " ORDER BY own.stream_id, own.stream_version"
+)
+
+INSERT_EFFECT: Final = (
+    "INSERT INTO effect (shard, effect_id, kind, account_id, stream_id, cause_event_id,"
+    " correlation_id, traceparent, payload, hold_key, due_at, attempt, interrupted, lease_until)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10, $11, $12, $13,"
+    " CASE WHEN $13 THEN clock_timestamp() + make_interval(secs => $14) END)"
+)
+
+_LEASED: Final = (
+    " effect.shard, effect.effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
+    " traceparent, payload, checkpoint, attempt"
+)
+
+RELEASE_HELD: Final = (
+    "UPDATE effect SET hold_key = NULL, due_at = $3, attempt = attempt + 1, interrupted = true,"  # noqa: S608
+    " lease_until = clock_timestamp() + make_interval(secs => $4)"
+    " FROM unnest($1::int[], $2::text[]) AS held(shard, hold_key)"
+    " WHERE effect.shard = held.shard AND effect.hold_key = held.hold_key"
+    f" RETURNING {_LEASED}, false AS was_interrupted"
+)
+
+LEASE_DUE: Final = (
+    "WITH due AS (SELECT shard, effect_id, interrupted FROM effect WHERE due_at <= $1"  # noqa: S608
+    " AND (lease_until IS NULL OR lease_until < clock_timestamp())"
+    " ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+    " UPDATE effect SET attempt = attempt + 1, interrupted = true, hold_key = NULL,"
+    " lease_until = clock_timestamp() + make_interval(secs => $3)"
+    " FROM due WHERE effect.shard = due.shard AND effect.effect_id = due.effect_id"
+    f" RETURNING {_LEASED}, due.interrupted AS was_interrupted"
+)
+
+SHARDS_WITH_NEWS: Final = (
+    "SELECT shard, published_position, head_position FROM shard"
+    " WHERE shard = ANY($1::int[]) AND published_position < head_position"
+)
+
+UNPUBLISHED: Final = (
+    f"SELECT {', '.join('own.' + name for name in EVENT_COLUMNS.split(', '))}"  # noqa: S608
+    " FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS news(shard, published, head)"
+    " CROSS JOIN LATERAL (SELECT * FROM event WHERE event.shard = news.shard"
+    " AND event.position > news.published AND event.position <= news.head"
+    " AND event.source = $4 ORDER BY event.position LIMIT $5) AS own"
+    " ORDER BY own.shard, own.position"
+)
+
+INSERT_DEAD_LETTER: Final = (
+    "INSERT INTO dead_letter (topic, partition, record_offset, record_key, record_value,"
+    " record_headers, reason, detail, attempts, dead_lettered_at)"
+    " VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10)"
+    " ON CONFLICT (topic, partition, record_offset) DO NOTHING"
+)
+
+
+def event_row(event: StoredEvent) -> tuple[object, ...]:
+    """Return the values of `EVENT_COLUMNS`."""
+    return (
+        event.shard,
+        event.position,
+        event.stream_id,
+        event.stream_version,
+        event.event_id,
+        event.source,
+        event.type,
+        event.sequence,
+        event.account_id,
+        event.correlation_id,
+        event.causation_id,
+        event.traceparent,
+        event.occurred_at,
+        event.recorded_at,
+        event.body,
+        event.hash,
+    )
+
+
+def stored_event(row: Any) -> StoredEvent:  # noqa: ANN401 - an asyncpg record
+    """Read a row of `EVENT_COLUMNS`."""
+    return StoredEvent(*row)
+
+
+def effect_row(
+    origin: EffectOrigin, start: Start, now: datetime, lease_seconds: int
+) -> tuple[object, ...]:
+    """Return the parameters of `INSERT_EFFECT`; an effect due at once is leased to its writer."""
+    due_at = start.due_at if start.due_at or start.hold_key else now
+    leased = start.hold_key is None and due_at is not None and due_at <= now
+    return (
+        origin.shard,
+        start.effect_id,
+        start.kind,
+        origin.account_id,
+        origin.stream_id,
+        origin.cause_event_id,
+        origin.correlation_id,
+        origin.traceparent,
+        json.dumps(start.payload),
+        start.hold_key,
+        due_at,
+        1 if leased else 0,
+        leased,
+        timedelta(seconds=lease_seconds).total_seconds(),
+    )
+
+
+def leased_effect(
+    origin: EffectOrigin,
+    start: Start,
+    *,
+    attempt: int = 1,
+    recovered: bool = False,
+    checkpoint: str | None = None,
+) -> LeasedEffect:
+    """Return what a worker needs to run the effect and to record its result."""
+    run = EffectRun(
+        shard=origin.shard,
+        effect_id=start.effect_id,
+        kind=start.kind,
+        account_id=origin.account_id,
+        stream_id=origin.stream_id,
+        payload=start.payload,
+        attempt=attempt,
+        recovered=recovered,
+        checkpoint=checkpoint,
+    )
+    return LeasedEffect(run, origin)
+
+
+def dead_letter_row(letter: DeadLetter) -> tuple[object, ...]:
+    """Return the parameters of `INSERT_DEAD_LETTER`; header values become base64."""
+    headers = [
+        # jsonb takes no NUL.
+        [name.replace("\0", "\\x00"), None if value is None else b64encode(value).decode()]
+        for name, value in letter.headers
+    ]
+    return (
+        letter.topic,
+        letter.partition,
+        letter.record_offset,
+        letter.key,
+        letter.value,
+        json.dumps(headers),
+        letter.reason,
+        letter.detail[:500],
+        letter.attempts,
+        letter.dead_lettered_at,
+    )
+
+
+def stored_lease(row: Any) -> LeasedEffect:  # noqa: ANN401 - an asyncpg record
+    """Read an effect row that this process has just leased."""
+    origin = EffectOrigin(
+        row["shard"],
+        row["account_id"],
+        row["stream_id"],
+        row["cause_event_id"],
+        row["correlation_id"],
+        row["traceparent"],
+    )
+    return leased_effect(
+        origin,
+        Start(row["effect_id"], row["kind"], json.loads(row["payload"])),
+        attempt=row["attempt"],
+        recovered=row["was_interrupted"],
+        checkpoint=row["checkpoint"],
+    )
+
+
+def columns(pairs: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
+    """Return (shard, id) pairs as the two arrays that statements unnest."""
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def run_columns(runs: Iterable[RunKey]) -> tuple[list[int], list[str], list[int]]:
+    """Return run keys as the three arrays that statements unnest."""
+    keys = list(runs)
+    return [run[0] for run in keys], [run[1] for run in keys], [run[2] for run in keys]

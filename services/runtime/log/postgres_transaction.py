@@ -1,0 +1,259 @@
+"""One unit of work in Postgres: everything commits together or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from services.runtime.errors import Halt, VersionConflict
+from services.runtime.log.event_log import (
+    DeadLetter,
+    EffectOrigin,
+    LastSequence,
+    LeasedEffect,
+    ShardHead,
+    StoredEvent,
+    TopicPartition,
+)
+from services.runtime.log.postgres_rows import (
+    EVENT_COLUMNS,
+    INSERT_DEAD_LETTER,
+    INSERT_EFFECT,
+    LOAD_STREAMS,
+    RELEASE_HELD,
+    columns,
+    dead_letter_row,
+    effect_row,
+    event_row,
+    leased_effect,
+    run_columns,
+    stored_event,
+    stored_lease,
+)
+from services.runtime.processor import JsonObject, Release, RunKey, Start
+
+
+class PostgresTransaction:
+    """Implements `event_log.Transaction` on one connection inside one database transaction."""
+
+    def __init__(self, connection: Any, lease_seconds: int) -> None:  # noqa: ANN401 - pool proxy
+        """Wrap an open transaction; `PostgresEventLog.transaction` fills in what it locked."""
+        self.connection = connection
+        self.heads: dict[int, ShardHead] = {}
+        self.next_offsets: dict[TopicPartition, int] = {}
+        self.last_sequences: dict[tuple[str, int], LastSequence] = {}
+        self._lease_seconds = lease_seconds
+        self._appended: set[int] = set()
+        self._moved_offsets: dict[TopicPartition, int] = {}
+        self._moved_sequences: dict[tuple[str, int], LastSequence] = {}
+
+    async def lock(
+        self,
+        partitions: Iterable[TopicPartition],
+        shards: Iterable[int],
+        sources: Iterable[tuple[str, int]],
+    ) -> None:
+        """Lock cursors, then shards, each in sorted order, so that two workers cannot deadlock."""
+        if wanted := sorted(set(partitions)):
+            rows = await self.connection.fetch(
+                "SELECT topic, partition, next_offset FROM cursor"
+                " WHERE (topic, partition) IN (SELECT * FROM unnest($1::text[], $2::int[]))"
+                " ORDER BY topic, partition FOR UPDATE",
+                [topic for topic, _ in wanted],
+                [partition for _, partition in wanted],
+            )
+            self.next_offsets = {(r["topic"], r["partition"]): r["next_offset"] for r in rows}
+        wanted_shards = sorted(set(shards))
+        if wanted_shards:
+            rows = await self.connection.fetch(
+                "SELECT shard, head_position, head_hash, head_sequence FROM shard"
+                " WHERE shard = ANY($1::int[]) ORDER BY shard FOR UPDATE",
+                wanted_shards,
+            )
+            self.heads = {
+                r["shard"]: ShardHead(r["head_position"], r["head_hash"], r["head_sequence"])
+                for r in rows
+            }
+        if missing := set(wanted_shards) - set(self.heads):
+            message = f"shards {sorted(missing)} do not exist: run `perennial setup`"
+            raise Halt(message)
+        if pairs := sorted(set(sources)):
+            rows = await self.connection.fetch(
+                "SELECT source, shard, last_sequence, last_event_id FROM source_sequence"
+                " WHERE (source, shard) IN (SELECT * FROM unnest($1::text[], $2::int[]))",
+                [source for source, _ in pairs],
+                [shard for _, shard in pairs],
+            )
+            self.last_sequences = {
+                (r["source"], r["shard"]): LastSequence(r["last_sequence"], r["last_event_id"])
+                for r in rows
+            }
+
+    async def load_streams(self, stream_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
+        """Return the events of each stream in stream order; a stream never written is absent."""
+        rows = await self.connection.fetch(
+            LOAD_STREAMS,
+            list(stream_ids),
+        )
+        streams: dict[str, list[StoredEvent]] = {}
+        for row in rows:
+            streams.setdefault(row["stream_id"], []).append(stored_event(row))
+        return streams
+
+    async def append(self, events: Sequence[StoredEvent]) -> None:
+        """Add rows with one COPY and move the heads; raise `VersionConflict` on a taken version."""
+        if not events:
+            return
+        try:
+            await self.connection.copy_records_to_table(
+                "event",
+                columns=EVENT_COLUMNS.split(", "),
+                records=[event_row(event) for event in events],
+            )
+        except asyncpg.UniqueViolationError:
+            message = "another writer appended to one of these streams first"
+            raise VersionConflict(message) from None
+        for event in events:
+            head = self.heads[event.shard]
+            head.position, head.hash = event.position, event.hash
+            self._appended.add(event.shard)
+
+    async def start_effects(
+        self, effects: Sequence[tuple[EffectOrigin, Start]], *, now: datetime
+    ) -> list[LeasedEffect]:
+        """Write new effects; those due at once come back leased to the caller."""
+        if not effects:
+            return []
+        await self.connection.executemany(
+            INSERT_EFFECT,
+            [effect_row(origin, start, now, self._lease_seconds) for origin, start in effects],
+        )
+        return [
+            leased_effect(origin, start)
+            for origin, start in effects
+            if start.hold_key is None and (start.due_at is None or start.due_at <= now)
+        ]
+
+    async def release_effects(
+        self, releases: Sequence[tuple[int, Release]], *, now: datetime
+    ) -> list[LeasedEffect]:
+        """Free effects held under each (shard, key); they come back leased to the caller."""
+        if not releases:
+            return []
+        rows = await self.connection.fetch(
+            RELEASE_HELD,
+            [shard for shard, _ in releases],
+            [release.hold_key for _, release in releases],
+            now,
+            self._lease_seconds,
+        )
+        return [stored_lease(row) for row in rows]
+
+    async def drop_effects(self, keys: Sequence[tuple[int, str]]) -> None:
+        """Delete effects held under each (shard, key)."""
+        if keys:
+            await self.connection.execute(
+                "DELETE FROM effect USING unnest($1::int[], $2::text[]) AS held(shard, hold_key)"
+                " WHERE effect.shard = held.shard AND effect.hold_key = held.hold_key",
+                *columns(keys),
+            )
+
+    async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
+        """Lock the rows of running effects; return the runs that still hold their lease."""
+        rows = await self.connection.fetch(
+            "SELECT shard, effect_id, attempt FROM effect WHERE (shard, effect_id, attempt) IN"
+            " (SELECT * FROM unnest($1::int[], $2::text[], $3::int[]))"
+            " ORDER BY shard, effect_id FOR UPDATE",
+            *run_columns(runs),
+        )
+        return {(row["shard"], row["effect_id"], row["attempt"]) for row in rows}
+
+    async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
+        """Delete effects whose result this transaction records."""
+        if effects:
+            await self.connection.execute(
+                "DELETE FROM effect WHERE (shard, effect_id) IN"
+                " (SELECT * FROM unnest($1::int[], $2::text[]))",
+                *columns(effects),
+            )
+
+    async def reschedule_effect(
+        self,
+        effect: tuple[int, str],
+        *,
+        due_at: datetime,
+        payload: JsonObject | None,
+        hold_key: str | None,
+    ) -> None:
+        """Give up the lease and run the effect again at `due_at`."""
+        await self.connection.execute(
+            "UPDATE effect SET due_at = $3, payload = coalesce($4::jsonb, payload), hold_key = $5,"
+            " lease_until = NULL, interrupted = false, checkpoint = NULL"
+            " WHERE shard = $1 AND effect_id = $2",
+            *effect,
+            due_at,
+            None if payload is None else json.dumps(payload),
+            hold_key,
+        )
+
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep records that cannot be handled."""
+        await self.connection.executemany(
+            INSERT_DEAD_LETTER, [dead_letter_row(letter) for letter in letters]
+        )
+
+    async def open_dead_letters(self) -> int:
+        """Count the dead letters that nobody has redriven or discarded."""
+        count: int = await self.connection.fetchval(
+            "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL"
+        )
+        return count
+
+    def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
+        """Set the consumer offset that commits with this transaction."""
+        self._moved_offsets[partition] = next_offset
+
+    def move_sequence(self, source: str, shard: int, last: LastSequence) -> None:
+        """Set the high-water mark of a source that commits with this transaction."""
+        self.last_sequences[source, shard] = last
+        self._moved_sequences[source, shard] = last
+
+    async def write_marks(self) -> None:
+        """Write the moved cursors, sequences and heads: the last statements before commit."""
+        if moved := self._moved_offsets:
+            await self.connection.execute(
+                "UPDATE cursor SET next_offset = moved.next_offset"
+                " FROM unnest($1::text[], $2::int[], $3::bigint[])"
+                " AS moved(topic, partition, next_offset)"
+                " WHERE cursor.topic = moved.topic AND cursor.partition = moved.partition",
+                [topic for topic, _ in moved],
+                [partition for _, partition in moved],
+                list(moved.values()),
+            )
+        if sequences := self._moved_sequences:
+            await self.connection.execute(
+                "INSERT INTO source_sequence"
+                " SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::uuid[])"
+                " ON CONFLICT (source, shard) DO UPDATE SET"
+                " last_sequence = excluded.last_sequence, last_event_id = excluded.last_event_id",
+                [source for source, _ in sequences],
+                [shard for _, shard in sequences],
+                [last.sequence for last in sequences.values()],
+                [last.event_id for last in sequences.values()],
+            )
+        if shards := sorted(self._appended):
+            heads = [self.heads[shard] for shard in shards]
+            await self.connection.execute(
+                "UPDATE shard SET head_position = moved.position, head_hash = moved.hash,"
+                " head_sequence = moved.sequence"
+                " FROM unnest($1::int[], $2::bigint[], $3::bytea[], $4::bigint[])"
+                " AS moved(shard, position, hash, sequence) WHERE shard.shard = moved.shard",
+                shards,
+                [head.position for head in heads],
+                [head.hash for head in heads],
+                [head.sequence for head in heads],
+            )

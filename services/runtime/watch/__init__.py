@@ -1,0 +1,1 @@
+"""What can be seen of a running service, and what ends one that is stuck."""

@@ -1,0 +1,169 @@
+"""What a service's database and broker say about it, read when somebody asks and kept for a moment.
+
+A server that does not answer costs nobody more than `READ_SECONDS`: its part is then absent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaError
+
+from services.runtime.log.event_log import TopicPartition
+from services.runtime.log.postgres_errors import UNWELL
+
+READ_SECONDS: Final = 2.0
+KEPT_SECONDS: Final = 2.0
+EFFECT_STATES: Final = ("running", "due", "held", "retrying", "scheduled")
+
+_SHARDS: Final = (
+    "SELECT shard, head_position, published_position, (SELECT greatest(0, extract(epoch FROM"
+    " clock_timestamp() - event.recorded_at))::float8 FROM event WHERE event.shard = shard.shard"
+    " AND event.position = shard.published_position + 1) AS unpublished_seconds FROM shard"
+)
+_EFFECTS: Final = (
+    "SELECT kind, CASE WHEN lease_until >= clock_timestamp() THEN 'running'"
+    " WHEN due_at <= clock_timestamp() THEN 'due' WHEN hold_key IS NOT NULL THEN 'held'"
+    " WHEN attempt > 0 THEN 'retrying' ELSE 'scheduled' END AS state, count(*) AS effects,"
+    " greatest(0, extract(epoch FROM clock_timestamp() - min(started_at)))::float8 AS age_seconds,"
+    " greatest(0, extract(epoch FROM clock_timestamp() - min(due_at)))::float8 AS overdue_seconds"
+    " FROM effect GROUP BY kind, state"
+)
+_DEAD_LETTERS: Final = (
+    "SELECT reason, count(*) AS letters, count(*) FILTER (WHERE published_at IS NULL) AS unsent,"
+    " greatest(0, extract(epoch FROM clock_timestamp() - min(dead_lettered_at)))::float8"
+    " AS age_seconds FROM dead_letter WHERE closed_at IS NULL GROUP BY reason"
+    " ORDER BY letters DESC, reason"
+)
+_CURSORS: Final = "SELECT topic, partition, next_offset FROM cursor"
+Rows = Sequence[Any]
+"""asyncpg's records, or anything with their keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseView:
+    """The rows of one reading."""
+
+    shards: Rows
+    effects: Rows
+    dead_letters: Rows
+    cursors: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerView:
+    """Offsets of the partitions that this process holds: where each log starts and ends."""
+
+    starts: Mapping[TopicPartition, int]
+    ends: Mapping[TopicPartition, int]
+    committed: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What was seen; None for a server that did not answer in time."""
+
+    database: DatabaseView | None = None
+    broker: BrokerView | None = None
+    partitions: frozenset[TopicPartition] = field(default_factory=frozenset)
+
+
+class Observer:
+    """Reads both servers, one reading at a time."""
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool,
+        consumer: Callable[[], AIOKafkaConsumer | None],
+        partitions: Callable[[], frozenset[TopicPartition]],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Look through `pool`, and through the running consumer at the partitions it holds."""
+        self._pool = pool
+        self._consumer = consumer
+        self._partitions = partitions
+        self._monotonic = monotonic
+        self._database: asyncio.Task[DatabaseView | None] | None = None
+        self._broker: asyncio.Task[BrokerView | None] | None = None
+        self._view = View()
+        self._read_at: float | None = None
+
+    async def look(self) -> View:
+        """Return what is seen now, or was a moment ago. Raises nothing, and waits only so long."""
+        if self._read_at is None or self._monotonic() - self._read_at >= KEPT_SECONDS:
+            self._database = _running(self._database) or asyncio.create_task(self._read_database())
+            self._broker = _running(self._broker) or asyncio.create_task(self._read_broker())
+            # A driver that cannot even give up is left behind, and not started a second time.
+            await asyncio.wait((self._database, self._broker), timeout=READ_SECONDS + 0.5)
+            self._view = View(_result(self._database), _result(self._broker), self._partitions())
+            self._read_at = self._monotonic()
+        return self._view
+
+    async def close(self) -> None:
+        """Give up what is being read."""
+        tasks = [task for task in (self._database, self._broker) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read_database(self) -> DatabaseView | None:
+        try:
+            async with (
+                asyncio.timeout(READ_SECONDS),
+                self._pool.acquire(timeout=READ_SECONDS) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                cursors = await connection.fetch(_CURSORS)
+                return DatabaseView(
+                    shards=await connection.fetch(_SHARDS),
+                    effects=await connection.fetch(_EFFECTS),
+                    dead_letters=await connection.fetch(_DEAD_LETTERS),
+                    cursors={
+                        (row["topic"], row["partition"]): row["next_offset"] for row in cursors
+                    },
+                )
+        except (*UNWELL, asyncpg.PostgresError):
+            return None
+
+    async def _read_broker(self) -> BrokerView | None:
+        consumer = self._consumer()
+        wanted = [KafkaPartition(*partition) for partition in sorted(self._partitions())]
+        if consumer is None or not wanted:
+            return None
+        with suppress(KafkaError, OSError, TimeoutError, AttributeError):
+            async with asyncio.timeout(READ_SECONDS):
+                starts, ends, committed = await asyncio.gather(
+                    consumer.beginning_offsets(wanted),
+                    consumer.end_offsets(wanted),
+                    asyncio.gather(*(consumer.committed(each) for each in wanted)),
+                )
+            return BrokerView(
+                starts=_plain(starts),
+                ends=_plain(ends),
+                committed={
+                    (tp.topic, tp.partition): offset
+                    for tp, offset in zip(wanted, committed, strict=True)
+                    if offset is not None
+                },
+            )
+        return None
+
+
+def _running(task: asyncio.Task[Any] | None) -> asyncio.Task[Any] | None:
+    return task if task is not None and not task.done() else None
+
+
+def _result(task: asyncio.Task[Any]) -> Any:  # noqa: ANN401 - either view
+    return None if not task.done() or task.cancelled() or task.exception() else task.result()
+
+
+def _plain(offsets: Mapping[KafkaPartition, int]) -> dict[TopicPartition, int]:
+    return {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}

@@ -1,0 +1,138 @@
+"""How one service stands, read from its tables and its topics: for a person, not for a scrape."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from services.runtime.log.event_log import TopicPartition
+from services.runtime.log.postgres_errors import transient_when_unwell
+
+_SHARDS: Final = (
+    "SELECT shard, head_position, head_hash, published_position FROM shard ORDER BY shard"
+)
+_CURSORS: Final = "SELECT topic, partition, next_offset FROM cursor ORDER BY topic, partition"
+_EFFECTS: Final = (
+    "SELECT kind, CASE WHEN lease_until > clock_timestamp() THEN 'running'"
+    " WHEN hold_key IS NOT NULL THEN 'held' ELSE 'waiting' END AS state, count(*) AS count,"
+    " min(started_at) AS oldest_started_at, min(due_at) AS oldest_due_at"
+    " FROM effect GROUP BY 1, 2 ORDER BY 1, 2"
+)
+_UNPUBLISHED: Final = (
+    "SELECT min(event.recorded_at) FROM shard JOIN event ON event.shard = shard.shard"
+    " AND event.position = shard.published_position + 1"
+)
+_DEAD_LETTERS: Final = (
+    "SELECT reason, count(*) AS count FROM dead_letter WHERE closed_at IS NULL"
+    " GROUP BY reason ORDER BY reason"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """Where a cursor stands in what its partition holds: offsets `first` up to but without `end`."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    first: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        """Records to be read."""
+        return max(0, self.end - self.next_offset)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the topic no longer holds what comes next, or never did."""
+        return not self.first <= self.next_offset <= self.end
+
+    def nears_deletion(self, share: float, lag_min: int) -> bool:
+        """Say whether records that are not read yet are soon deleted.
+
+        The topic has begun to forget, and the cursor stands in the oldest `share` of what it holds.
+        """
+        margin = (self.end - self.first) * share
+        forgets = self.first > 0 and self.lag >= lag_min
+        return forgets and self.next_offset - self.first < margin
+
+
+@dataclass(frozen=True, slots=True)
+class EffectsStatus:
+    """Effects of one kind and state: `waiting`, `running`, or `held` for something else."""
+
+    kind: str
+    state: str
+    count: int
+    oldest_started_at: datetime
+    oldest_due_at: datetime | None
+
+
+@dataclass(slots=True)
+class ServiceStatus:
+    """What is known of one service; the rest is empty when its database does not answer."""
+
+    service: str
+    partitions: list[PartitionStatus] = field(default_factory=list)
+    heads: dict[int, int] = field(default_factory=dict)
+    log_digest: str = ""
+    unpublished: int = 0
+    oldest_unpublished_at: datetime | None = None
+    effects: list[EffectsStatus] = field(default_factory=list)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def lag(self) -> int:
+        """Records to be read in all partitions."""
+        return sum(partition.lag for partition in self.partitions)
+
+
+async def service_status(
+    connection: asyncpg.Connection,
+    service: str,
+    bounds: Mapping[TopicPartition, tuple[int, int]],
+) -> ServiceStatus:
+    """Read how `service` stands; `bounds` are (first, end) of the partitions that it reads.
+
+    Raises:
+        Transient: Postgres does not answer.
+    """
+    with transient_when_unwell():
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            shards = await connection.fetch(_SHARDS)
+            cursors = await connection.fetch(_CURSORS)
+            effects = await connection.fetch(_EFFECTS)
+            letters = await connection.fetch(_DEAD_LETTERS)
+            oldest = await connection.fetchval(_UNPUBLISHED)
+    return ServiceStatus(
+        service=service,
+        partitions=_partitions(cursors, bounds),
+        heads={row["shard"]: row["head_position"] for row in shards},
+        log_digest=log_digest([row["head_hash"] for row in shards]),
+        unpublished=sum(row["head_position"] - row["published_position"] for row in shards),
+        oldest_unpublished_at=oldest,
+        effects=[EffectsStatus(**dict(row)) for row in effects],
+        dead_letters={row["reason"]: row["count"] for row in letters},
+    )
+
+
+def log_digest(head_hashes: Sequence[bytes]) -> str:
+    """Return one digest of a whole log: the SHA-256 of the hashes its shards end with."""
+    return hashlib.sha256(b"".join(head_hashes)).hexdigest()
+
+
+def _partitions(
+    cursors: Sequence[Any], bounds: Mapping[TopicPartition, tuple[int, int]]
+) -> list[PartitionStatus]:
+    """Return the partitions in order; where no record was read yet, reading begins at the first."""
+    read = {(row["topic"], row["partition"]): row["next_offset"] for row in cursors}
+    return [
+        PartitionStatus(*key, read.get(key, first), first, end)
+        for key, (first, end) in sorted(bounds.items())
+    ]

@@ -1,0 +1,109 @@
+"""What can be seen of a running service: for the readiness probe, and for the watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.runtime.errors import PerennialError, Transient
+from services.runtime.kafka.client import Assignment, BatchConsumer, check_topics
+from services.runtime.log.event_log import EventLog
+from services.runtime.settings import RuntimeSettings
+from services.runtime.watch.health import Readiness
+from services.runtime.watch.watchdog import Sight
+
+_PROBE_TIMEOUT_SECONDS: Final = 3.0
+
+
+class VitalSigns:
+    """Looks at cursors, topics and the log of one service."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        settings: RuntimeSettings,
+        topics: Sequence[str],
+        log: EventLog,
+        consumer: BatchConsumer,
+        assignment: Assignment,
+        busy: Callable[[], bool],
+    ) -> None:
+        """Look at a service that reads `topics`; `busy` says whether a batch is in hand."""
+        self._settings = settings
+        self._topics = topics
+        self._log = log
+        self._consumer = consumer
+        self._assignment = assignment
+        self._busy = busy
+
+    async def readiness(self) -> Readiness:
+        """Say whether this process does its work now."""
+        problems: list[str] = []
+        partitions = self._assignment.partitions
+        if not partitions:
+            problems.append("no partition is assigned yet")
+        cursors: Mapping[tuple[str, int], int] = {}
+        try:
+            cursors = await asyncio.wait_for(self._log.cursors(), _PROBE_TIMEOUT_SECONDS)
+        except (Transient, TimeoutError):
+            problems.append("Postgres does not answer")
+        lag = 0
+        try:
+            lag = await self._behind(cursors, partitions)
+        except (KafkaError, TimeoutError, OSError, AttributeError):
+            problems.append("Kafka does not answer")
+        if lag > self._settings.ready_lag_max:
+            problems.append(f"behind by {lag} records")
+        return Readiness(problems, lag, len(partitions))
+
+    async def look(self) -> Sight | None:
+        """See what moves. A process without partitions looks at all of them: it may be a spare."""
+        shards = range(self._settings.shard_count)
+        everything = frozenset((topic, shard) for topic in self._topics for shard in shards)
+        partitions = self._assignment.partitions or everything
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
+                cursors = await self._log.cursors()
+                publishing = await self._log.publishing(self._assignment.shards())
+        except (Transient, TimeoutError):
+            return None
+        try:
+            behind = await self._behind(cursors, partitions)
+        except (KafkaError, TimeoutError, OSError, AttributeError):
+            behind = 1  # our own connections do not answer: that alone is a reason to suspect
+        return Sight(
+            consumed=tuple(sorted(cursors.items())),
+            behind=behind,
+            busy=self._busy(),
+            published=tuple(sorted((shard, at[0]) for shard, at in publishing.items())),
+            unpublished=sum(head - published for published, head in publishing.values()),
+        )
+
+    async def kafka_answers(self) -> bool:
+        """Ask the broker with a new connection."""
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
+                await check_topics(self._settings, self._topics)
+        except (KafkaError, TimeoutError, OSError, PerennialError):
+            return False
+        return True
+
+    async def _behind(
+        self, cursors: Mapping[tuple[str, int], int], partitions: frozenset[tuple[str, int]]
+    ) -> int:
+        wanted = [TopicPartition(*partition) for partition in sorted(partitions)]
+        consumer = self._consumer.consumer
+        async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
+            ends = await consumer.end_offsets(wanted)
+            # The end counts what is no record, such as the commit of an upstream's transaction:
+            # a consumer passes it at once, and the cursor only with the record behind it.
+            mine = [tp for tp in wanted if tp in consumer.assignment()]
+            passed = {tp: await consumer.position(tp) for tp in mine}
+        return sum(
+            max(0, end - max(cursors.get((tp.topic, tp.partition), 0), passed.get(tp, 0)))
+            for tp, end in ends.items()
+        )
