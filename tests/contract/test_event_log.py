@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from services.cli.setup import set_up_postgres
-from services.runtime.errors import Halt, Transient, VersionConflict
+from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
     GENESIS_HASH,
     DeadLetter,
@@ -202,7 +202,8 @@ async def test_effect_due_at_once_is_leased_to_its_writer_and_to_nobody_else(log
 async def test_effect_of_a_crashed_worker_is_leased_again_as_recovered(log: EventLog) -> None:
     now = datetime.now(UTC)
     await start(log, Start("charge/r-1", "charge"), now=now)
-    await log.mark_effect((1, "charge/r-1", 1), "dot_sent")
+    run = (1, "charge/r-1", 1)
+    assert await log.mark_effects({run: "dot_sent"}) == {run}
     again = await _lease_until_found(log, now)
     assert [(row.run.attempt, row.run.recovered, row.run.checkpoint) for row in again] == [
         (2, True, "dot_sent")
@@ -269,13 +270,12 @@ async def test_worker_that_lost_its_lease_can_neither_mark_nor_record(log: Event
     first = await start(log, Start("email/n-1", "email"), now=now)
     second = await _lease_until_found(log, now)
 
-    with pytest.raises(Transient, match="lost its lease"):
-        await log.mark_effect(first[0].run.key, "dot_sent")
+    marks = {first[0].run.key: "stale", second[0].run.key: "dot_sent"}
+    assert await log.mark_effects(marks) == {second[0].run.key}
     await log.extend_leases([first[0].run.key])
     async with log.transaction(shards=[1]) as tx:
         keys = [first[0].run.key, second[0].run.key]
         assert await tx.hold_running(keys) == {second[0].run.key}
-    await log.mark_effect(second[0].run.key, "dot_sent")
 
 
 async def test_dead_letter_is_kept_once(log: EventLog) -> None:

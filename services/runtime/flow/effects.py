@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, Generic
 
 from services.runtime.errors import Halt, Transient
+from services.runtime.flow.checkpoints import Checkpoints
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Work
 from services.runtime.log.event_log import EventLog, LeasedEffect
@@ -49,6 +50,7 @@ class EffectRunner(Generic[StateT]):
         With `look_up_first`, no effect counts as new: a lost log may have run it before.
         """
         self._log = log
+        self._checkpoints = Checkpoints(log)
         self._journal = journal
         self._executors: Mapping[str, Executor] = processor.executors
         self._slots = asyncio.Semaphore(concurrency)
@@ -142,7 +144,7 @@ class EffectRunner(Generic[StateT]):
 
     def _mark(self, effect: LeasedEffect) -> Mark:
         async def mark(checkpoint: str) -> None:
-            await self._log.mark_effect(self._key(effect), checkpoint)
+            await self._checkpoints.mark(self._key(effect), checkpoint)
 
         return mark
 

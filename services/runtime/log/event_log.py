@@ -247,12 +247,8 @@ class EventLog(Protocol):
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive."""
 
-    async def mark_effect(self, run: RunKey, checkpoint: str) -> None:
-        """Commit a checkpoint of a running effect.
-
-        Raises:
-            Transient: the database did not answer, or another worker has the effect by now.
-        """
+    async def mark_effects(self, checkpoints: Mapping[RunKey, str]) -> set[RunKey]:
+        """Commit checkpoints of running effects; return the runs that still hold their lease."""
 
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""

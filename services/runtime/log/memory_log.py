@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.runtime.errors import Halt, Transient, VersionConflict
+from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
@@ -247,17 +247,14 @@ class MemoryEventLog:
             leased.append(tx._leased(row))  # noqa: SLF001 - the same module
         return leased
 
-    async def mark_effect(self, run: RunKey, checkpoint: str) -> None:
-        """Keep a checkpoint of a running effect.
-
-        Raises:
-            Transient: another worker has the effect by now.
-        """
-        row = running(self._tables, run)
-        if row is None:
-            message = f"attempt {run[2]} of {run[1]} lost its lease: another worker goes on"
-            raise Transient(message)
-        row.checkpoint = checkpoint
+    async def mark_effects(self, checkpoints: Mapping[RunKey, str]) -> set[RunKey]:
+        """Keep checkpoints of running effects; return the runs that still hold their lease."""
+        held = set()
+        for run, checkpoint in checkpoints.items():
+            if (row := running(self._tables, run)) is not None:
+                row.checkpoint = checkpoint
+                held.add(run)
+        return held
 
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import asyncpg
 
-from services.runtime.errors import Transient
 from services.runtime.log.event_log import LeasedEffect, StoredEvent, TopicPartition, Unpublished
 from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.log.postgres_rows import (
@@ -109,21 +108,19 @@ class PostgresEventLog:
         rows = await self._fetch(LEASE_DUE, now, limit, self._lease_seconds)
         return [stored_lease(row) for row in rows]
 
-    async def mark_effect(self, run: RunKey, checkpoint: str) -> None:
-        """Commit a checkpoint of a running effect.
-
-        Raises:
-            Transient: the database did not answer, or another worker has the effect by now.
-        """
-        marked = await self._fetch(
-            "UPDATE effect SET checkpoint = $4 WHERE shard = $1 AND effect_id = $2 AND attempt = $3"
-            " RETURNING attempt",
-            *run,
-            checkpoint,
+    async def mark_effects(self, checkpoints: Mapping[RunKey, str]) -> set[RunKey]:
+        """Commit checkpoints of running effects; return the runs that still hold their lease."""
+        rows = await self._fetch(
+            "UPDATE effect SET checkpoint = mark.checkpoint"
+            " FROM unnest($1::int[], $2::text[], $3::int[], $4::text[])"
+            " AS mark(shard, effect_id, attempt, checkpoint)"
+            " WHERE effect.shard = mark.shard AND effect.effect_id = mark.effect_id"
+            " AND effect.attempt = mark.attempt"
+            " RETURNING effect.shard, effect.effect_id, effect.attempt",
+            *run_columns(checkpoints),
+            list(checkpoints.values()),
         )
-        if not marked:
-            message = f"attempt {run[2]} of {run[1]} lost its lease: another worker goes on"
-            raise Transient(message)
+        return {(row["shard"], row["effect_id"], row["attempt"]) for row in rows}
 
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""
