@@ -53,7 +53,7 @@ MALFORMED: list[tuple[str, Raw]] = [
     ("specversion_unsupported", raw(8, ce_specversion=b"0.3")),
     ("source_not_allowed", raw(9, ce_source=b"/billing/orders")),
     ("attributes_invalid", raw(10, ce_time=b"yesterday")),
-    ("oversized", raw(11, value=b'{"x": "' + b"y" * 900_000 + b'"}')),
+    ("oversized", raw(11, value=b'{"x": "' + b"y" * 700_000 + b'"}')),
     ("account_mismatch", (b"acct-999", *raw(12)[1:])),
     ("body_invalid", raw(13, value=json.dumps(renewal(13, quantity=-1)).encode())),
 ]
