@@ -21,9 +21,11 @@ from deploy.local.processes import ROOT, Processes
 from deploy.local.stack import LocalStack
 
 HOLDS_A_STACK = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from deploy.local.stack import LocalStack
+# A test run in the background ignores the signal, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with LocalStack(Path(sys.argv[1])) as stack:
     stack.postgres.start()
     stack.start_mail_sink()
