@@ -1,4 +1,4 @@
-"""A broker or a database server that is killed and comes back: no service ends or needs help."""
+"""A broker or a database server that is killed and comes back: nobody has to help."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
 from services.runtime.errors import Stuck
-from services.runtime.logs import configure_logs
 from services.runtime.process import ServiceProcess
 from services.runtime.start import open_pool
 from tests.faults.requests import card_renewal
@@ -51,12 +51,11 @@ def test_stuck_service_ends(system: System, break_it: Break, part: str) -> None:
             sandbox_journal_folder=system.folder / "sandbox",
             watchdog_seconds=3,
         )
-        logger = configure_logs("orders", log_format="json", level="error")
         pool = await open_pool("orders", settings)
         try:
             async with open_orders(settings, pool) as processor:
                 process = ServiceProcess(
-                    settings=settings, processor=processor, pool=pool, logger=logger
+                    settings=settings, processor=processor, pool=pool, logger=structlog.get_logger()
                 )
                 running = asyncio.create_task(process.run())
                 while not process._assignment.partitions:  # noqa: ASYNC110

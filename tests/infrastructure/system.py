@@ -55,7 +55,7 @@ class System:
         self.mail_folder = folder / "mail"
         self.processes = Processes(folder)
         self._resources.callback(self.processes.close)
-        asyncio.run(_delete_topics(self.infrastructure.bootstrap_servers))
+        asyncio.run(delete_topics(self.infrastructure.bootstrap_servers))
         asyncio.run(
             set_up(
                 admin_dsn=self.admin_dsn,
@@ -292,7 +292,8 @@ async def read_topics(servers: str, topics: Sequence[str]) -> list[Any]:
         await consumer.stop()
 
 
-async def _delete_topics(servers: str) -> None:
+async def delete_topics(servers: str) -> None:
+    """Delete all our topics; return when they are gone."""
     names = {topic.name for topic in TOPICS}
     names |= {topic.dead_letter_topic(group) for topic in TOPICS for group in topic.groups}
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)

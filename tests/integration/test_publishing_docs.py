@@ -16,16 +16,17 @@ from typing import Any
 import pytest
 import typer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from typer.testing import CliRunner
 
 from schemas.orders import RenewalRejected
 from schemas.requests import RenewalRequested
-from schemas.topics import ORDERS, REQUESTS, SHARD_COUNT_DEFAULT, TOPICS
+from schemas.topics import ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
 from services.cli.publish import ExitCode, publish
+from services.cli.setup import set_up_topics
 from services.runtime.kafka.cloudevents import binary_headers, read_record
 from services.runtime.kafka.partitions import shard_of
 from services.runtime.log.event_log import StoredEvent
+from tests.infrastructure.system import delete_topics
 
 PAGE = Path(__file__).parents[2] / "docs" / "PUBLISHING.md"
 
@@ -41,18 +42,9 @@ def block(language: str) -> str:
 @pytest.fixture
 def bootstrap_servers(infrastructure: Any) -> str:
     servers: str = infrastructure.bootstrap_servers
-    asyncio.run(_ensure_topics(servers))
+    asyncio.run(delete_topics(servers))
+    asyncio.run(set_up_topics(servers, SHARD_COUNT_DEFAULT, replication_factor=1))
     return servers
-
-
-async def _ensure_topics(bootstrap_servers: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
-        missing = {topic.name for topic in TOPICS} - set(await admin.list_topics())
-        await admin.create_topics([NewTopic(name, SHARD_COUNT_DEFAULT, 1) for name in missing])
-    finally:
-        await admin.close()
 
 
 async def find(bootstrap_servers: str, renewal_id: str) -> Any:
