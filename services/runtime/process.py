@@ -175,9 +175,11 @@ class ServiceProcess(Generic[StateT]):
     async def run(self) -> None:
         """Serve until stopped, or raise what made going on impossible."""
         await self._health.start()
-        tasks = [
+        work = [
             asyncio.create_task(self._effects.run(), name="effects"),
             asyncio.create_task(self._relay.run(), name="relay"),
+        ]
+        watches = [
             asyncio.create_task(self._desk.run(), name="operator"),
             asyncio.create_task(
                 self._known_topics.watch(self._log, self._consumer, self._assignment),
@@ -185,27 +187,29 @@ class ServiceProcess(Generic[StateT]):
             ),
             asyncio.create_task(self._watchdog.run(), name="watchdog"),
         ]
-        for task in tasks:
+        for task in (*work, *watches):
             task.add_done_callback(self._on_task_done)
         try:
             await self._consumer.start()
             self._logger.info("started", group=self._processor.group, http_port=self._health.port)
             await self._stop_asked.wait()
         finally:
-            await self._shut_down(tasks)
+            await self._shut_down(work, watches)
         if self._failure is not None:
             raise self._failure
 
-    async def _shut_down(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+    async def _shut_down(
+        self, work: Sequence[asyncio.Task[None]], watches: Sequence[asyncio.Task[None]]
+    ) -> None:
         """Stop fetching, finish the batch, record effects, flush the relay: within the time allowed."""
         budget = self._settings.stop_timeout_seconds
         ends_at = time.monotonic() + budget
         self._logger.info("stopping", within_seconds=budget)
+        # Those who look at the consumer go before it: a closed one is no failure.
+        await _cancelled(watches)
         await self._bounded("consumer", self._consumer.stop(), ends_at)
         await self._bounded("effects", self._effects.stop(budget / 3), ends_at)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancelled(work)
         if self._failure is None:
             await self._bounded("relay", self._relay.flush(), ends_at)
         await self._bounded("producer", self._relay.close(), ends_at)
@@ -239,3 +243,9 @@ class ServiceProcess(Generic[StateT]):
         if self._stop_asked.is_set():
             return Readiness(["stopping"])
         return await self._signs.readiness()
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

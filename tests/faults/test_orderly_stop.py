@@ -17,7 +17,8 @@ def test_services_stopped_in_mid_stream_exit_with_0_and_lose_nothing(
     with Stream(system) as stream:
         for service, share in zip(SETTINGS, (0.2, 0.4, 0.6), strict=True):
             stream.charged(share)
-            assert system.children[service].stop(STOP_SECONDS) == 0
+            child = system.children[service]
+            assert child.stop(STOP_SECONDS) == 0, child.log_tail()
             start(system, service, wait=False)
 
     stream.outcome.check()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from pathlib import Path
+
+import asyncpg
 
 from deploy.local.postgres import program
 from deploy.local.processes import Child
@@ -18,15 +21,23 @@ EVERYTHING = "SELECT * FROM event ORDER BY shard, position"
 
 def dump(system: System, path: Path) -> None:
     """Save the whole database as of now; the services may go on meanwhile."""
-    run("pg_dump", "--format=custom", f"--file={path}", system.admin_dsn)
+    run("pg_dump", "--clean", "--if-exists", "--inserts", f"--file={path}", system.admin_dsn)
 
 
 def restore(system: System, path: Path) -> None:
     """Put the saved database in the place of what is there."""
-    run(
-        "pg_restore", "--clean", "--if-exists", "--exit-on-error",
-        f"--dbname={system.admin_dsn}", path,
-    )  # fmt: skip
+    # A newer pg_dump sets what an older server does not know, and has commands of psql in it.
+    lines = path.read_text().splitlines(keepends=True)
+    kept = (line for line in lines if not line.startswith(("SET transaction_timeout", "\\")))
+    asyncio.run(_execute(system.admin_dsn, "".join(kept)))
+
+
+async def _execute(dsn: str, script: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
 
 
 def run(name: str, *arguments: object) -> None:

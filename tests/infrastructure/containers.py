@@ -34,10 +34,13 @@ _BROKER: Final = {
     "KAFKA_PROCESS_ROLES": "broker,controller",
     "KAFKA_NODE_ID": "1",
     "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
-    "KAFKA_LISTENERS": f"PLAINTEXT://:{_KAFKA_PORT},CONTROLLER://:9093",
+    # The broker talks to itself too, for transactions, and cannot by the address of the host.
+    "KAFKA_LISTENERS": f"PLAINTEXT://:{_KAFKA_PORT},INTERNAL://localhost:9094,CONTROLLER://:9093",
     "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-    "KAFKA_INTER_BROKER_LISTENER_NAME": "PLAINTEXT",
+    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": (
+        "CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT"
+    ),
+    "KAFKA_INTER_BROKER_LISTENER_NAME": "INTERNAL",
     "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
     "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "8",
@@ -131,7 +134,9 @@ def _kafka(port: int) -> DockerContainer:
     container.with_bind_ports(_KAFKA_PORT, port)
     container.with_envs(**_BROKER)
     address = _bootstrap_servers(container, port)
-    container.with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://{address}")
+    container.with_env(
+        "KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://{address},INTERNAL://localhost:9094"
+    )
     return container
 
 
