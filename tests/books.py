@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID, uuid5
@@ -235,8 +235,7 @@ class Books:
         """Return every filed event as a row of shard 0, in the order of filing."""
         first = self.published[:1]
         return [
-            replace(
-                first[0],
+            first[0]._replace(
                 shard=0,
                 position=position,
                 type=event.wire_type(),

@@ -18,7 +18,7 @@ from deploy.bench.rig import Rig
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 from services.runtime.log.postgres_log import PostgresEventLog
-from services.runtime.log.postgres_rows import EVENT_COLUMNS, event_row
+from services.runtime.log.postgres_rows import EVENT_COLUMNS
 
 NAMES: Final = ("append", "scaling_append")
 BATCH: Final = 500
@@ -103,7 +103,7 @@ async def _append(rig: Rig, load: Load, count: int) -> float:
                 chained = []
                 for event in batch:
                     head = tx.heads[event.shard]
-                    stored = replace(event, hash=chain_hash(head.hash, event))
+                    stored = event._replace(hash=chain_hash(head.hash, event))
                     head.position, head.hash = stored.position, stored.hash
                     head.sequence = stored.sequence
                     chained.append(stored)
@@ -115,7 +115,7 @@ async def _append(rig: Rig, load: Load, count: int) -> float:
 
 async def _copy(rig: Rig, load: Load, count: int, heads: dict[int, ShardHead]) -> float:
     """COPY the same rows, a transaction for each batch, into a table with the same indexes."""
-    batches = [[event_row(event) for event in batch] for batch in _batches(load, count, heads)]
+    batches = _batches(load, count, heads)
     connection = await asyncpg.connect(rig.stack.admin_dsn)
     try:
         started = time.perf_counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +71,7 @@ def stored_events(
         head = heads[shard_of(account_id, SHARD_COUNT_DEFAULT)]
         for version, name in enumerate(STEPS, start=1):
             event = stored_event(name, account_id, renewal_id, version, head)
-            event = replace(event, hash=chain_hash(head.hash, event))
+            event = event._replace(hash=chain_hash(head.hash, event))
             head.position, head.hash = event.position, event.hash
             head.sequence = event.sequence
             yield event

@@ -5,37 +5,43 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from functools import lru_cache
 from typing import Final, Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
+from schemas.envelope import name_based_uuid
 from schemas.requests import RenewalRequested, TopUpRequested
 
 _NAMESPACE: Final = UUID("2b0f6a52-8a0e-5d55-9b1c-7f6a3f1f5c02")
 
 
+@lru_cache(maxsize=4096)
 def payment_id(account_id: str, stream_id: str) -> str:
     """Return the id of the order's payment; it is also the gateway's idempotency key."""
-    return str(uuid5(_NAMESPACE, f"payment/{account_id}/{stream_id}"))
+    return str(name_based_uuid(_NAMESPACE, f"payment/{account_id}/{stream_id}"))
 
 
 def surplus_payment_id(order_payment_id: str, gateway: str, gateway_txn_id: str) -> str:
     """Return the id of money that came in beside the order's own payment."""
-    return str(uuid5(_NAMESPACE, f"surplus/{order_payment_id}/{gateway}/{gateway_txn_id}"))
+    return str(
+        name_based_uuid(_NAMESPACE, f"surplus/{order_payment_id}/{gateway}/{gateway_txn_id}")
+    )
 
 
+@lru_cache(maxsize=4096)
 def activation_id(account_id: str, stream_id: str) -> str:
     """Return the id of the order's activation; it is also our reference at the provider."""
-    return str(uuid5(_NAMESPACE, f"activation/{account_id}/{stream_id}"))
+    return str(name_based_uuid(_NAMESPACE, f"activation/{account_id}/{stream_id}"))
 
 
 def refund_id(payment: str) -> str:
     """Return the id of the refund of a payment; it is also the gateway's idempotency key."""
-    return str(uuid5(_NAMESPACE, f"refund/{payment}"))
+    return str(name_based_uuid(_NAMESPACE, f"refund/{payment}"))
 
 
 def lot_id(payment: str, kind: Literal["paid", "bonus"]) -> str:
     """Return the id of the wallet lot that a payment makes."""
-    return str(uuid5(_NAMESPACE, f"lot/{payment}/{kind}"))
+    return str(name_based_uuid(_NAMESPACE, f"lot/{payment}/{kind}"))
 
 
 def esim_hash(iccid: str, salt: str) -> str:

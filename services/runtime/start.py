@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import time
@@ -112,6 +113,7 @@ async def _serve(
             process = ServiceProcess(
                 settings=settings, processor=processor, pool=pool, logger=logger
             )
+            _collect_garbage_seldom()
             stopping = asyncio.create_task(stopped.wait())
             stopping.add_done_callback(lambda _: process.stop())
             try:
@@ -121,6 +123,15 @@ async def _serve(
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(pool.close(), settings.stop_timeout_seconds)
+
+
+def _collect_garbage_seldom() -> None:
+    """Look for cycles a hundred times less often: batches make few, and cached streams none.
+
+    By default every 700 new objects start a search, a fifth of the time that a batch takes.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def open_pool(schema: str, settings: RuntimeSettings) -> asyncpg.Pool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -78,7 +77,7 @@ def event(
         recorded_at=T0,
         body=b'{"account_id":"acct-1"}',
     )
-    return replace(unchained, hash=chain_hash(head.hash, unchained))
+    return unchained._replace(hash=chain_hash(head.hash, unchained))
 
 
 async def append(log: EventLog, *stream_versions: tuple[str, int], source: str = SOURCE) -> None:

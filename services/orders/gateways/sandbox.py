@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from schemas.envelope import utc_text
+from schemas.envelope import name_based_uuid, utc_text
 from schemas.money import Money
 from schemas.orders import DeclineReason, UnknownCause
 from schemas.requests import PaymentMethod
@@ -191,7 +191,7 @@ class SandboxGateway:
 
 
 def _reference(kind: str, key: str) -> str:
-    return f"sbx_{uuid5(_NAMESPACE, f'{kind}/{key}').hex}"[:28]
+    return f"sbx_{name_based_uuid(_NAMESPACE, f'{kind}/{key}').hex}"[:28]
 
 
 def _captured(entry: Entry) -> Captured:

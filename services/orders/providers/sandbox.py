@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from schemas.envelope import utc_text
+from schemas.envelope import name_based_uuid, utc_text
 from schemas.orders import ActivationFailureReason, UnknownCause
 from services.orders.providers.provider import (
     Activated,
@@ -118,7 +118,7 @@ class SandboxProvider:
         return self.journal.append(
             "activation",
             order.reference,
-            ref=f"sbx_{uuid5(_NAMESPACE, order.reference).hex}"[:28],
+            ref=f"sbx_{name_based_uuid(_NAMESPACE, order.reference).hex}"[:28],
             plan_code=order.plan_code,
             quantity=order.quantity,
             valid_from=utc_text(valid_from),

@@ -55,20 +55,20 @@ class Journal:
         """Write an entry; it is there for everyone when this returns."""
         entry: Entry = {"kind": kind, "key": key, **facts}
         line = json.dumps(entry, separators=(",", ":")).encode() + _NEW_LINE
-        # A writer killed in mid-line leaves a tail that no reader took: it is overwritten.
-        os.ftruncate(self._file, self._read_bytes)
         os.pwrite(self._file, line, self._read_bytes)
-        self._take(line)
+        self._take(entry, len(line))
         return entry
 
     def _read_on(self) -> None:
         size = os.fstat(self._file).st_size
-        if size > self._read_bytes:
-            fresh = os.pread(self._file, size - self._read_bytes, self._read_bytes)
-            self._take(fresh[: fresh.rfind(_NEW_LINE) + 1])
+        if size == self._read_bytes:
+            return
+        fresh = os.pread(self._file, size - self._read_bytes, self._read_bytes)
+        for line in fresh[: fresh.rfind(_NEW_LINE) + 1].splitlines(keepends=True):
+            self._take(json.loads(line), len(line))
+        # A writer killed in mid-line leaves a tail that no reader takes.
+        os.ftruncate(self._file, self._read_bytes)
 
-    def _take(self, lines: bytes) -> None:
-        for line in lines.splitlines():
-            entry: Entry = json.loads(line)
-            self._entries.setdefault((entry["kind"], entry["key"]), []).append(entry)
-        self._read_bytes += len(lines)
+    def _take(self, entry: Entry, size: int) -> None:
+        self._entries.setdefault((entry["kind"], entry["key"]), []).append(entry)
+        self._read_bytes += size

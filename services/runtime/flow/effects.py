@@ -114,7 +114,7 @@ class EffectRunner(Generic[StateT]):
     async def _run(self, effect: LeasedEffect) -> None:
         try:
             async with self._slots:
-                run = replace(effect.run, recovered=effect.run.recovered or self._look_up_first)
+                run = replace(effect.run, recovered=True) if self._look_up_first else effect.run
                 command = await self._executors[run.kind](run, self._mark(effect))
         except Halt as halt:
             self._results.put_nowait((effect, halt))

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic
 
 from schemas.envelope import Event, derived_event_id
 from services.runtime.flow.work import ForeignStream, Recorded, Work, refused_stream_id
 from services.runtime.log.event_log import (
-    EffectOrigin,
     StoredEvent,
     Transaction,
     chain_hash,
@@ -238,7 +237,7 @@ class Session(Generic[StateT]):
     ) -> Stream[StateT] | None:
         """Chain `stored` to its shard, and fold `event` into the stream's state."""
         head = self._tx.heads[stored.shard]
-        stored = replace(stored, hash=chain_hash(head.hash, stored))
+        stored = stored._replace(hash=chain_hash(head.hash, stored))
         head.position, head.hash = stored.position, stored.hash
         self.recorded.events.append(stored)
         self.recorded.facts.append(event)
@@ -250,18 +249,10 @@ class Session(Generic[StateT]):
     def _stage_effects(self, work: Work, decision: Decision | Ignored) -> None:
         recorded = self.recorded
         retried = False
-        origin = EffectOrigin(
-            shard=work.shard,
-            account_id=work.account_id,
-            stream_id=work.task.stream_id,
-            cause_event_id=work.cause_event_id,
-            correlation_id=work.correlation_id,
-            traceparent=work.traceparent,
-        )
         for change in decision.effects if isinstance(decision, Decision) else ():
             match change:
                 case Start():
-                    recorded.starts.append((origin, change))
+                    recorded.starts.append((work.origin(), change))
                 case Release():
                     recorded.releases.append((work.shard, change))
                 case Drop():

@@ -24,6 +24,17 @@ class Work:
     incoming: Incoming | None = None
     effect: LeasedEffect | None = None
 
+    def origin(self) -> EffectOrigin:
+        """Return what an effect that this command wants will need for its result."""
+        return EffectOrigin(
+            shard=self.shard,
+            account_id=self.account_id,
+            stream_id=self.task.stream_id,
+            cause_event_id=self.cause_event_id,
+            correlation_id=self.correlation_id,
+            traceparent=self.traceparent,
+        )
+
 
 @dataclass(slots=True)
 class Recorded:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, Protocol
 
 from pydantic import ValidationError
@@ -21,7 +22,8 @@ BODY_BYTES_MAX: Final = 64 * 1024
 """A billing fact is a few hundred bytes; anything this large is not one."""
 
 Headers = Sequence[tuple[str, bytes | None]]
-_ATTRIBUTES: Final = frozenset(Envelope.model_fields)
+_ATTRIBUTES: Final = frozenset({"specversion", *Envelope.model_fields})
+_HEADER_OF: Final = {f"ce_{name}": name for name in _ATTRIBUTES}
 
 
 class Record(Protocol):
@@ -59,9 +61,7 @@ def read_record(record: Record) -> tuple[Envelope, bytes]:
         attributes, body = _structured(record.value)
     else:
         attributes = {
-            name[3:]: value
-            for name, value in headers.items()
-            if name.startswith("ce_") and name[3:] in _ATTRIBUTES | {"specversion"}
+            _HEADER_OF[name]: value for name, value in headers.items() if name in _HEADER_OF
         }
         body = record.value
         if not attributes:
@@ -70,7 +70,7 @@ def read_record(record: Record) -> tuple[Envelope, bytes]:
     if attributes.get("specversion") != SPEC_VERSION:
         message = f"set the attribute specversion to {SPEC_VERSION}"
         raise Poison("specversion_unsupported", message)
-    if any("\0" in text for text in attributes.values()):
+    if "\0" in "".join(attributes.values()):
         raise Poison("nul_character", "an attribute holds a NUL, which no database column takes")
     if record.key is not None:
         attributes.setdefault("partitionkey", _utf8(record.key, "the message key"))
@@ -86,24 +86,34 @@ def read_record(record: Record) -> tuple[Envelope, bytes]:
 
 def binary_headers(event: StoredEvent) -> list[tuple[str, bytes]]:
     """Return the headers of a stored event in binary mode; the value is `event.body`, untouched."""
-    attributes = {
-        "specversion": SPEC_VERSION,
-        "id": str(event.event_id),
-        "source": event.source,
-        "type": event.type,
-        "subject": event.stream_id,
-        "time": utc_text(event.occurred_at),
-        "recordedtime": utc_text(event.recorded_at),
-        "partitionkey": event.account_id,
-        "correlationid": event.correlation_id,
-        "causationid": str(event.causation_id) if event.causation_id else None,
-        "sequence": f"{event.sequence:020d}",
-        "streamversion": str(event.stream_version),
-        "dataschema": data_schema(event.type),
-        "traceparent": event.traceparent,
-    }
-    headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items() if value]
-    return [*headers, ("content-type", b"application/json")]
+    headers = [
+        *_fixed_headers(event.source, event.type),
+        ("ce_id", str(event.event_id).encode()),
+        ("ce_subject", event.stream_id.encode()),
+        ("ce_time", utc_text(event.occurred_at).encode()),
+        ("ce_recordedtime", utc_text(event.recorded_at).encode()),
+        ("ce_partitionkey", event.account_id.encode()),
+        ("ce_correlationid", event.correlation_id.encode()),
+        ("ce_sequence", b"%020d" % event.sequence),
+        ("ce_streamversion", b"%d" % event.stream_version),
+    ]
+    if event.causation_id is not None:
+        headers.append(("ce_causationid", str(event.causation_id).encode()))
+    if event.traceparent is not None:
+        headers.append(("ce_traceparent", event.traceparent.encode()))
+    return headers
+
+
+@cache
+def _fixed_headers(source: str, event_type: str) -> tuple[tuple[str, bytes], ...]:
+    """Return what is the same in all events of a type."""
+    return (
+        ("content-type", b"application/json"),
+        ("ce_specversion", SPEC_VERSION.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", event_type.encode()),
+        ("ce_dataschema", data_schema(event_type).encode()),
+    )
 
 
 def validation_summary(error: ValidationError) -> str:
@@ -119,8 +129,8 @@ def validation_summary(error: ValidationError) -> str:
 def _text_headers(headers: Headers) -> dict[str, str]:
     texts: dict[str, str] = {}
     for name, value in headers:
-        lowered = name.lower()
-        if not (lowered.startswith("ce_") or lowered == "content-type"):
+        lowered = name if name in _HEADER_OF else name.lower()
+        if not lowered.startswith("ce_") and lowered != "content-type":
             continue
         if value is None:
             raise Poison("header_null", "a ce_ header or content-type is null: send UTF-8 text")
@@ -151,7 +161,7 @@ def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
     attributes = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in document.items()
-        if name in _ATTRIBUTES | {"specversion"} and value is not None
+        if name in _ATTRIBUTES and value is not None
     }
     return attributes, _encoded(body)
 

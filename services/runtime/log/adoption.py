@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -106,7 +106,7 @@ def events_after(
             raise ConfigurationError(message)
         position, sequence = position + 1, sequence + 1
         event = _stored(envelope, body, shard, position)
-        event = replace(event, hash=chain_hash(previous, event))
+        event = event._replace(hash=chain_hash(previous, event))
         previous = event.hash
         events.append(event)
     return events

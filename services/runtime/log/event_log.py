@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from schemas import EVENT_TYPES
@@ -22,8 +22,7 @@ GENESIS_HASH = bytes(32)
 TopicPartition = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """One row of the log. `sequence` counts, per source and shard, the events that source published."""
 
     shard: int

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from services.runtime.log.event_log import DeadLetter, EffectOrigin, LeasedEffect, StoredEvent
 from services.runtime.processor import EffectRun, RunKey, Start
 
-EVENT_COLUMNS: Final = (
-    "shard, position, stream_id, stream_version, event_id, source, type, sequence, account_id, "
-    "correlation_id, causation_id, traceparent, occurred_at, recorded_at, body, hash"
-)
+EVENT_COLUMNS: Final = ", ".join(StoredEvent._fields)
 
 LOAD_STREAMS: Final = (
     # One index scan for each stream: OFFSET keeps the planner from one scan of the whole table,
@@ -24,11 +21,16 @@ LOAD_STREAMS: Final = (
     " ORDER BY own.stream_id, own.stream_version"
 )
 
-INSERT_EFFECT: Final = (
+INSERT_EFFECTS: Final = (
     "INSERT INTO effect (shard, effect_id, kind, account_id, stream_id, cause_event_id,"
     " correlation_id, traceparent, payload, hold_key, due_at, attempt, interrupted, lease_until)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10, $11, $12, $13,"
-    " CASE WHEN $13 THEN clock_timestamp() + make_interval(secs => $14) END)"
+    " SELECT shard, effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
+    " traceparent, payload::jsonb, hold_key, due_at, leased::int, leased,"
+    " CASE WHEN leased THEN clock_timestamp() + make_interval(secs => $13) END"
+    " FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[],"
+    " $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::boolean[])"
+    " AS new(shard, effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
+    " traceparent, payload, hold_key, due_at, leased)"
 )
 
 _LEASED: Final = (
@@ -76,39 +78,14 @@ INSERT_DEAD_LETTER: Final = (
 )
 
 
-def event_row(event: StoredEvent) -> tuple[object, ...]:
-    """Return the values of `EVENT_COLUMNS`."""
-    return (
-        event.shard,
-        event.position,
-        event.stream_id,
-        event.stream_version,
-        event.event_id,
-        event.source,
-        event.type,
-        event.sequence,
-        event.account_id,
-        event.correlation_id,
-        event.causation_id,
-        event.traceparent,
-        event.occurred_at,
-        event.recorded_at,
-        event.body,
-        event.hash,
-    )
-
-
 def stored_event(row: Any) -> StoredEvent:  # noqa: ANN401 - an asyncpg record
     """Read a row of `EVENT_COLUMNS`."""
-    return StoredEvent(*row)
+    return StoredEvent._make(row)
 
 
-def effect_row(
-    origin: EffectOrigin, start: Start, now: datetime, lease_seconds: int
-) -> tuple[object, ...]:
-    """Return the parameters of `INSERT_EFFECT`; an effect due at once is leased to its writer."""
+def effect_row(origin: EffectOrigin, start: Start, now: datetime) -> tuple[object, ...]:
+    """Return what `INSERT_EFFECTS` unnests; an effect due at once is leased to its writer."""
     due_at = start.due_at if start.due_at or start.hold_key else now
-    leased = start.hold_key is None and due_at is not None and due_at <= now
     return (
         origin.shard,
         start.effect_id,
@@ -121,9 +98,7 @@ def effect_row(
         json.dumps(start.payload),
         start.hold_key,
         due_at,
-        1 if leased else 0,
-        leased,
-        timedelta(seconds=lease_seconds).total_seconds(),
+        start.hold_key is None and due_at is not None and due_at <= now,
     )
 
 

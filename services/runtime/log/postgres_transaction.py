@@ -22,13 +22,12 @@ from services.runtime.log.event_log import (
 from services.runtime.log.postgres_rows import (
     EVENT_COLUMNS,
     INSERT_DEAD_LETTER,
-    INSERT_EFFECT,
+    INSERT_EFFECTS,
     LOAD_STREAMS,
     RELEASE_HELD,
     columns,
     dead_letter_row,
     effect_row,
-    event_row,
     leased_effect,
     run_columns,
     stored_event,
@@ -112,7 +111,7 @@ class PostgresTransaction:
             await self.connection.copy_records_to_table(
                 "event",
                 columns=EVENT_COLUMNS.split(", "),
-                records=[event_row(event) for event in events],
+                records=events,
             )
         except asyncpg.UniqueViolationError:
             message = "another writer appended to one of these streams first"
@@ -128,10 +127,9 @@ class PostgresTransaction:
         """Write new effects; those due at once come back leased to the caller."""
         if not effects:
             return []
-        await self.connection.executemany(
-            INSERT_EFFECT,
-            [effect_row(origin, start, now, self._lease_seconds) for origin, start in effects],
-        )
+        rows = [effect_row(origin, start, now) for origin, start in effects]
+        arrays = [list(column) for column in zip(*rows, strict=True)]
+        await self.connection.execute(INSERT_EFFECTS, *arrays, self._lease_seconds)
         return [
             leased_effect(origin, start)
             for origin, start in effects
