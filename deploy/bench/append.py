@@ -36,8 +36,9 @@ FROM generate_series({first}::bigint, {last}::bigint - 1) AS i;
 UPDATE orders.shard SET head_position = found.n, head_sequence = found.n, published_position = found.n
 FROM (SELECT shard, max(position) AS n FROM orders.event GROUP BY shard) AS found
 WHERE found.shard = shard.shard;
-ANALYZE orders.event;
 """
+_SETTLE: Final = ("VACUUM (FREEZE, ANALYZE) orders.event", "CHECKPOINT")
+"""What filling leaves to do, which would go on during the measurement."""
 
 
 def append(rig: Rig, plan: Plan) -> list[Figure]:
@@ -68,6 +69,8 @@ def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
         rig.execute(
             _FILL.format(first=filled, last=size, shards=SHARD_COUNT_DEFAULT).replace("%%", "%")
         )
+        for statement in _SETTLE:
+            rig.execute(statement)
         loads = [Load(f"s{size}-{turn}") for turn in range(_REPEATS)]
         rates = [asyncio.run(_append(rig, load, plan.scaling_append)) for load in loads]
         costs.append(1e6 / max(rates))

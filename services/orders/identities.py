@@ -12,6 +12,7 @@ from uuid import UUID
 from schemas.envelope import name_based_uuid
 from schemas.requests import RenewalRequested, TopUpRequested
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _NAMESPACE: Final = UUID("2b0f6a52-8a0e-5d55-9b1c-7f6a3f1f5c02")
 
 
@@ -59,5 +60,4 @@ def request_digest(request: RenewalRequested | TopUpRequested, salt: str) -> str
     content = request.model_dump(
         mode="json", exclude={"contact", "requested_at"}, exclude_none=True
     )
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hmac.new(salt.encode(), canonical.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(salt.encode(), _CANONICAL(content).encode(), "sha256").hex()

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 Entry = dict[str, Any]
 _NEW_LINE: Final = b"\n"
+_AS_LINE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Journal:
@@ -54,7 +55,7 @@ class Journal:
     def append(self, kind: str, key: str, **facts: object) -> Entry:
         """Write an entry; it is there for everyone when this returns."""
         entry: Entry = {"kind": kind, "key": key, **facts}
-        line = json.dumps(entry, separators=(",", ":")).encode() + _NEW_LINE
+        line = _AS_LINE(entry).encode() + _NEW_LINE
         os.pwrite(self._file, line, self._read_bytes)
         self._take(entry, len(line))
         return entry

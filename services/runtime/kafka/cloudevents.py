@@ -128,17 +128,20 @@ def validation_summary(error: ValidationError) -> str:
 
 def _text_headers(headers: Headers) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for name, value in headers:
-        lowered = name if name in _HEADER_OF else name.lower()
-        if not lowered.startswith("ce_") and lowered != "content-type":
-            continue
-        if value is None:
-            raise Poison("header_null", "a ce_ header or content-type is null: send UTF-8 text")
-        if lowered in texts:
-            raise Poison(
-                "header_repeated", "a ce_ header or content-type is sent twice: send it once"
-            )
-        texts[lowered] = _utf8(value, "a ce_ header or content-type")
+    try:
+        for name, value in headers:
+            lowered = name if name in _HEADER_OF else name.lower()
+            if not lowered.startswith("ce_") and lowered != "content-type":
+                continue
+            if value is None:
+                raise Poison("header_null", "a ce_ header or content-type is null: send UTF-8 text")
+            if lowered in texts:
+                raise Poison(
+                    "header_repeated", "a ce_ header or content-type is sent twice: send it once"
+                )
+            texts[lowered] = value.decode()
+    except UnicodeDecodeError:
+        raise Poison("not_utf8", "a ce_ header or content-type is not UTF-8") from None
     return texts
 
 
