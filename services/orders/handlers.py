@@ -67,6 +67,11 @@ def on_payment_confirmed(incoming: Incoming, now: datetime) -> Task:
     return Task(stream_id, ConfirmPayment(confirmation, now))
 
 
+def on_customer_contact_changed(_incoming: Incoming, _now: datetime) -> Ignored:
+    """Leave contact data to the notifier."""
+    return Ignored(IgnoredReason.NOT_FOR_ORDERS)
+
+
 def on_wallet_charged(incoming: Incoming, now: datetime) -> Task:
     """Go on with a renewal that the wallet paid."""
     charged = cast("WalletCharged", incoming.event)
@@ -101,7 +106,7 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     RenewalRequested: on_renewal_requested,
     TopUpRequested: on_top_up_requested,
     PaymentConfirmed: on_payment_confirmed,
-    CustomerContactChanged: Ignored(IgnoredReason.NOT_FOR_ORDERS),
+    CustomerContactChanged: on_customer_contact_changed,
     WalletCharged: on_wallet_charged,
     WalletChargeRefused: on_wallet_charge_refused,
 }

@@ -152,11 +152,8 @@ class GiveUp(Part):
 OnGiveUp = Callable[[GiveUp, datetime], object]
 """Turns what a person settled into a command for the effect's stream; raises `Poison` if it cannot."""
 
-Handler = Callable[[Incoming, datetime], Task | Ignored] | Ignored
-"""Turns a parsed event, and the time the batch is handled at, into a command or nothing.
-
-`Ignored` itself is the handler of a type that never concerns the service: no body is parsed.
-"""
+Handler = Callable[[Incoming, datetime], Task | Ignored]
+"""Turns a parsed event, and the time the batch is handled at, into a command or nothing."""
 
 Executor = Callable[[EffectRun, Mark], Awaitable[object]]
 """Does one effect and returns the command that records its outcome. Outcomes are values, not errors.

@@ -53,15 +53,12 @@ class RecordParser:
             model = self._model(record, envelope)
             if model is None:
                 return Parsed(record, sequenced)
-            handler = self._processor.handlers[model]
-            if isinstance(handler, Ignored):
-                return Parsed(record, sequenced, ignored=handler)
             event = model.parse(body)
             if event.account_id != envelope.partitionkey:
                 message = "account_id in the body differs from partitionkey: make them the same"
                 raise Poison("account_mismatch", message)
             incoming = Incoming(envelope, event, body)
-            task = handler(incoming, now)
+            task = self._processor.handlers[model](incoming, now)
         except ValidationError as error:
             return Parsed(
                 record, sequenced, poison=Poison("body_invalid", validation_summary(error))

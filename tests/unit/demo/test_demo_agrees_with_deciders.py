@@ -137,15 +137,12 @@ class Market:
                 self._count(answer)
                 if type(answer) in self.world.processor.handlers:
                     handler = self.world.processor.handlers[type(answer)]
-                    assert callable(handler)
                     task = handler(_incoming(answer, Source.LEDGER), self.world.now)
                     assert isinstance(task, Task)
                     self._ask_orders(task)
 
     def _decide_in_ledger(self, event: Event) -> tuple[Event, ...]:
-        handler = self._ledger.handlers[type(event)]
-        assert callable(handler)
-        task = handler(_incoming(event, Source.ORDERS), self.world.now)
+        task = self._ledger.handlers[type(event)](_incoming(event, Source.ORDERS), self.world.now)
         assert isinstance(task, Task)
         if task.stateless:
             return ()

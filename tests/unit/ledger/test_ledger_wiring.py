@@ -41,9 +41,7 @@ def task_for(event: Event, subject: str | None = "order/r-1") -> Task:
         time=T0,
         partitionkey=event.account_id,
     )
-    handler = PROCESSOR.handlers[type(event)]
-    assert callable(handler)
-    task = handler(Incoming(envelope, event, event.body()), T0)
+    task = PROCESSOR.handlers[type(event)](Incoming(envelope, event, event.body()), T0)
     assert isinstance(task, Task)
     return task
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from schemas.requests import TopUpRequested
 from services.runtime.flow.parsing import Parsed, RecordParser
 from services.runtime.processor import Ignored
 from tests.controls import T0
@@ -71,18 +69,6 @@ def test_event_that_the_handler_ignores_says_why() -> None:
     assert parsed.ignored == Ignored(Quiet.NOTHING_TO_COUNT)
     assert parsed.work is None
     assert parsed.sequenced is not None
-
-
-def test_body_of_a_type_that_never_concerns_the_service_is_not_even_read() -> None:
-    toy = Toy().processor()
-    processor = replace(
-        toy, handlers={**toy.handlers, TopUpRequested: Ignored(Quiet.NOTHING_TO_COUNT)}
-    )
-    record = request()
-    record.value = b"not JSON"
-    parsed = RecordParser(processor, SHARDS).parse(record, T0)
-    assert parsed.ignored == Ignored(Quiet.NOTHING_TO_COUNT)
-    assert (parsed.work, parsed.poison) == (None, None)
 
 
 def test_field_that_a_newer_producer_added_is_passed_over() -> None:
