@@ -163,8 +163,9 @@ def _part(subtype: str, text: str) -> tuple[bytes, bytes]:
 
     English stays legible; Chinese would be three times as long in the same encoding.
     """
-    lines = _LINE_END.sub("\r\n", text) if "\r" in text else text.replace("\n", "\r\n")
-    data = lines.encode()
+    if "\r" in text:
+        text = _LINE_END.sub("\n", text)
+    data = text.encode().replace(b"\n", b"\r\n")
     if text.isascii():
         encoding, body = "quoted-printable", b2a_qp(data)
     else:
@@ -179,4 +180,4 @@ def _part(subtype: str, text: str) -> tuple[bytes, bytes]:
 def _base64_lines(data: bytes) -> bytes:
     text = b2a_base64(data, newline=False)
     starts = range(0, len(text), _BASE64_LINE)
-    return b"".join([text[start : start + _BASE64_LINE] + b"\r\n" for start in starts])
+    return b"\r\n".join([text[start : start + _BASE64_LINE] for start in starts]) + b"\r\n"
