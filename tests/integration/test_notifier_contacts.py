@@ -208,7 +208,7 @@ async def test_facts_that_need_no_email_are_ignored(notifier: Notifier) -> None:
     outcomes = await notifier.take(
         notifier.record("RenewalAccepted"), notifier.record("PaymentCaptured")
     )
-    assert outcomes == {"ignored:no_email_for_this": 2}
+    assert outcomes == {"ignored:not_handled_here": 2}
 
 
 async def test_an_erased_contact_is_gone_and_older_requests_do_not_bring_it_back(
