@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,9 +21,10 @@ from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.processor import Incoming, Projection
 
 _FIND: Final = (
-    "SELECT email, phone, name, locale, time_zone FROM contact"
-    " WHERE account_id = $1 AND erased_at IS NULL"
+    "SELECT account_id, email, phone, name, locale, time_zone FROM contact"
+    " WHERE account_id = ANY($1::text[]) AND erased_at IS NULL"
 )
+_CONTACT: Final = ("email", "phone", "name", "locale", "time_zone")
 _STORE: Final = (
     "INSERT INTO contact (account_id, email, phone, name, locale, time_zone, as_of)"
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
@@ -105,17 +107,37 @@ def newest_by_account(changes: Sequence[ContactChange], now: datetime) -> list[C
 
 
 class Contacts:
-    """The `contact` table."""
+    """The `contact` table, read anew for everyone who asks: an erasure counts at once.
+
+    One query at a time; what is asked for meanwhile goes into the next one.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         """Work on `pool`, whose search_path begins with the notifier's schema."""
         self._pool = pool
+        self._one_query = asyncio.Lock()
+        self._asked_for: list[str] = []
+        self._next: asyncio.Task[Mapping[str, asyncpg.Record]] | None = None
 
     async def find(self, account_id: str) -> Contact | None:
-        """Return the contact of an account, or None."""
-        with transient_when_unwell():
-            row = await self._pool.fetchrow(_FIND, account_id)
-        return None if row is None else Contact(**row)
+        """Return the contact of an account, or None, as the table has it after this was asked.
+
+        Raises:
+            Transient: the database is unwell.
+        """
+        self._asked_for.append(account_id)
+        if self._next is None:
+            self._next = asyncio.create_task(self._read())
+        # Others wait for the same answer: cancelling one of them must not cancel it.
+        row = (await asyncio.shield(self._next)).get(account_id)
+        return None if row is None else Contact(**{name: row[name] for name in _CONTACT})
+
+    async def _read(self) -> Mapping[str, asyncpg.Record]:
+        async with self._one_query:
+            account_ids, self._asked_for, self._next = self._asked_for, [], None
+            with transient_when_unwell():
+                rows = await self._pool.fetch(_FIND, account_ids)
+        return {row["account_id"]: row for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ class IgnoredReason(StrEnum):
     """Why there was nothing to do."""
 
     ALREADY_SETTLED = "already_settled"
-    NO_EMAIL_FOR_THIS = "no_email_for_this"
     NO_CONTACT_IN_REQUEST = "no_contact_in_request"
 
 

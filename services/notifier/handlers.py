@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from schemas import EVENTS
 from schemas.envelope import Event, Source
 from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequested
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
@@ -39,11 +38,6 @@ def on_request(incoming: Incoming, _now: datetime) -> Task | Ignored:
     return Task(hold_key(change.account_id), release, stateless=True)
 
 
-def on_other_fact(_incoming: Incoming, _now: datetime) -> Ignored:
-    """Say nothing: another fact of the same order tells the customer."""
-    return Ignored(IgnoredReason.NO_EMAIL_FOR_THIS)
-
-
 def build_processor(
     policy: Policy, executors: Mapping[str, Executor], project: Projection | None
 ) -> Processor[NotificationState]:
@@ -56,11 +50,8 @@ def build_processor(
     def decide_by_policy(command: Command, state: NotificationState) -> Decision | Ignored:
         return decide(command, state, policy)
 
-    handlers: dict[type[Event], Handler] = {
-        model: on_fact if model in TEMPLATE_OF else on_other_fact
-        for model, topic in EVENTS
-        if topic in {ORDERS, LEDGER}
-    }
+    # Facts without a template have no handler, so their bodies are not even parsed.
+    handlers: dict[type[Event], Handler] = dict.fromkeys(TEMPLATE_OF, on_fact)
     handlers |= dict.fromkeys(
         (RenewalRequested, TopUpRequested, CustomerContactChanged), on_request
     )

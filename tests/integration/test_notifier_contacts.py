@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import cast
 
 import asyncpg
 import pytest
@@ -13,7 +14,8 @@ from typer.testing import CliRunner
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
 from services.cli import contacts
 from services.notifier.channels.email import DeferralCause, Deferred
-from services.notifier.contacts import Erasure, erase
+from services.notifier.contacts import Contacts, Erasure, erase
+from services.runtime.errors import Transient
 from tests.controls import T0, dsn_for
 from tests.integration.notifier_database import LEASE_SECONDS, Notifier, notifier_on, recipients
 
@@ -206,7 +208,7 @@ async def test_facts_that_need_no_email_are_ignored(notifier: Notifier) -> None:
     outcomes = await notifier.take(
         notifier.record("RenewalAccepted"), notifier.record("PaymentCaptured")
     )
-    assert outcomes == {"ignored:no_email_for_this": 2}
+    assert outcomes == {"ignored:not_handled_here": 2}
 
 
 async def test_an_erased_contact_is_gone_and_older_requests_do_not_bring_it_back(
@@ -226,6 +228,84 @@ async def test_an_erased_contact_is_gone_and_older_requests_do_not_bring_it_back
     before = kept["erased_at"] - timedelta(seconds=1)
     await notifier.take(notifier.contact_changed("lin@example.org", at=before))
     assert await email_of(notifier) is None
+
+
+class SlowPool:
+    """The pool, with an answer that is late: it holds each one back until the gate is open."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.gate = asyncio.Event()
+        self.has_read = asyncio.Event()
+        self.asked: list[list[str]] = []
+
+    async def fetch(self, query: str, account_ids: list[str]) -> list[asyncpg.Record]:
+        self.asked.append(account_ids)
+        rows: list[asyncpg.Record] = await self.pool.fetch(query, account_ids)
+        self.has_read.set()
+        await self.gate.wait()
+        return rows
+
+
+async def test_who_asks_after_an_erasure_finds_nothing_though_an_older_answer_is_on_its_way(
+    notifier: Notifier, connection: asyncpg.Connection
+) -> None:
+    await notifier.take(notifier.contact_changed("lin@example.org"))
+    pool = SlowPool(notifier.pool)
+    contacts = Contacts(cast("asyncpg.Pool", pool))
+    before = asyncio.create_task(contacts.find(ACCOUNT))
+    await pool.has_read.wait()
+    await erase(connection, ACCOUNT)
+    after = asyncio.create_task(contacts.find(ACCOUNT))
+    await asyncio.sleep(0.05)
+    pool.gate.set()
+    assert await before is not None
+    assert await after is None
+
+
+async def test_contacts_that_are_asked_for_together_are_read_together(notifier: Notifier) -> None:
+    accounts = ["acct-1", "acct-2", "acct-3", "acct-2"]
+    for account in accounts[:2]:
+        contact = {"email": f"{account}@example.org"}
+        await notifier.take(notifier.record("TopUpRequested", account_id=account, contact=contact))
+    pool = SlowPool(notifier.pool)
+    contacts = Contacts(cast("asyncpg.Pool", pool))
+    pool.gate.set()
+    found = await asyncio.gather(*map(contacts.find, accounts))
+    assert pool.asked == [accounts]
+    assert [contact.email if contact else None for contact in found] == [
+        *("acct-1@example.org", "acct-2@example.org"),
+        *(None, "acct-2@example.org"),
+    ]
+
+
+async def test_one_email_that_is_cancelled_takes_no_other_with_it(notifier: Notifier) -> None:
+    await notifier.take(notifier.contact_changed("lin@example.org"))
+    pool = SlowPool(notifier.pool)
+    contacts = Contacts(cast("asyncpg.Pool", pool))
+    cancelled, other = (asyncio.create_task(contacts.find(ACCOUNT)) for _ in range(2))
+    await pool.has_read.wait()
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    pool.gate.set()
+    assert await other is not None
+    assert cancelled.cancelled()
+
+
+async def test_all_who_asked_hear_that_the_database_is_away_and_the_next_ones_ask_again(
+    notifier: Notifier, fresh_database: str
+) -> None:
+    assert await notifier.events() == []
+    role = dsn_for(fresh_database, "perennial_notifier:secret")
+    pool = await asyncpg.create_pool(role, server_settings={"search_path": "notifier"})
+    contacts = Contacts(pool)
+    assert await contacts.find(ACCOUNT) is None
+    await pool.close()
+    for _ in range(2):
+        answers = await asyncio.gather(
+            contacts.find(ACCOUNT), contacts.find("acct-2"), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [Transient, Transient]
 
 
 async def test_a_customer_who_comes_back_after_an_erasure_is_written_to_again(

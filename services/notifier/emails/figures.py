@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,10 +14,14 @@ from babel.dates import format_datetime
 from babel.numbers import format_decimal, get_currency_symbol
 
 from schemas.money import Money, exponent_of
-from services.notifier.emails.wording import Wording
+from services.notifier.emails.wording import WORDING, Wording
 
 _SHARED_SYMBOLS: Final = frozenset({"$", "¥", "£"})
 """Several currencies are written with these, so the ISO code follows the number."""
+
+
+_REMEMBERED: Final = 4096
+"""Amounts and minutes repeat from email to email, and Babel takes 20 µs for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +33,34 @@ class Figures:
 
     def money(self, money: Money) -> str:
         """Return `$31.80 USD`, `€12.00`, `¥3,180 JPY`: exact, with the currency unmistakable."""
-        locale = Locale.parse(self.words.locale, sep="-")
-        exponent = exponent_of(money.currency)
-        pattern = "#,##0." + "0" * exponent if exponent else "#,##0"
-        amount = Decimal(money.amount_minor).scaleb(-exponent)
-        digits = format_decimal(amount, format=pattern, locale=locale)
-        symbol = get_currency_symbol(money.currency, locale)
-        gap = " " if symbol[-1].isalpha() else ""
-        shared = symbol in _SHARED_SYMBOLS and money.currency != self.words.home_currency
-        return f"{symbol}{gap}{digits}" + (f" {money.currency}" if shared else "")
+        return _money_text(money.amount_minor, money.currency, self.words.locale)
 
     def moment(self, moment: datetime) -> str:
         """Return date, time and offset: `20 November 2026, 16:34 (UTC+8)`."""
-        local = moment.astimezone(self.zone)
-        locale = Locale.parse(self.words.locale, sep="-")
-        text = format_datetime(local, self.words.date_time, tzinfo=self.zone, locale=locale)
-        return self.words.moment.format(date_time=text, offset=_offset_text(local.utcoffset()))
+        minute = moment.replace(second=0, microsecond=0)
+        return _minute_text(minute, self.zone, self.words.locale)
+
+
+@lru_cache(_REMEMBERED)
+def _money_text(amount_minor: int, currency: str, language: str) -> str:
+    locale = Locale.parse(language, sep="-")
+    exponent = exponent_of(currency)
+    pattern = "#,##0." + "0" * exponent if exponent else "#,##0"
+    amount = Decimal(amount_minor).scaleb(-exponent)
+    digits = format_decimal(amount, format=pattern, locale=locale)
+    symbol = get_currency_symbol(currency, locale)
+    gap = " " if symbol[-1].isalpha() else ""
+    shared = symbol in _SHARED_SYMBOLS and currency != WORDING[language].home_currency
+    return f"{symbol}{gap}{digits}" + (f" {currency}" if shared else "")
+
+
+@lru_cache(_REMEMBERED)
+def _minute_text(minute: datetime, zone: ZoneInfo, language: str) -> str:
+    words = WORDING[language]
+    local = minute.astimezone(zone)
+    locale = Locale.parse(language, sep="-")
+    text = format_datetime(local, words.date_time, tzinfo=zone, locale=locale)
+    return words.moment.format(date_time=text, offset=_offset_text(local.utcoffset()))
 
 
 def _offset_text(offset: timedelta | None) -> str:

@@ -17,6 +17,8 @@ def one_line(text: str) -> str:
 
     The joiners stay: Persian, Hindi and emoji are spelt with them.
     """
+    if text.isprintable():  # then none of these is in it, which is much quicker to find out
+        return " ".join(text.split())
     kept = (
         " " if unicodedata.category(each) in {"Cc", "Zl", "Zp"} else each
         for each in text

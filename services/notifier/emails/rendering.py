@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from schemas.envelope import Event
 from schemas.ledger import LowBalanceDetected
@@ -25,6 +21,7 @@ from services.notifier.emails.content import compose
 from services.notifier.emails.figures import Figures
 from services.notifier.emails.greeting import greeting_name
 from services.notifier.emails.locales import locale_of, zone_of
+from services.notifier.emails.sheets import html_of, text_of
 from services.notifier.emails.wording import VERSIONS, WORDING, Wording
 
 TEMPLATE_OF: Final[Mapping[type[Event], str]] = MappingProxyType(
@@ -61,11 +58,11 @@ def render(event: Event, contact: Contact) -> RenderedEmail:
     words = WORDING[locale]
     content = compose(event, Figures(words, zone_of(contact)))
     template = TEMPLATE_OF[type(event)]
-    parts = {"content": content, "greeting": _greeting(contact, words), "words": words}
+    greeting = _greeting(contact, words)
     return RenderedEmail(
         subject=content.subject,
-        text=_TEXT.render(parts),
-        html=_HTML.render(parts),
+        text=text_of(content, greeting, words),
+        html=html_of(content, greeting, words),
         template=template,
         template_version=VERSIONS[template].version,
         locale=locale,
@@ -75,29 +72,3 @@ def render(event: Event, contact: Contact) -> RenderedEmail:
 def _greeting(contact: Contact, words: Wording) -> str:
     name = greeting_name(contact.name)
     return words.greeting if name is None else words.greeting_by_name.format(name=name)
-
-
-def _wrapped(text: str, width: int, indent: str = "") -> str:
-    if not width:
-        return text
-    return textwrap.fill(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
-        keep_trailing_newline=True,
-        loader=FileSystemLoader(Path(__file__).parent / "layouts"),
-        lstrip_blocks=True,
-        trim_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["wrapped"] = _wrapped
-    return environment
-
-
-_LAYOUTS: Final = _environment()
-_TEXT: Final = _LAYOUTS.get_template("email.txt.j2")
-_HTML: Final = _LAYOUTS.get_template("email.html.j2")

@@ -20,6 +20,8 @@ from services.notifier.emails.locales import LOCALES
 
 Phrase = Annotated[str, StringConstraints(min_length=1)]
 """Plain text, `{placeholder}` for a fact; a layout escapes it, so it holds no markup."""
+ToTheMinute = Annotated[str, StringConstraints(pattern="^[^sSA]+$")]
+"""A CLDR pattern without seconds: the text of a moment is remembered for its whole minute."""
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -96,7 +98,7 @@ class Wording(_Words):
 
     locale: str
     home_currency: str
-    date_time: Phrase
+    date_time: ToTheMinute
     moment: Phrase
     wrap_at: int
     fonts: Phrase

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.requests import Contact
-from services.notifier.contact_check import checked
+from services.notifier.contact_check import checked, mail_address
 from services.runtime.errors import Poison
 from tests.unit.notifier.builders import CONTACT
 
@@ -23,6 +26,28 @@ ATTACK = "evil@example.net"
 )
 def test_an_address_is_kept_in_the_form_that_mail_servers_take(email: str, kept: str) -> None:
     assert checked(CONTACT.model_copy(update={"email": email})).email == kept
+
+
+@given(
+    local_part=st.text(st.sampled_from("ab.+-_A9' \n@é"), max_size=66)
+    | st.sampled_from(["postmaster", "a" * 64, "a" * 65]),
+    domain=st.text(st.sampled_from("ab.-9@_é \n"), max_size=70).map("{}.org".format)
+    | st.sampled_from(["Example.org", "example.test", "xn--r8jz45g.jp", "例え.jp", "example.123"])
+    | st.sampled_from([".".join(["a" * size] * 4) + ".org" for size in (45, 46, 47, 60)]),
+)
+def test_an_address_is_taken_or_refused_as_the_library_for_it_does(
+    local_part: str, domain: str
+) -> None:
+    text = f"{local_part}@{domain}"
+    try:
+        expected = validate_email(
+            text, check_deliverability=False, allow_smtputf8=False, strict=True
+        ).ascii_email
+    except EmailNotValidError:
+        with pytest.raises(Poison):
+            mail_address(text)
+    else:
+        assert mail_address(text) == expected
 
 
 @pytest.mark.parametrize(

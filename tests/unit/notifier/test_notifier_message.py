@@ -5,13 +5,17 @@ from __future__ import annotations
 import email
 import re
 from dataclasses import replace
+from email.headerregistry import Address
 from email.message import EmailMessage
+from email.parser import HeaderParser
 from email.policy import SMTP
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.notifier.emails import TEMPLATE_OF, RenderedEmail, render
-from services.notifier.message import UnsafeMessage, build_mail, sha256_of
+from services.notifier.message import Letterhead, UnsafeMessage, build_mail, check_head, sha256_of
 from tests.unit.notifier.builders import CONTACT, LETTERHEAD, fact_of
 
 RENDERED = RenderedEmail(
@@ -30,6 +34,16 @@ ENGLISH = replace(
     locale="en",
 )
 RECIPIENT = "lin@example.org"
+WITHOUT_REPLY_TO = replace(LETTERHEAD, reply_to=None)
+ATOM = r"[A-Za-z0-9_+'=?-]{1,20}"
+ADDRESSES = st.from_regex(
+    rf"{ATOM}(\.{ATOM}){{0,2}}@([A-Za-z0-9-]{{1,63}}\.){{1,3}}[a-z]{{2,6}}", fullmatch=True
+)
+SMUGGLED = st.text(
+    st.sampled_from("\r\n\t :=?_-\0\x0b\x0c\x1c\x7f\x85\u2028aBcé")
+) | st.sampled_from(
+    ["\r\nBcc: x@example.org", "\nBcc: x", "\rBcc: x", "\r\n\r\nHello", "\r\n Bcc: x", "\r\nTo: x"]
+)
 
 
 def read_back(content: bytes) -> EmailMessage:
@@ -115,6 +129,58 @@ def test_a_subject_that_would_add_a_header_is_never_sent(subject: str) -> None:
 def test_a_recipient_that_is_no_address_is_never_written(recipient: str) -> None:
     with pytest.raises(UnsafeMessage):
         build_mail(fact_of(), ENGLISH, recipient, LETTERHEAD)
+
+
+def head_of(letterhead: Letterhead) -> str:
+    content = build_mail(fact_of(), RENDERED, RECIPIENT, letterhead).content
+    return content.partition(b"\r\n\r\n")[0].decode("ascii") + "\r\n\r\n"
+
+
+def is_refused(head: str, letterhead: Letterhead) -> bool:
+    try:
+        check_head(head, letterhead)
+    except UnsafeMessage:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("letterhead", [LETTERHEAD, WITHOUT_REPLY_TO])
+@given(smuggled=SMUGGLED, place=st.integers(0, 600))
+def test_a_head_that_the_email_package_reads_otherwise_is_refused(
+    letterhead: Letterhead, smuggled: str, place: int
+) -> None:
+    head = head_of(letterhead)
+    assert not is_refused(head, letterhead)
+    changed = head[:place] + smuggled + head[place:]
+    wanted = HeaderParser(policy=SMTP).parsestr(head).keys()
+    reads_otherwise = HeaderParser(policy=SMTP).parsestr(changed).keys() != wanted
+    if reads_otherwise or re.search(r"(?<!\r)\n|\r(?!\n)", changed) or not changed.isascii():
+        assert is_refused(changed, letterhead)
+
+
+def test_a_head_for_another_letterhead_is_refused() -> None:
+    assert is_refused(head_of(LETTERHEAD), WITHOUT_REPLY_TO)
+    assert is_refused(head_of(WITHOUT_REPLY_TO), LETTERHEAD)
+
+
+@given(recipient=ADDRESSES)
+def test_a_recipient_is_written_as_the_email_package_writes_it(recipient: str) -> None:
+    expected = EmailMessage(policy=SMTP.clone(max_line_length=998))
+    expected["To"] = Address(addr_spec=recipient)
+    content = build_mail(fact_of(), ENGLISH, recipient, LETTERHEAD).content
+    assert b"\r\n" + bytes(expected).split(b"\r\n")[0] + b"\r\nSubject: " in content
+
+
+@given(
+    subject=st.text(max_size=150) | st.text(st.sampled_from("=?utf-8qB_ \r\né=0D=0A"), max_size=80)
+)
+def test_whatever_the_subject_no_header_is_added(subject: str) -> None:
+    try:
+        mail = build_mail(fact_of(), replace(ENGLISH, subject=subject), RECIPIENT, LETTERHEAD)
+    except UnsafeMessage:
+        return
+    head = HeaderParser(policy=SMTP).parsestr(head_of(LETTERHEAD))
+    assert read_back(mail.content).keys() == head.keys()
 
 
 def test_a_bare_carriage_return_in_a_text_does_not_reach_the_wire() -> None:

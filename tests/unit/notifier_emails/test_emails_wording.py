@@ -102,6 +102,12 @@ def test_file_without_a_reason_or_with_an_unknown_key_does_not_load() -> None:
         Wording.model_validate(words | {"left_over": "words"})
 
 
+@pytest.mark.parametrize("pattern", ["HH:mm:ss", "HH:mm:ss.SSS", ""])
+def test_a_moment_is_not_written_finer_than_its_minute(pattern: str) -> None:
+    with pytest.raises(ValidationError, match="date_time"):
+        Wording.model_validate(_file("en") | {"locale": "en", "date_time": pattern})
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 def test_no_phrase_is_dead(locale: str) -> None:
     shown = " ".join(_all_texts(locale).split())
