@@ -49,7 +49,7 @@ class RuntimeSettings(KafkaSettings):
     start_timeout_seconds: int = Field(default=60, ge=1)
     stop_timeout_seconds: int = Field(default=30, ge=1)
     dead_letter_limit: int = Field(default=1_000, ge=1)
-    effect_concurrency: int = Field(default=200, ge=1, le=5_000)
+    effect_concurrency: int = Field(default=500, ge=1, le=5_000)
     effect_lease_seconds: int = Field(default=60, ge=1)
     look_up_first: bool = False
     watchdog_seconds: float = Field(default=30, gt=0)
