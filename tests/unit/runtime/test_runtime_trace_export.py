@@ -9,9 +9,9 @@ from uuid import uuid5
 
 import pytest
 import structlog
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from schemas.topics import ORDERS
 from services.runtime.errors import ConfigurationError
 from services.runtime.logs import Logger
 from services.runtime.watch import trace_export
@@ -19,7 +19,7 @@ from services.runtime.watch.spans import Spans
 from services.runtime.watch.trace_export import TroubleLog, resource_of, spans_to
 from services.runtime.watch.trace_ids import derived_trace_id
 from services.runtime.watch.tracing import UNTRACED, open_tracing
-from tests.unit.runtime.toy import NAMESPACE
+from tests.unit.runtime.toy import NAMESPACE, Toy, begin, intake_of, memory_log, request
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 NOWHERE = "http://127.0.0.1:9"
@@ -139,12 +139,18 @@ class Stuck(SpanExporter):
         pass
 
 
+async def trace_something(spans: Spans) -> None:
+    log = memory_log()
+    await begin(log)
+    await intake_of(log, Toy().processor(), tracing=spans).handle([request()])
+
+
 async def test_receiver_that_does_not_answer_holds_up_a_stop_for_a_limited_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trace_export, "CLOSE_SECONDS", 0.1)
     spans = spans_to(BatchSpanProcessor(Stuck()), "orders")
-    spans.start_batch("publish", ORDERS.name, 1, [], time.time_ns()).end()
+    await trace_something(spans)
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         await spans.close()
@@ -152,12 +158,12 @@ async def test_receiver_that_does_not_answer_holds_up_a_stop_for_a_limited_time(
 
 
 async def test_what_is_left_is_exported_at_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    exported: list[object] = []
+    exported: list[ReadableSpan] = []
     monkeypatch.setattr(Stuck, "export", lambda _, spans: exported.extend(spans))
     spans = spans_to(BatchSpanProcessor(Stuck()), "orders")
-    spans.start_batch("publish", ORDERS.name, 1, [], time.time_ns()).end()
+    await trace_something(spans)
     await spans.close()
-    assert len(exported) == 1
+    assert {span.name.partition(" ")[0] for span in exported} == {"process", "commit"}
 
 
 def test_derived_trace_ids_are_spread_evenly_for_samplers() -> None:

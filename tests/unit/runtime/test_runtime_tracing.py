@@ -14,7 +14,7 @@ from schemas.topics import LEDGER, REQUESTS
 from services.runtime.errors import Poison, Transient
 from services.runtime.log.event_log import chain_hash
 from services.runtime.processor import Start
-from services.runtime.watch.spans import LINKS_MAX
+from services.runtime.watch.span_maker import LINKS_MAX
 from services.runtime.watch.trace_ids import derived_trace_id
 from tests.unit.runtime.toy import (
     ACCOUNT,
@@ -256,6 +256,17 @@ async def test_repetition_leaves_no_span_of_its_own(traced: Traced) -> None:
     await intake.handle([ignored])
     assert len(traced.named(RECORD)) == 1
     assert len(traced.named(BATCH)) == 3
+
+
+async def test_event_of_another_service_that_comes_twice_in_a_batch_has_one_span(
+    traced: Traced,
+) -> None:
+    log = memory_log()
+    await begin(log)
+    batch = [low_balance(1, offset=n).having("ce_traceparent", SAMPLED) for n in range(2)]
+    processor = Toy().processor(records_incoming=True)
+    await intake_of(log, processor, tracing=traced.tracing).handle(batch)
+    assert len(traced.named("process LowBalanceDetected")) == 1
 
 
 async def test_dead_letter_is_a_failed_record_with_its_reason(traced: Traced) -> None:

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from schemas.topics import ORDERS
 from services.runtime.flow.dead_letters import DeadLetterBox
 from services.runtime.flow.relay import Relay
-from services.runtime.watch.spans import LINKS_MAX
+from services.runtime.watch.span_maker import LINKS_MAX
 from services.runtime.watch.tracing import Tracing
 from tests.unit.runtime.greetings import GREETED, STREAM, Greeter, World
 from tests.unit.runtime.toy import SHARDS, Toy, begin, intake_of, memory_log, request
