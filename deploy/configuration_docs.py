@@ -26,6 +26,15 @@ SERVICES: Final[Mapping[str, type[RuntimeSettings]]] = {
     "ledger": LedgerSettings,
     "notifier": NotifierSettings,
 }
+_TRACING: Final = """
+## Tracing
+
+Traces are switched on by the standard variables of OpenTelemetry, which have no prefix and no `_FILE`
+form. [OPERATIONS.md](OPERATIONS.md#tracing) says what is then sent. Beside these, the Python SDK reads
+the others of its specification: `OTEL_EXPORTER_OTLP_CERTIFICATE`, `OTEL_EXPORTER_OTLP_COMPRESSION`,
+`OTEL_EXPORTER_OTLP_TIMEOUT`, `OTEL_BSP_...`.
+
+"""
 Meanings = Mapping[str, Mapping[str, str]]
 Row = tuple[str, str, str, str]
 _HEAD: Final = "| variable | default | values | meaning |\n|---|---|---|---|\n"
@@ -61,6 +70,7 @@ def page(meanings: Meanings) -> str:
         prefix = f"PERENNIAL_{service.upper()}_"
         parts += [f"\n## {service.capitalize()}\n\n", _other_defaults(prefix, model)]
         parts.append(_table(_rows(prefix, model, meanings[service], RuntimeSettings)))
+    parts += [_TRACING, _two_columns(meanings["tracing"])]
     parts += ["\n## The command `perennial`\n\n", _command_table(meanings["cli"])]
     return "".join(parts)
 
@@ -101,6 +111,10 @@ def _command_table(meanings: Mapping[str, str]) -> str:
     if missing := sorted(known - meanings.keys()):
         message = f"{MEANINGS.name} says nothing about {', '.join(missing)} of the command line"
         raise ValueError(message)
+    return _two_columns(meanings)
+
+
+def _two_columns(meanings: Mapping[str, str]) -> str:
     rows = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in meanings.items())
     return f"| variable | meaning |\n|---|---|\n{rows}"
 

@@ -34,6 +34,7 @@ from services.runtime.settings import RuntimeSettings
 from services.runtime.watch.exposition import Exposition
 from services.runtime.watch.health import HealthServer, Readiness
 from services.runtime.watch.metrics import Metrics
+from services.runtime.watch.tracing import UNTRACED, Tracing
 from services.runtime.watch.vital_signs import VitalSigns
 from services.runtime.watch.watchdog import Watchdog
 
@@ -53,12 +54,14 @@ class ServiceProcess(Generic[StateT]):
         processor: Processor[StateT],
         pool: asyncpg.Pool,
         logger: Logger,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         """Wire `processor` to Kafka and Postgres."""
         self._settings = settings
         self._processor = processor
         self._pool = pool
         self._logger = logger
+        self._tracing = tracing
         self._stop_asked = asyncio.Event()
         self._failure: BaseException | None = None
         self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds)
@@ -78,6 +81,7 @@ class ServiceProcess(Generic[StateT]):
             dead_letter_limit=settings.dead_letter_limit,
             clock=utc_now,
             confirm_topics=self._known_topics.check,
+            tracing=tracing,
         )
         self._effects = EffectRunner(
             log=self._log,
@@ -89,6 +93,7 @@ class ServiceProcess(Generic[StateT]):
             clock=utc_now,
             on_recorded=self._wake_relay,
             logger=logger,
+            tracing=tracing,
         )
         give_ups = GiveUpDesk(
             pool=pool,
@@ -107,6 +112,7 @@ class ServiceProcess(Generic[StateT]):
             shards=self._assignment.shards,
             producer_factory=lambda: build_producer(settings),
             logger=logger,
+            tracing=tracing,
         )
         self._batches = BatchHandler(
             log=self._log,
@@ -215,6 +221,7 @@ class ServiceProcess(Generic[StateT]):
         await self._bounded("producer", self._relay.close(), ends_at)
         await self._health.stop()
         await self._bounded("metrics", self._exposition.close(), ends_at)
+        await self._bounded("tracing", self._tracing.close(), ends_at)
         self._logger.info("stopped")
 
     async def _bounded(self, part: str, work: Awaitable[object], ends_at: float) -> None:

@@ -30,6 +30,7 @@ from services.runtime.logs import Logger, configure_logs
 from services.runtime.process import ServiceProcess
 from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings, load_settings
+from services.runtime.watch.tracing import open_tracing
 
 EXIT_HALTED: Final = 70
 EXIT_TRY_AGAIN: Final = 75
@@ -82,6 +83,7 @@ async def _serve(
     migrations: Sequence[Path],
     logger: Logger,
 ) -> None:
+    tracing = open_tracing(name, logger)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -111,7 +113,7 @@ async def _serve(
                     settings, pool, source=processor.source, topic=processor.output_topic
                 )
             process = ServiceProcess(
-                settings=settings, processor=processor, pool=pool, logger=logger
+                settings=settings, processor=processor, pool=pool, logger=logger, tracing=tracing
             )
             _collect_garbage_seldom()
             stopping = asyncio.create_task(stopped.wait())

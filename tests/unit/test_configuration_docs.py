@@ -37,6 +37,17 @@ def test_every_variable_named_in_the_services_is_on_the_page() -> None:
     assert missing == set()
 
 
+def test_every_variable_of_opentelemetry_that_is_read_is_on_the_page() -> None:
+    sources = (ROOT / "services").rglob("*.py")
+    named = {
+        name
+        for path in sources
+        for name in re.findall(r"\bOTEL_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
+    }
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in named
+    assert {name for name in named if f"`{name}`" not in TEXT} == set()
+
+
 def test_setting_without_a_meaning_and_meaning_without_a_setting_are_refused() -> None:
     fewer = {name: text for name, text in MEANT["orders"].items() if name != "catalogue"}
     with pytest.raises(ValueError, match="OrdersSettings disagree about catalogue"):

@@ -16,6 +16,7 @@ from services.runtime.flow.work import Work
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
 from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT, Task
+from services.runtime.watch.tracing import UNTRACED, Tracing
 
 RESULTS_PER_COMMIT_MAX: Final = 500
 POLL_SECONDS: Final = 0.2
@@ -44,6 +45,7 @@ class EffectRunner(Generic[StateT]):
         on_recorded: Callable[[], None],
         logger: Logger,
         look_up_first: bool = False,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         """Serve the executors of `processor` with at most `concurrency` effects under way.
 
@@ -59,6 +61,7 @@ class EffectRunner(Generic[StateT]):
         self._clock = clock
         self._on_recorded = on_recorded
         self._logger = logger
+        self._tracing = tracing
         self._under_way: dict[tuple[int, str], tuple[RunKey, asyncio.Task[None]]] = {}
         self._results: asyncio.Queue[tuple[LeasedEffect, object]] = asyncio.Queue()
         self._room = asyncio.Event()
@@ -115,7 +118,8 @@ class EffectRunner(Generic[StateT]):
         try:
             async with self._slots:
                 run = replace(effect.run, recovered=True) if self._look_up_first else effect.run
-                command = await self._executors[run.kind](run, self._mark(effect))
+                with self._tracing.attempt(effect) as traced:
+                    command = await self._executors[run.kind](run, self._mark(effect))
         except Halt as halt:
             self._results.put_nowait((effect, halt))
         except Exception as error:
@@ -135,7 +139,7 @@ class EffectRunner(Generic[StateT]):
             raise
         else:
             # It stays under way, and its lease is kept, until the result is committed.
-            self._results.put_nowait((effect, command))
+            self._results.put_nowait((traced, command))
 
     def _forget(self, effect: LeasedEffect) -> None:
         self._under_way.pop(effect.run.key[:2], None)
@@ -202,7 +206,7 @@ class EffectRunner(Generic[StateT]):
         """Decide and append the results; whoever lost the lease leaves it to the one who has it."""
         now = self._clock()
         shards = {effect.run.shard for effect, _ in results}
-        async with self._log.transaction(shards=shards) as tx:
+        async with self._tracing.results() as trace, self._log.transaction(shards=shards) as tx:
             keys = [self._key(effect) for effect, _ in results]
             wanted = await tx.hold_running(keys)
             works = [
@@ -214,6 +218,7 @@ class EffectRunner(Generic[StateT]):
             await session.load(works)
             for work in works:
                 session.apply(work, now)
+            trace.commits(works)
             recorded = await session.flush(now)
         self._journal.committed(session)
         return recorded.leased

@@ -24,6 +24,7 @@ from services.runtime.log.event_log import (
     Transaction,
 )
 from services.runtime.processor import Decision, Ignored, Processor, StateT
+from services.runtime.watch.tracing import UNTRACED, Tracing
 
 SEQUENCE_GAP: Final = "sequence_gap"
 HANDLER_ATTEMPTS_MAX: Final = 3
@@ -65,6 +66,7 @@ class Intake(Generic[StateT]):
         dead_letter_limit: int,
         clock: Callable[[], datetime],
         confirm_topics: Callable[[], Awaitable[None]] = _confirmed,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         """Serve `processor` on `log`; `clock` gives the time each batch is handled at.
 
@@ -76,6 +78,7 @@ class Intake(Generic[StateT]):
         self._dead_letter_limit = dead_letter_limit
         self._confirm_topics = confirm_topics
         self._clock = clock
+        self._tracing = tracing
         self._sought: dict[TopicPartition, int] = {}
         self._failures: Counter[tuple[str, int, int]] = Counter()
 
@@ -104,8 +107,8 @@ class Intake(Generic[StateT]):
     async def _record(
         self, records: Sequence[Record], partitions: set[TopicPartition]
     ) -> IntakeResult:
-        now = self._clock()
-        parsed = [self._parser.parse(record, now) for record in records]
+        now, trace = self._clock(), self._tracing.batch()
+        parsed = trace.begun([self._parser.parse(record, now) for record in records])
         works = [item.work for item in parsed if item.work is not None]
         shards = {work.shard for work in works}
         sources = {
@@ -114,9 +117,10 @@ class Intake(Generic[StateT]):
             if item.sequenced is not None
         }
         result = IntakeResult()
-        async with self._log.transaction(
-            partitions=partitions, shards=shards, sources=sources
-        ) as tx:
+        async with (
+            trace,
+            self._log.transaction(partitions=partitions, shards=shards, sources=sources) as tx,
+        ):
             session = self._journal.open(tx)
             await session.load(works)
             letters: list[DeadLetter] = []
@@ -130,6 +134,7 @@ class Intake(Generic[StateT]):
                     outcome = f"dead_lettered:{poison.reason}"
                 result.outcomes[outcome] += 1
             await self._keep_dead_letters(tx, letters)
+            trace.writes(session.recorded, letters)
             recorded = await session.flush(now)
         self._journal.committed(session)
         result.events = len(recorded.events)

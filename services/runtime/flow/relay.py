@@ -17,6 +17,7 @@ from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
 from services.runtime.kafka.cloudevents import binary_headers
 from services.runtime.log.event_log import EventLog, StoredEvent
 from services.runtime.logs import Logger
+from services.runtime.watch.tracing import UNTRACED, Tracing
 
 POLL_SECONDS: Final = 0.05
 EVENTS_PER_SHARD_MAX: Final = 500
@@ -51,6 +52,7 @@ class Relay:
         shards: Callable[[], Collection[int]],
         producer_factory: Callable[[], AIOKafkaProducer],
         logger: Logger,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         """Publish events of `source` in `shards()` to `topic`, and dead letters of `group`."""
         self._log = log
@@ -62,6 +64,7 @@ class Relay:
         self._producer_factory = producer_factory
         self._producer: AIOKafkaProducer | None = None
         self._logger = logger
+        self._tracing = tracing
         self._wake = asyncio.Event()
         self.counts = RelayCounts()
 
@@ -96,7 +99,8 @@ class Relay:
         )
         events = [event for news in found.values() for event in news.events]
         if events:
-            await self._send([self._message(event) for event in events])
+            with self._tracing.publishing(self._topic, events):
+                await self._send([self._message(event) for event in events])
             self.counts.events += len(events)
         if found:
             await self._log.mark_published(

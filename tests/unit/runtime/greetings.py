@@ -21,6 +21,7 @@ from services.runtime.processor import (
     Release,
     Start,
 )
+from services.runtime.watch.tracing import UNTRACED, Tracing
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     SHARD,
@@ -42,14 +43,17 @@ Greet = Callable[[EffectRun, Mark], Awaitable[object]]
 class World:
     """A toy whose counts want a greeting, with a clock that the test moves."""
 
-    def __init__(self, greet: Greet, *effects: Start | Release | Drop) -> None:
+    def __init__(
+        self, greet: Greet, *effects: Start | Release | Drop, tracing: Tracing = UNTRACED
+    ) -> None:
         self.now = T0
         self.recorded = 0
         self.log: MemoryEventLog = memory_log(lambda: self.now)
         wanted = effects or (Start("greet/t-1", "greet", {"step": 1}),)
         toy = Toy(effects=lambda command: wanted if command.amount == 5 else ())
         self.processor: Processor[int] = toy.processor({"greet": greet})
-        self.intake = intake_of(self.log, self.processor)
+        self.intake = intake_of(self.log, self.processor, tracing=tracing)
+        self.tracing = tracing
         self.logger = structlog.testing.CapturingLogger()
 
     def runner(self, *, concurrency: int = 10) -> EffectRunner[int]:
@@ -62,6 +66,7 @@ class World:
             clock=lambda: self.now,
             on_recorded=self._on_recorded,
             logger=structlog.wrap_logger(self.logger),
+            tracing=self.tracing,
         )
 
     def _on_recorded(self) -> None:
@@ -78,9 +83,12 @@ class World:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def count(self, offset: int = 0) -> list[LeasedEffect]:
+    async def count(self, offset: int = 0, traceparent: bytes | None = None) -> list[LeasedEffect]:
         await begin(self.log)
-        return (await self.intake.handle([request(offset)])).leased
+        asked = request(offset)
+        if traceparent is not None:
+            asked.having("ce_traceparent", traceparent)
+        return (await self.intake.handle([asked])).leased
 
     async def waiting(self) -> bool:
         """Say whether the row of the effect is still there."""

@@ -35,6 +35,7 @@ from services.runtime.processor import (
     Subscription,
     Task,
 )
+from services.runtime.watch.tracing import UNTRACED, Tracing
 from tests.controls import T0
 
 SHARDS: Final = 4
@@ -227,7 +228,11 @@ def memory_log(
 
 
 def intake_of(
-    log: MemoryEventLog, processor: Processor[int], *, dead_letter_limit: int = 10
+    log: MemoryEventLog,
+    processor: Processor[int],
+    *,
+    dead_letter_limit: int = 10,
+    tracing: Tracing = UNTRACED,
 ) -> Intake[int]:
     """Return an intake on `log` at T0."""
     return Intake(
@@ -237,6 +242,7 @@ def intake_of(
         shard_count=SHARDS,
         dead_letter_limit=dead_letter_limit,
         clock=lambda: T0,
+        tracing=tracing,
     )
 
 
