@@ -206,21 +206,22 @@ class EffectRunner(Generic[StateT]):
         """Decide and append the results; whoever lost the lease leaves it to the one who has it."""
         now = self._clock()
         shards = {effect.run.shard for effect, _ in results}
-        async with self._tracing.results() as trace, self._log.transaction(shards=shards) as tx:
+        async with (
+            self._tracing.results() as trace,
+            self._journal.session(self._log.transaction(shards=shards)) as session,
+        ):
             keys = [self._key(effect) for effect, _ in results]
-            wanted = await tx.hold_running(keys)
+            wanted = await session.tx.hold_running(keys)
             works = [
                 _work(effect, command)
                 for key, (effect, command) in zip(keys, results, strict=True)
                 if key in wanted
             ]
-            session = self._journal.open(tx)
             await session.load(works)
             for work in works:
                 session.apply(work, now)
             trace.commits(works)
             recorded = await session.flush(now)
-        self._journal.committed(session)
         return recorded.leased
 
 

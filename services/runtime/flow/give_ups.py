@@ -13,7 +13,7 @@ import asyncpg
 from services.runtime.errors import Poison
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.work import Work
-from services.runtime.log.event_log import EventLog, LeasedEffect, Transaction
+from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.processor import GiveUp, Ignored, Processor, StateT, Task
 
@@ -82,21 +82,21 @@ class GiveUpDesk(Generic[StateT]):
 
     async def _close(self, request: _Request) -> list[LeasedEffect]:
         now = self._clock()
-        async with self._log.transaction(shards={request.shard}) as tx:
-            if not await tx.connection.fetchval(_STILL_OPEN, request.request_id):
+        transaction = self._log.transaction(shards={request.shard})
+        async with self._journal.session(transaction) as session:
+            connection = session.tx.connection
+            if not await connection.fetchval(_STILL_OPEN, request.request_id):
                 return []
-            session = self._journal.open(tx)
-            closed_as, note = await self._decide(tx, session, request, now)
+            closed_as, note = await self._decide(session, request, now)
             recorded = await session.flush(now)
-            await tx.connection.execute(_CLOSE, request.request_id, closed_as, note)
-        self._journal.committed(session)
+            await connection.execute(_CLOSE, request.request_id, closed_as, note)
         self._on_recorded()
         return recorded.leased
 
     async def _decide(
-        self, tx: Transaction, session: Session[StateT], request: _Request, now: datetime
+        self, session: Session[StateT], request: _Request, now: datetime
     ) -> tuple[str, str]:
-        effect = await tx.connection.fetchrow(_EFFECT, request.shard, request.effect_id)
+        effect = await session.tx.connection.fetchrow(_EFFECT, request.shard, request.effect_id)
         if effect is None:
             return "refused", "the effect has finished meanwhile: see the timeline of its order"
         on_give_up = self._processor.give_ups.get(effect["kind"])

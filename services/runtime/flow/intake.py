@@ -119,9 +119,11 @@ class Intake(Generic[StateT]):
         result = IntakeResult()
         async with (
             trace,
-            self._log.transaction(partitions=partitions, shards=shards, sources=sources) as tx,
+            self._journal.session(
+                self._log.transaction(partitions=partitions, shards=shards, sources=sources)
+            ) as session,
         ):
-            session = self._journal.open(tx)
+            tx = session.tx
             await session.load(works)
             letters: list[DeadLetter] = []
             for item in self._in_sequence(tx, parsed, result) if partitions else parsed:
@@ -136,7 +138,6 @@ class Intake(Generic[StateT]):
             await self._keep_dead_letters(tx, letters)
             trace.writes(session.recorded, letters)
             recorded = await session.flush(now)
-        self._journal.committed(session)
         result.events = len(recorded.events)
         result.leased = recorded.leased
         return result

@@ -5,8 +5,10 @@ The same path serves consumed events (`intake`) and the results of effects (`eff
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic
@@ -44,7 +46,7 @@ class Stream(Generic[StateT]):
 
 
 class Journal(Generic[StateT]):
-    """Folds, decides and appends for one service; safe to share between concurrent transactions.
+    """Folds, decides and appends for one service, a transaction at a time.
 
     Stream states are cached per shard and trusted only while the locked head is the one they were
     folded up to: any other writer moves the head, and the shard's cached states are forgotten.
@@ -61,23 +63,33 @@ class Journal(Generic[StateT]):
         self._on_committed = on_committed
         self._cache: dict[int, OrderedDict[str, Stream[StateT]]] = {}
         self._cached_heads: dict[int, int] = {}
+        self._turn = asyncio.Lock()
 
-    def open(self, tx: Transaction) -> Session[StateT]:
-        """Begin deciding inside `tx`, dropping cached states of shards that others wrote to."""
+    @asynccontextmanager
+    async def session(
+        self, transaction: AbstractAsyncContextManager[Transaction]
+    ) -> AsyncIterator[Session[StateT]]:
+        """Decide inside `transaction` when it is its turn; keep the states that it committed.
+
+        The transactions of a process want the same shards. One that waited in the database for the
+        one before it would find its head, but not yet its states.
+        """
+        async with self._turn:
+            async with transaction as tx:
+                session = self._open(tx)
+                yield session
+            self._committed(session)
+
+    def _open(self, tx: Transaction) -> Session[StateT]:
         for shard, head in tx.heads.items():
             if self._cached_heads.get(shard) != head.position:
                 self._cache[shard] = OrderedDict()
                 self._cached_heads[shard] = head.position
         return Session(self._processor, tx, self._cache)
 
-    def committed(self, session: Session[StateT]) -> None:
-        """Keep the states of a committed session, unless another one came in between."""
+    def _committed(self, session: Session[StateT]) -> None:
         self._on_committed(session.recorded.facts)
-        for shard, head in session.heads.items():
-            if self._cached_heads.get(shard) != session.opened_at[shard]:
-                self._cache.pop(shard, None)
-                self._cached_heads.pop(shard, None)
-                continue
+        for shard, head in session.tx.heads.items():
             self._cached_heads[shard] = head.position
             streams = self._cache[shard]
             for stream_id, stream in session.streams.items():
@@ -97,12 +109,10 @@ class Session(Generic[StateT]):
         tx: Transaction,
         cache: dict[int, OrderedDict[str, Stream[StateT]]],
     ) -> None:
-        """Decide on `tx`; `Journal.open` makes it."""
+        """Decide on `tx`; `Journal.session` makes it."""
         self._processor = processor
-        self._tx = tx
+        self.tx = tx
         self._cache = cache
-        self.heads = tx.heads
-        self.opened_at = {shard: head.position for shard, head in tx.heads.items()}
         self.streams: dict[str, Stream[StateT]] = {}
         self.recorded = Recorded()
 
@@ -130,7 +140,7 @@ class Session(Generic[StateT]):
             await self._load_streams(refused)
 
     async def _load_streams(self, stream_ids: set[str]) -> None:
-        found = await self._tx.load_streams(stream_ids)
+        found = await self.tx.load_streams(stream_ids)
         for stream_id in stream_ids:
             stream = Stream(None, 0, self._processor.initial_state())
             for stored in found.get(stream_id, ()):
@@ -180,7 +190,7 @@ class Session(Generic[StateT]):
         for event in events:
             event_type = event.wire_type()
             n = numbers[event_type] = numbers.get(event_type, -1) + 1
-            head = self._tx.heads[work.shard]
+            head = self.tx.heads[work.shard]
             stored = StoredEvent(
                 shard=work.shard,
                 position=head.position + 1,
@@ -215,7 +225,7 @@ class Session(Generic[StateT]):
         envelope = incoming.envelope
         stored = StoredEvent(
             shard=work.shard,
-            position=self._tx.heads[work.shard].position + 1,
+            position=self.tx.heads[work.shard].position + 1,
             stream_id=stream_id or envelope.subject or work.task.stream_id,
             stream_version=stream.stream_version + 1 if stream else envelope.streamversion or 1,
             event_id=envelope.id,
@@ -236,7 +246,7 @@ class Session(Generic[StateT]):
         self, stored: StoredEvent, event: Event, stream: Stream[StateT] | None
     ) -> Stream[StateT] | None:
         """Chain `stored` to its shard, and fold `event` into the stream's state."""
-        head = self._tx.heads[stored.shard]
+        head = self.tx.heads[stored.shard]
         stored = stored._replace(hash=chain_hash(head.hash, stored))
         head.position, head.hash = stored.position, stored.hash
         self.recorded.events.append(stored)
@@ -268,7 +278,7 @@ class Session(Generic[StateT]):
 
     async def flush(self, now: datetime) -> Recorded:
         """Write everything staged; the caller commits. Effects due at once come back leased."""
-        recorded, tx = self.recorded, self._tx
+        recorded, tx = self.recorded, self.tx
         await tx.append(recorded.events)
         await tx.finish_effects(recorded.finished)
         for effect, retry in recorded.retries:
