@@ -26,6 +26,12 @@ SERVICES: Final = {"perennial-orders", "perennial-ledger", "perennial-notifier"}
 BY_CARD: Final = {"method": "card", "mode": "charge", "currency": "USD", "token": "tok_ok"}
 BY_WALLET: Final = {"method": "wallet", "mode": "wallet", "currency": "USD"}
 ICCID: Final = "8985203000000010000"
+LAST: Final = {
+    ("perennial-orders", "publish PlanActivated"),
+    ("perennial-ledger", "process PlanActivated"),
+    ("perennial-notifier", "publish NotificationSent"),
+}
+"""What ends a renewal in each service; their order among each other is open."""
 PERSONAL: Final = ("traveller@example.com", "Ada Marsh", ICCID, "tok_ok")
 
 
@@ -89,12 +95,12 @@ def mailed(system: System, *templates: str) -> None:
 
 
 def whole_trace(system: System, receiver: Receiver, trace_id: str) -> list[ReceivedSpan]:
-    """Return a trace that has come to the last event, with every parent there."""
+    """Return a trace that has come to its end in each service, with every parent there."""
 
     def found() -> list[ReceivedSpan] | None:
         spans = receiver.trace(trace_id)
         known = {span.span_id for span in spans} | {UPSTREAM, ""}
-        ended = any(span.name == "publish NotificationSent" for span in spans)
+        ended = {(span.service, span.name) for span in spans} >= LAST
         return spans if ended and {span.parent_id for span in spans} <= known else None
 
     return system.wait_for("a trace without missing parents", found)
