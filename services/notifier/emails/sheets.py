@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
-from markupsafe import escape
 
 from services.notifier.emails.content import Content, Row
 from services.notifier.emails.wording import WORDING, Wording
@@ -54,7 +53,7 @@ def html_of(content: Content, greeting: str, words: Wording) -> str:
         *(row.label for row in content.rows),
         *(row.value for row in content.rows),
     ]
-    return sheet.filled(str(escape(_GAP.join(texts))).split(_GAP))
+    return sheet.filled(str(_ESCAPE(_GAP.join(texts))).split(_GAP))
 
 
 def text_of(content: Content, greeting: str, words: Wording) -> str:
@@ -103,6 +102,8 @@ def _environment() -> Environment:
 
 
 _LAYOUTS: Final = _environment()
+_ESCAPE: Final = _LAYOUTS.filters["escape"]
+"""What the layouts' own texts would be escaped with."""
 
 
 def _gaps() -> Iterator[str]:
