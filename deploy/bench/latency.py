@@ -24,7 +24,7 @@ async def latencies(line: Line, load: Load, *, rate: int, seconds: float) -> lis
     Raises:
         StackError: some renewals were not activated.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=line.bootstrap_servers, fetch_max_wait_ms=5)
+    consumer = AIOKafkaConsumer(bootstrap_servers=line.bootstrap_servers)
     await consumer.start()
     try:
         partitions = [TopicPartition(line.orders, n) for n in range(SHARD_COUNT_DEFAULT)]
