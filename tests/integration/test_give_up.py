@@ -16,7 +16,10 @@ from tests.integration.test_operator_commands import perennial
 NEVER_ACTIVATED, REFUSED = "9007", "9001"
 BY = ("--by", "li.wei", "--reason", "their people on the phone")
 WHO = ("li.wei", "their people on the phone")
-ONE_ACTIVATION: dict[str, Any] = {"ACTIVATION_RETRY_SECONDS": 3_600, "ACTIVATION_RETRY_SECONDS_MAX": 3_600}
+ONE_ACTIVATION: dict[str, Any] = {
+    "ACTIVATION_RETRY_SECONDS": 3_600,
+    "ACTIVATION_RETRY_SECONDS_MAX": 3_600,
+}
 ONE_EMAIL: dict[str, Any] = {"RETRY_SECONDS": 3_600, "RETRY_SECONDS_MAX": 3_600}
 
 
