@@ -53,7 +53,7 @@ def settle_activation(
             f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
             "put it back, then settle again"
         )
-        raise Poison("plan_version_missing", message)
+        raise Poison("give_up", message)
     validity = timedelta(days=plan.validity_days * price.quantity)
     found = Activated(
         provider=outcome.provider,
