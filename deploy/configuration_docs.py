@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from services.cli.publish import PublishSettings
+from services.cli.broker import BrokerSettings
 from services.ledger.settings import LedgerSettings
 from services.notifier.settings import NotifierSettings
 from services.orders.settings import OrdersSettings
@@ -107,7 +107,7 @@ def _other_defaults(prefix: str, model: type[RuntimeSettings]) -> str:
 
 
 def _command_table(meanings: Mapping[str, str]) -> str:
-    known = {f"PERENNIAL_{name.upper()}" for name in PublishSettings.model_fields}
+    known = {f"PERENNIAL_{name.upper()}" for name in BrokerSettings.model_fields}
     if missing := sorted(known - meanings.keys()):
         message = f"{MEANINGS.name} says nothing about {', '.join(missing)} of the command line"
         raise ValueError(message)

@@ -24,6 +24,7 @@ EVENTS: Final[tuple[tuple[type[Event], Topic], ...]] = (
     (orders.ActivationDelayed, ORDERS),
     (orders.ActivationFailed, ORDERS),
     (orders.RefundCompleted, ORDERS),
+    (orders.RefundFailed, ORDERS),
     (orders.TopUpAccepted, ORDERS),
     (orders.TopUpRejected, ORDERS),
     (orders.WalletToppedUp, ORDERS),

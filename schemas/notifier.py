@@ -29,16 +29,28 @@ class _OfOneFact(Event):
 
 
 class NotificationSent(_OfOneFact):
-    """The mail server accepted one message about one fact."""
+    """The mail server accepted one message about one fact.
+
+    `settled_by` and `settlement_reason` are set when a person says so: `message_id` is then what
+    the person named, `locale` is `und` and `message_sha256` that of no bytes.
+    """
 
     locale: Identifier
     message_id: ShortText
     message_sha256: Sha256Hex
+    settled_by: Identifier | None = None
+    settlement_reason: ShortText | None = None
     sent_at: UtcDatetime
 
 
 class NotificationFailed(_OfOneFact):
-    """No message was accepted; after `delivery_unknown` it may have been, and is not sent again."""
+    """No message was accepted; after `delivery_unknown` it may have been, and is not sent again.
+
+    `settled_by` and `settlement_reason` are set when a person gave it up; the reason is then
+    `deadline_passed`.
+    """
 
     reason: NotificationFailureReason
+    settled_by: Identifier | None = None
+    settlement_reason: ShortText | None = None
     failed_at: UtcDatetime

@@ -137,8 +137,13 @@ class RenewalRejected(Event):
 
 
 class OrderExpired(OfOneOrder):
-    """The customer did not confirm the payment in time; nothing was charged."""
+    """The customer did not confirm the payment in time; nothing was charged.
 
+    `settled_by` and `settlement_reason` are set when a person closed the order before its time.
+    """
+
+    settled_by: Identifier | None = None
+    settlement_reason: ShortText | None = None
     expired_at: UtcDatetime
 
 
@@ -193,7 +198,10 @@ class PaymentOutcomeResolved(OfOneOrder):
 
 
 class PlanActivated(Event):
-    """The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data."""
+    """The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data.
+
+    `settled_by` and `settlement_reason` are set when a person found it active at the provider.
+    """
 
     renewal_id: Identifier
     activation_id: Identifier
@@ -212,6 +220,8 @@ class PlanActivated(Event):
     total: Money
     valid_from: UtcDatetime
     valid_until: UtcDatetime
+    settled_by: Identifier | None = None
+    settlement_reason: ShortText | None = None
     activated_at: UtcDatetime
 
 
@@ -227,7 +237,11 @@ class ActivationDelayed(Event):
 
 
 class ActivationFailed(Event):
-    """The plan will not be activated; `refund` is owed to the customer from now on."""
+    """The plan will not be activated; `refund` is owed to the customer from now on.
+
+    `settled_by` and `settlement_reason` are set when a person gave it up; the reason is then
+    `deadline_passed`.
+    """
 
     renewal_id: Identifier
     activation_id: Identifier
@@ -235,11 +249,16 @@ class ActivationFailed(Event):
     reason: ActivationFailureReason
     method: PaymentMethod
     refund: Consideration
+    settled_by: Identifier | None = None
+    settlement_reason: ShortText | None = None
     failed_at: UtcDatetime
 
 
 class RefundCompleted(Event):
-    """`refund` went back the way it came: to the gateway, or into the wallet's lots."""
+    """`refund` went back the way it came: to the gateway, or into the wallet's lots.
+
+    `settled_by` and `settlement_reason` are set when a person found or made the refund.
+    """
 
     renewal_id: Identifier
     refund_id: Identifier
@@ -249,7 +268,23 @@ class RefundCompleted(Event):
     method: PaymentMethod
     amount: Money
     refund: Consideration
+    settled_by: Identifier | None = None
+    settlement_reason: ShortText | None = None
     completed_at: UtcDatetime
+
+
+class RefundFailed(Event):
+    """A person found that the gateway does not give the money back: it stays owed.
+
+    It is not asked for again. RefundCompleted follows once somebody gave it back another way.
+    """
+
+    renewal_id: Identifier
+    refund_id: Identifier
+    payment_id: Identifier
+    settled_by: Identifier
+    settlement_reason: ShortText
+    failed_at: UtcDatetime
 
 
 class TopUpAccepted(Event):

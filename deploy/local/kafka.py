@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -55,14 +56,26 @@ appender.stdout.layout.pattern=%d{ISO8601} %p %c: %m%n
 class KafkaBroker:
     """One broker with its log under `folder`, kept between starts."""
 
-    def __init__(
-        self, folder: Path, jars: list[Path], ports: tuple[int, int], processes: Processes
+    def __init__(  # noqa: PLR0913 - what differs between brokers
+        self,
+        folder: Path,
+        jars: list[Path],
+        ports: tuple[int, int],
+        processes: Processes,
+        *,
+        more_properties: str = "",
+        format_options: Sequence[str] = (),
     ) -> None:
-        """Prepare a broker for (client port, controller port); nothing runs yet."""
+        """Prepare a broker for (client port, controller port); nothing runs yet.
+
+        `more_properties` win over ours; `format_options` go to the formatting of its storage.
+        """
         self._folder = folder / "kafka"
         self._class_path = ":".join(str(jar) for jar in jars)
         self._port, self._controller_port = ports
         self._processes = processes
+        self._more_properties = more_properties
+        self._format_options = format_options
         self._child: Child | None = None
 
     @property
@@ -91,6 +104,7 @@ class KafkaBroker:
             _PROPERTIES.format(
                 host=HOST, port=self._port, controller=self._controller_port, data=data
             )
+            + self._more_properties
         )
         logging = self._folder / "log4j2.properties"
         logging.write_text(_LOGGING)
@@ -98,8 +112,13 @@ class KafkaBroker:
         if not (data / "meta.properties").is_file():
             cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             # One word: an id may begin with a dash.
-            storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
-            self._processes.run("kafka-format", [*java, *storage, "--standalone", "-c", properties])
+            storage: list[object] = [
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={cluster_id}",
+            ]
+            storage += ["--standalone", "-c", properties, *self._format_options]
+            self._processes.run("kafka-format", [*java, *storage])
         memory = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"]
         command = [*java[:1], *memory, *java[1:], "kafka.Kafka", properties]
         self._child = self._processes.start("kafka", command)

@@ -25,6 +25,7 @@ from deploy.local.services import (
     wait_until_ready,
 )
 from services.cli.setup import set_up
+from services.runtime.settings import KafkaSettings
 
 _PORTS: Final = ("kafka", "kafka-controller", "postgres", "smtp", *SERVICES)
 _PASSWORDS: Final = ("postgres", *SERVICES, "esim-hash-salt")
@@ -162,7 +163,7 @@ class LocalStack:
         asyncio.run(
             set_up(
                 admin_dsn=self.admin_dsn,
-                bootstrap_servers=self.bootstrap_servers,
+                kafka=KafkaSettings(bootstrap_servers=self.bootstrap_servers),
                 passwords=passwords,
             )
         )

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.topics import REQUESTS, TOPICS
-from services.cli.addresses import load_addresses
+from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
 from services.orders.catalog_file import load_catalogue
 from services.orders.restoration import requests_of, take_up
@@ -49,7 +49,7 @@ def adopt_command(
 
 
 async def _adopt(service: str, *, yes: bool) -> tuple[list[Adopted], int]:
-    settings = KafkaSettings(bootstrap_servers=load_addresses().bootstrap_servers)
+    settings = await admitted(broker_settings())
     topic = next(each.name for each in TOPICS if each.written_by == service)
     source = f"/billing/{service}"
     async with connect(service) as connection:

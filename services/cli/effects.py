@@ -22,6 +22,7 @@ from services.runtime.processor import GiveUp
 EXIT_NOT_DONE: Final = 1
 EXIT_USAGE: Final = 2
 _POLLS_PER_SECOND: Final = 5
+_TIMES: Final = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
 app = typer.Typer(help="What the services do outside: charges, emails.", no_args_is_help=True)
 Service = Annotated[str, typer.Option("--service", "-s", help="orders or notifier")]
@@ -61,27 +62,57 @@ def give_up(  # noqa: PLR0913, PLR0917 - each is an option of the command
     by: Annotated[str, typer.Option("--by", help="Who settles it: a login, not an address.")],
     reason: Annotated[str, typer.Option("--reason", help="How it is known; kept as an event.")],
     outcome: Annotated[
-        str, typer.Option("--outcome", help="What became of it: captured or not_charged.")
+        str, typer.Option("--outcome", help="What became of it; see above for each kind.")
     ],
     gateway: Annotated[
-        str | None, typer.Option("--gateway", help="captured: the gateway that has the money.")
+        str | None, typer.Option("--gateway", help="captured, refunded: the gateway.")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="activated: the eSIM provider.")
     ] = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", help="captured: the gateway's transaction id.")
+        str | None,
+        typer.Option(
+            "--reference",
+            help="The id at the other side: of the transaction, the order, the refund, the message.",
+        ),
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option("--at", formats=_TIMES, help="When it happened; now without."),
     ] = None,
     service: Service = "orders",
     wait_seconds: Annotated[int, typer.Option(min=1, help="How long to wait for the answer.")] = 30,
 ) -> None:
-    """Settle a payment whose outcome the gateway does not tell. The running service decides it."""
+    """Settle an effect as a person found it: what became of it, who says so, and how it is known.
+
+    charge: captured (--gateway, --reference) or not_charged. activate: activated (--provider,
+    --reference) or not_activated. refund: refunded (--gateway, --reference) or not_refunded.
+    expire: expired. email (--service notifier): sent (--reference) or not_sent.
+
+    The running service decides it, between two attempts.
+    """
     try:
-        ruling = GiveUp(outcome=outcome, by=by, reason=reason, gateway=gateway, reference=reference)
+        ruling = GiveUp(
+            outcome=outcome,
+            by=by,
+            reason=reason,
+            gateway=gateway,
+            provider=provider,
+            reference=reference,
+            at=at.replace(tzinfo=at.tzinfo or UTC) if at else None,
+        )
     except ValidationError as error:
         wrong = ", ".join(f"--{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
         typer.echo(f"not asked: {wrong}", err=True)
         raise typer.Exit(EXIT_USAGE) from None
     answer = asyncio.run(_given_up(service, effect_id, ruling, wait_seconds))
     if answer is None:
-        typer.echo(f"{effect_id}: no answer yet; the request waits until {service} runs", err=True)
+        message = (
+            f"{effect_id}: no answer yet; the request waits for {service} to run, and for the end "
+            "of the attempt when the effect is running"
+        )
+        typer.echo(message, err=True)
         raise typer.Exit(EXIT_NOT_DONE)
     typer.echo(f"{effect_id}: {answer.closed_as} ({answer.note})")
     if answer.closed_as != "applied":

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from collections import Counter
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
-from pydantic_settings import SettingsConfigDict
 
 from schemas.topics import REQUESTS
-from services.cli.addresses import load_addresses
+from services.cli.broker import admitted, broker_settings
 from services.runtime.errors import ConfigurationError
-from services.runtime.settings import KafkaSettings, load_settings
+from services.runtime.settings import KafkaSettings
 from services.upstream.delivery import DeliveryBroken, Receipt, deliver
 from services.upstream.files import CheckedFile, read_file
 from services.upstream.requests import SOURCE_PATTERN
@@ -34,12 +32,6 @@ class ExitCode(IntEnum):
     BROKER_UNREACHABLE = 3
     INCOMPLETE = 4
     PUBLISHED_WITHOUT_BAD_ROWS = 5
-
-
-class PublishSettings(KafkaSettings):
-    """The broker, from `PERENNIAL_BOOTSTRAP_SERVERS` and `PERENNIAL_KAFKA_*`."""
-
-    model_config = SettingsConfigDict(env_prefix="PERENNIAL_")
 
 
 def publish(  # noqa: PLR0913 - each is an option of the command
@@ -99,7 +91,7 @@ def _code_before_publishing(
 
 
 def _publish(
-    settings: PublishSettings, receipts: list[Receipt], receipt_file: Path, timeout_seconds: int
+    settings: KafkaSettings, receipts: list[Receipt], receipt_file: Path, timeout_seconds: int
 ) -> tuple[str | None, ExitCode]:
     """Publish and write the receipt, whatever happens; opened first, so that it can be written."""
     try:
@@ -123,14 +115,15 @@ def _publish(
     return broken, ExitCode.BROKER_UNREACHABLE if nothing_sent else ExitCode.INCOMPLETE
 
 
-def _settings(bootstrap_servers: str | None) -> PublishSettings:
+def _settings(bootstrap_servers: str | None) -> KafkaSettings:
     try:
-        servers = bootstrap_servers or load_addresses().bootstrap_servers
-        return load_settings(
-            PublishSettings, {**os.environ, "PERENNIAL_BOOTSTRAP_SERVERS": servers}
-        )
+        settings = broker_settings(bootstrap_servers)
     except ConfigurationError as error:
         _refuse(f"{error}, or pass --bootstrap-servers host:port")
+    try:
+        return asyncio.run(admitted(settings))
+    except ConfigurationError as error:
+        _refuse(str(error))
 
 
 def _summary(

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.topics import TOPICS, Topic
-from services.cli.addresses import SERVICES, load_addresses
+from services.cli.addresses import SERVICES
 from services.cli.adopt import adopt_command
+from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
 from services.runtime.errors import ConfigurationError, Transient
+from services.runtime.kafka.client import client_options
 from services.runtime.kafka.topic_identity import identities
 from services.runtime.log.recovery import (
     Move,
@@ -129,13 +131,12 @@ async def _republish(service: str, from_position: int, *, yes: bool) -> list[Rep
 async def _reread(
     service: str, topic: str, partition: int | None, offset: int | None, *, yes: bool
 ) -> list[Move]:
-    addresses = load_addresses()
-    settings = KafkaSettings(bootstrap_servers=addresses.bootstrap_servers)
+    settings = await admitted(broker_settings())
     identity = (await identities(settings, [topic])).get(topic)
     if identity is None:
         message = f"topic {topic} does not exist: run `perennial setup`, then try again"
         raise ConfigurationError(message)
-    bounds = await _bounds(addresses.bootstrap_servers, topic)
+    bounds = await _bounds(settings, topic)
     if partition is not None and partition not in bounds:
         _refuse(f"{topic} has partitions 0 to {max(bounds)}")
     wanted = bounds if partition is None else {partition: bounds[partition]}
@@ -150,9 +151,9 @@ async def _reread(
         return moves
 
 
-async def _bounds(servers: str, topic: str) -> dict[int, tuple[int, int]]:
+async def _bounds(settings: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
     """Return the first offset and the end of each partition."""
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(topic, **client_options(settings), enable_auto_commit=False)
     try:
         await consumer.start()
         partitions = [

@@ -14,7 +14,10 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.topics import SHARD_COUNT_DEFAULT, TOPICS
 from services.runtime.errors import ConfigurationError
+from services.runtime.kafka.access import confirm_access
+from services.runtime.kafka.client import client_options
 from services.runtime.log.migrator import RUNTIME_MIGRATIONS, migrate
+from services.runtime.settings import KafkaSettings
 
 _SERVICES_FOLDER: Final = Path(__file__).parents[1]
 _LEADERS_TIMEOUT_SECONDS: Final = 60
@@ -30,7 +33,7 @@ def migration_folders(service: str) -> list[Path]:
 async def set_up(
     *,
     admin_dsn: str,
-    bootstrap_servers: str,
+    kafka: KafkaSettings,
     passwords: Mapping[str, str],
     shard_count: int = SHARD_COUNT_DEFAULT,
     replication_factor: int = 1,
@@ -38,11 +41,13 @@ async def set_up(
     """Make Postgres and Kafka ready for the services named in `passwords` (service -> password).
 
     Raises:
-        ConfigurationError: the shard count or the topics differ from what was made before.
+        ConfigurationError: the shard count or the topics differ from what was made before, or Kafka
+            does not let us in.
     """
+    await confirm_access(kafka, client_options(kafka))
     for service, password in passwords.items():
         await set_up_postgres(admin_dsn, service, password, shard_count)
-    await set_up_topics(bootstrap_servers, shard_count, replication_factor)
+    await set_up_topics(kafka, shard_count, replication_factor)
 
 
 async def set_up_postgres(admin_dsn: str, service: str, password: str, shard_count: int) -> None:
@@ -93,9 +98,9 @@ def topics_wanted(shard_count: int, replication_factor: int) -> list[NewTopic]:
     return wanted
 
 
-async def set_up_topics(bootstrap_servers: str, shard_count: int, replication_factor: int) -> None:
+async def set_up_topics(kafka: KafkaSettings, shard_count: int, replication_factor: int) -> None:
     """Create the topics that are missing and wait until every partition has a leader."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
     try:
         wanted = topics_wanted(shard_count, replication_factor)

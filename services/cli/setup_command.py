@@ -11,6 +11,7 @@ import typer
 
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.cli.addresses import SERVICES
+from services.cli.broker import broker_settings
 from services.cli.setup import set_up
 from services.runtime.errors import ConfigurationError
 
@@ -24,11 +25,12 @@ def setup(
     replication_factor: Annotated[int, typer.Option(help="3 in production.")] = 3,
 ) -> None:
     """Create roles, schemas, tables and topics. Passwords: PERENNIAL_<SERVICE>_PASSWORD[_FILE]."""
+    settings = broker_settings(bootstrap_servers)
     passwords = {service: _password(service) for service in SERVICES}
     asyncio.run(
         set_up(
             admin_dsn=admin_dsn,
-            bootstrap_servers=bootstrap_servers,
+            kafka=settings,
             passwords=passwords,
             shard_count=shard_count,
             replication_factor=replication_factor,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -23,7 +25,9 @@ EXIT_UNREACHABLE: Final = 3
 
 def status(  # noqa: PLR0913, PLR0917 - each is an option of the command
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again until interrupted.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again until Ctrl-C; with --json, a line each.")
+    ] = False,
     digest: Annotated[
         bool, typer.Option("--digest", help="Replay the ledger too, for the digest of its books.")
     ] = False,
@@ -41,13 +45,18 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of the command
         ),
     ] = 0.2,
 ) -> None:
-    """Show how the services stand. Exit 0: all is well; 1: a person must look; 3: no answer."""
+    """Show how the services stand. Exit 0: all is well; 1: a person must look; 3: no answer.
+
+    With --watch, Ctrl-C ends it with the status of the last look.
+    """
     limits = Limits(lag_max, age_max_seconds, retention_share)
-    found = asyncio.run(survey(load_addresses(), limits, datetime.now(UTC)))
-    books = asyncio.run(replay_digest()) if digest and "ledger" in found.services else None
+    if watch and digest:
+        message = "a replay for each look is too much: leave out --digest or --watch"
+        raise typer.BadParameter(message)
     if watch:
-        _watch(limits, every_seconds)
-        return
+        raise typer.Exit(_watch(limits, every_seconds, as_json=as_json))
+    found = _look(limits)
+    books = asyncio.run(replay_digest()) if digest and "ledger" in found.services else None
     if as_json:
         typer.echo(json.dumps(as_data(found, books), indent=2))
     else:
@@ -63,10 +72,32 @@ def exit_code(found: Survey) -> int:
     return EXIT_NEEDS_A_PERSON if found.problems else 0
 
 
-def _watch(limits: Limits, every_seconds: int) -> None:
-    addresses = load_addresses()
-    with Live(console=Console(), screen=True, auto_refresh=False) as live:
+def _look(limits: Limits) -> Survey:
+    return asyncio.run(survey(load_addresses(), limits, datetime.now(UTC)))
+
+
+def _watch(limits: Limits, every_seconds: int, *, as_json: bool) -> int:
+    """Look until interrupted; return the exit status of the last look.
+
+    A terminal shows one screen that changes; anything else gets each look, one after the other.
+    """
+    console = Console()
+    code = 0
+    with ExitStack() as stack, suppress(KeyboardInterrupt):
+        live = (
+            stack.enter_context(Live(console=console, screen=True, auto_refresh=False))
+            if console.is_terminal and not as_json
+            else None
+        )
         while True:
-            found = asyncio.run(survey(addresses, limits, datetime.now(UTC)))
-            live.update(screen(found, None), refresh=True)
+            found = _look(limits)
+            code = exit_code(found)
+            if as_json:
+                typer.echo(json.dumps(as_data(found, None)))
+            elif live is not None:
+                live.update(screen(found, None), refresh=True)
+            else:
+                console.print(screen(found, None))
+                sys.stdout.flush()
             time.sleep(every_seconds)
+    return code

@@ -15,28 +15,19 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from pydantic_settings import SettingsConfigDict
 
 from schemas.topics import TOPICS
 from services.cli.addresses import SERVICES, Addresses
+from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
 from services.runtime.errors import ConfigurationError, Transient
 from services.runtime.kafka.client import client_options
-from services.runtime.settings import KafkaSettings, load_settings
 from services.runtime.watch.service_status import ServiceStatus, service_status
 
 _PATIENCE_SECONDS: Final = 5
 _UNPUBLISHED_SECONDS_MAX: Final = 60
 _RETENTION_LAG_MIN: Final = 100
 Bounds = dict[tuple[str, int], tuple[int, int]]
-
-
-class BrokerSettings(KafkaSettings):
-    """How to reach the broker, from `PERENNIAL_KAFKA_*`; its address is found elsewhere."""
-
-    model_config = SettingsConfigDict(env_prefix="PERENNIAL_")
-
-    bootstrap_servers: str = "localhost:9092"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +94,8 @@ async def _look_at(service: str, addresses: Addresses, bounds: Bounds, found: Su
 
 async def _bounds(bootstrap_servers: str) -> Bounds:
     """Return what each partition that is read holds, as (first, end); a missing topic is absent."""
-    options = client_options(load_settings(BrokerSettings))
-    options |= {
-        "bootstrap_servers": bootstrap_servers,
-        "request_timeout_ms": _PATIENCE_SECONDS * 1000,
-    }
+    settings = await admitted(broker_settings(bootstrap_servers))
+    options = client_options(settings) | {"request_timeout_ms": _PATIENCE_SECONDS * 1000}
     admin = AIOKafkaAdminClient(**options)
     await admin.start()
     try:

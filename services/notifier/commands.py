@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from services.notifier.channels.email import Deferred, Refused, Unknown
 from services.notifier.facts import Fact
@@ -71,4 +72,26 @@ class RecordNotDelivered:
     now: datetime
 
 
-Command = Notify | ReleaseHeld | RecordNoContact | RecordDelivered | RecordNotDelivered
+@dataclass(frozen=True, slots=True)
+class FoundSent:
+    """A person found the message accepted, under a reference of the mail server."""
+
+    reference: str
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SettleEmail:
+    """A person says what became of an email."""
+
+    fact: Fact
+    template: Template
+    outcome: FoundSent | Literal["not_sent"]
+    by: str
+    reason: str
+    now: datetime
+
+
+Command = (
+    Notify | ReleaseHeld | RecordNoContact | RecordDelivered | RecordNotDelivered | SettleEmail
+)

@@ -10,10 +10,11 @@ from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequ
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
 from services.notifier.commands import Command, Notify, ReleaseHeld
 from services.notifier.contacts import contact_change
-from services.notifier.decider import IgnoredReason, decide, hold_key
+from services.notifier.decider import EMAIL, IgnoredReason, decide, hold_key
 from services.notifier.emails import TEMPLATE_OF
 from services.notifier.evolution import NotificationState, evolve, initial_state
 from services.notifier.facts import Fact
+from services.notifier.give_ups import on_email_given_up
 from services.notifier.metrics import COUNTERS
 from services.notifier.policy import Policy
 from services.runtime.processor import (
@@ -69,6 +70,7 @@ def build_processor(
         evolve=evolve,
         decide=decide_by_policy,
         executors=executors,
+        give_ups={EMAIL: on_email_given_up},
         project=project,
         counters=COUNTERS,
     )

@@ -35,7 +35,7 @@ def record_activation(
         return _NOT_AWAITED
     match outcome:
         case Activated():
-            return Decision((_activated(state, stage, outcome, rules),))
+            return Decision((activated(state, stage, outcome, rules),))
         case Refused():
             return _given_up(state, stage, outcome.reason, command.now)
         case Unavailable() | OutcomeUnknown() | NotFound():
@@ -99,9 +99,14 @@ def _given_up(
     return Decision(events, effects)
 
 
-def _activated(
+def activated(
     state: Renewal, stage: AwaitingActivation, outcome: Activated, rules: Rules
 ) -> PlanActivated:
+    """Return the fact that the plan works.
+
+    Raises:
+        Halt: the catalogue has lost the plan that was sold.
+    """
     price, payable = state.quote, state.payable
     plan = rules.catalogue.plan_version(price.plan_code, price.plan_version)
     if plan is None:

@@ -68,6 +68,7 @@ class CapturedElsewhere:
 
     gateway: str
     gateway_txn_id: str
+    captured_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,54 @@ class SettleUnknownPayment:
     """A person says how a charge ended whose outcome the gateway does not tell."""
 
     outcome: CapturedElsewhere | Literal["not_charged"]
+    by: str
+    reason: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ActivatedElsewhere:
+    """A person found the plan active at `provider`, under its order's reference."""
+
+    provider: str
+    provider_order_ref: str
+    activated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SettleActivation:
+    """A person says how an activation ended that the provider does not tell."""
+
+    outcome: ActivatedElsewhere | Literal["not_activated"]
+    by: str
+    reason: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefundedElsewhere:
+    """A person found the money given back, or gave it back, under the gateway's reference."""
+
+    gateway: str
+    gateway_refund_ref: str
+    refunded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SettleRefund:
+    """A person says what became of a refund."""
+
+    payment_id: str
+    outcome: RefundedElsewhere | Literal["not_refunded"]
+    by: str
+    reason: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SettleExpiry:
+    """A person closes an order that nobody pays."""
+
     by: str
     reason: str
     now: datetime
@@ -124,6 +173,9 @@ Command = (
     | RecordCharge
     | RecordLookUp
     | SettleUnknownPayment
+    | SettleActivation
+    | SettleRefund
+    | SettleExpiry
     | RecordActivation
     | RecordRefund
     | ApplyWalletCharged

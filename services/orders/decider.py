@@ -17,6 +17,9 @@ from services.orders.commands import (
     RecordCharge,
     RecordLookUp,
     RecordRefund,
+    SettleActivation,
+    SettleExpiry,
+    SettleRefund,
     SettleUnknownPayment,
 )
 from services.orders.payments import (
@@ -30,6 +33,7 @@ from services.orders.payments import (
 )
 from services.orders.renewals import accept_renewal
 from services.orders.rules import Rules
+from services.orders.settlement import settle_activation, settle_expiry, settle_refund
 from services.orders.state import NewOrder, OrderState, RefusedOrder, Renewal, TopUp
 from services.orders.topups import accept_top_up
 from services.runtime.errors import Poison
@@ -41,7 +45,7 @@ _WHAT_TO_DO: Final = (
 )
 
 
-def decide(  # noqa: C901 - a line per command, so that none can be forgotten
+def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be forgotten
     command: Command, state: OrderState, rules: Rules
 ) -> Decision | Ignored:
     """Return the new facts and the effects they want, or why there is nothing to do.
@@ -65,6 +69,12 @@ def decide(  # noqa: C901 - a line per command, so that none can be forgotten
             return record_look_up(command, _order(state), rules)
         case SettleUnknownPayment():
             return settle(command, _order(state), rules)
+        case SettleActivation():
+            return settle_activation(command, _renewal(state), rules)
+        case SettleRefund():
+            return settle_refund(command, _renewal(state))
+        case SettleExpiry():
+            return settle_expiry(command, _order(state))
         case RecordActivation():
             return record_activation(command, _renewal(state), rules)
         case RecordRefund():

@@ -66,8 +66,8 @@ def expire_effect(stream_id: str, due_at: datetime) -> Start:
     return Start(f"{EXPIRE}/{stream_id}", EXPIRE, due_at=due_at, hold_key=hold_key)
 
 
-def refund_effect(payment: Payment) -> Start:
-    """Give a payment back through its gateway."""
+def refund_effect(payment: Payment, *, kept: bool = False) -> Start:
+    """Give a payment back through its gateway; one that is `kept` only waits for a person."""
     refund_id = identities.refund_id(payment.payment_id)
     payload: JsonObject = {
         "refund_id": refund_id,
@@ -77,4 +77,14 @@ def refund_effect(payment: Payment) -> Start:
         "method": payment.method.value,
         "amount": payment.amount.model_dump(),
     }
-    return Start(f"{REFUND}/{refund_id}", REFUND, payload)
+    hold_key = _refund_key(payment) if kept else None
+    return Start(f"{REFUND}/{refund_id}", REFUND, payload, hold_key=hold_key)
+
+
+def keep_refund(payment: Payment) -> Retry:
+    """Ask for the refund no more; it is kept until a person says that the money went back."""
+    return Retry(None, hold_key=_refund_key(payment))
+
+
+def _refund_key(payment: Payment) -> str:
+    return f"{REFUND}/{payment.payment_id}"

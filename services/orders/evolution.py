@@ -15,6 +15,7 @@ from schemas.orders import (
     PaymentOutcomeUnknown,
     PlanActivated,
     RefundCompleted,
+    RefundFailed,
     RejectionReason,
     RenewalAccepted,
     RenewalRejected,
@@ -149,6 +150,8 @@ def _evolve_renewal(state: Renewal, event: Event) -> Renewal:
         case RefundCompleted():
             left = tuple(each for each in state.owed if each.payment_id != event.payment_id)
             return replace(state, owed=left)
+        case RefundFailed():
+            return replace(state, not_refundable=state.not_refundable | {event.payment_id})
         case _:
             unpaid = _unpaid_stage(stage, event)
             return replace(state, stage=unpaid) if unpaid else state

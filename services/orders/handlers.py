@@ -21,23 +21,19 @@ from services.orders.commands import (
     AcceptTopUp,
     ApplyWalletCharged,
     ApplyWalletRefusal,
-    CapturedElsewhere,
     Command,
     ConfirmPayment,
-    SettleUnknownPayment,
 )
 from services.orders.decider import decide
-from services.orders.effects import CHARGE
 from services.orders.evolution import evolve, initial_state
+from services.orders.give_ups import GIVE_UPS
 from services.orders.metrics import COUNTERS
 from services.orders.policy import Policy
 from services.orders.rules import IgnoredReason, Rules
 from services.orders.state import OrderState
-from services.runtime.errors import Poison
 from services.runtime.processor import (
     Decision,
     Executor,
-    GiveUp,
     Handler,
     Ignored,
     Incoming,
@@ -84,24 +80,6 @@ def on_wallet_charge_refused(incoming: Incoming, now: datetime) -> Task:
     return Task(f"order/{refused.renewal_id}", ApplyWalletRefusal(refused, now))
 
 
-def on_charge_given_up(given_up: GiveUp, now: datetime) -> SettleUnknownPayment:
-    """Settle a payment as a person found it.
-
-    Raises:
-        Poison: the outcome is none of ours, or captured money has no reference.
-    """
-    by, reason = given_up.by, given_up.reason
-    match given_up:
-        case GiveUp(outcome="captured", gateway=str(gateway), reference=str(reference)):
-            return SettleUnknownPayment(CapturedElsewhere(gateway, reference), by, reason, now)
-        case GiveUp(outcome="captured"):
-            raise Poison("give_up", "captured money needs the gateway and its transaction id")
-        case GiveUp(outcome="not_charged"):
-            return SettleUnknownPayment("not_charged", by, reason, now)
-        case _:
-            raise Poison("give_up", "the outcome of a charge is captured or not_charged")
-
-
 HANDLERS: Final[Mapping[type[Event], Handler]] = {
     RenewalRequested: on_renewal_requested,
     TopUpRequested: on_top_up_requested,
@@ -134,6 +112,6 @@ def build_processor(
         evolve=evolve,
         decide=decide_by_rules,
         executors=executors,
-        give_ups={CHARGE: on_charge_given_up},
+        give_ups=GIVE_UPS,
         counters=COUNTERS,
     )

@@ -119,11 +119,14 @@ def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decisio
     The look-up goes on once more: money that it finds after `not_charged` is given back.
     """
     stage, now = state.stage, command.now
+    due_at = now + rules.policy.look_up_backoff.after(1)
+    once_more = look_up_charge(state.payable.payment_id, 0, due_at)
     if not isinstance(stage, AwaitingCharge) or stage.unknown_since is None:
         return Ignored(IgnoredReason.PAYMENT_OUTCOME_NOT_UNKNOWN)
     if command.outcome == "not_charged":
         resolved = _resolved(state, "not_charged", now, settled=command)
-        return _after(resolved, _failed(state, DeclineReason.NETWORK_INTERRUPTION, now))
+        failed = _failed(state, DeclineReason.NETWORK_INTERRUPTION, now)
+        return _after(resolved, failed, once_more)
     receipt = Receipt(
         payment_id=state.payable.payment_id,
         gateway=command.outcome.gateway,
@@ -131,10 +134,10 @@ def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decisio
         method=state.payable.method,
         amount=state.payable.amount,
         fee=None,
-        captured_at=stage.unknown_since,
+        captured_at=command.outcome.captured_at or stage.unknown_since,
     )
     resolved = _resolved(state, "captured", now, settled=command)
-    return _after(resolved, capture(state, receipt, rules, now))
+    return _after(resolved, capture(state, receipt, rules, now), once_more)
 
 
 def confirm(command: ConfirmPayment, state: Order, rules: Rules) -> Decision | Ignored:
@@ -280,7 +283,9 @@ def _resolved(
     )
 
 
-def _after(resolved: PaymentOutcomeResolved, then: Decision | Ignored) -> Decision | Ignored:
+def _after(
+    resolved: PaymentOutcomeResolved, then: Decision | Ignored, *more: Retry
+) -> Decision | Ignored:
     if isinstance(then, Ignored):
         return then
-    return Decision((resolved, *then.events), then.effects)
+    return Decision((resolved, *then.events), (*then.effects, *more))

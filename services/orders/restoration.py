@@ -12,6 +12,7 @@ import asyncpg
 
 from schemas.requests import RenewalRequested, TopUpRequested
 from services.orders.catalog import Catalogue
+from services.orders.effects import ACTIVATE, REFUND
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
 from services.runtime.errors import Poison
 from services.runtime.kafka.cloudevents import Record, read_record
@@ -32,13 +33,21 @@ _INSERT: Final = (
     " correlation_id, traceparent, payload, hold_key, due_at, interrupted)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10,"
     " CASE WHEN $10::text IS NULL THEN coalesce($11, clock_timestamp()) ELSE $11 END, true)"
-    " ON CONFLICT (shard, effect_id) DO UPDATE SET interrupted = true"
+    " ON CONFLICT (shard, effect_id) DO UPDATE SET interrupted = true,"
+    " hold_key = coalesce(excluded.hold_key, effect.hold_key),"
+    " due_at = CASE WHEN excluded.hold_key IS NULL THEN effect.due_at ELSE excluded.due_at END"
 )
 _RELEASE: Final = (
     "UPDATE effect SET hold_key = NULL, due_at = clock_timestamp(), interrupted = true"
     " WHERE shard = $1 AND hold_key = $2"
 )
 _FORGET: Final = "DELETE FROM effect WHERE shard = $1 AND hold_key IN ($2, $2 || '/expiry')"
+
+_FORGET_SETTLED: Final = (
+    # A person may have said how these ended: then no look-up finds it, and they would be done anew.
+    "DELETE FROM effect WHERE shard = $1 AND stream_id = $2 AND (kind = $3 AND NOT $4"
+    " OR kind = $5 AND NOT effect_id = ANY($6::text[]))"
+)
 
 
 def requests_of(records: Iterable[Record]) -> dict[UUID, Request]:
@@ -75,6 +84,15 @@ async def take_up(
             await connection.execute(_RELEASE, first.shard, first.stream_id)
         elif not is_open(events):
             await connection.execute(_FORGET, first.shard, first.stream_id)
+        await connection.execute(
+            _FORGET_SETTLED,
+            first.shard,
+            first.stream_id,
+            ACTIVATE,
+            is_open(events),
+            REFUND,
+            [start.effect_id for start in starts],
+        )
         count += len(starts)
     return count
 

@@ -114,7 +114,10 @@ class RefusedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """An accepted renewal; `owed` are captured payments that are not yet given back."""
+    """An accepted renewal; `owed` are captured payments that are not yet given back.
+
+    `not_refundable` are the ids of those that their gateway does not give back.
+    """
 
     payable: Payable
     quote: Quote
@@ -123,6 +126,7 @@ class Renewal:
     stage: RenewalStage
     payments: tuple[Payment, ...] = ()
     owed: tuple[Payment, ...] = ()
+    not_refundable: frozenset[str] = frozenset()
     refused_digests: tuple[str, ...] = ()
 
 

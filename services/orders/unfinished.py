@@ -57,7 +57,12 @@ def unfinished(
     if not isinstance(state, Renewal | TopUp):
         return []
     owed = state.owed if isinstance(state, Renewal) else ()
-    effects = [refund_effect(each) for each in owed if each.method is not PaymentMethod.WALLET]
+    kept = state.not_refundable if isinstance(state, Renewal) else frozenset()
+    effects = [
+        refund_effect(each, kept=each.payment_id in kept)
+        for each in owed
+        if each.method is not PaymentMethod.WALLET
+    ]
     effects += _payment(state, events, request)
     if isinstance(state, Renewal) and isinstance(request, RenewalRequested):
         effects += _activation(state, request, catalogue)

@@ -153,6 +153,7 @@ class ServiceProcess(Generic[StateT]):
         self._watchdog = Watchdog(
             self._signs.look,
             kafka_answers=self._signs.kafka_answers,
+            records_wait=self._signs.records_wait,
             limit_seconds=settings.watchdog_seconds,
             monotonic=time.monotonic,
         )

@@ -11,7 +11,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from schemas.envelope import Envelope, Event, Identifier, Part, ShortText, Source
+from schemas.envelope import (
+    Envelope,
+    Event,
+    Identifier,
+    Part,
+    ShortText,
+    Source,
+    UtcDatetime,
+)
 from services.runtime.watch.event_counter import EventCounter
 
 if TYPE_CHECKING:
@@ -63,10 +71,11 @@ class Drop:
 class Retry:
     """Run the effect whose result is being decided again at `due_at`, optionally changed.
 
+    With a `hold_key`, `due_at` may be None: it then waits until it is released or settled.
     Without a Retry the effect is finished and its row, payload included, is deleted.
     """
 
-    due_at: datetime
+    due_at: datetime | None
     payload: JsonObject | None = None
     hold_key: str | None = None
 
@@ -146,11 +155,16 @@ class GiveUp(Part):
     by: Identifier
     reason: ShortText
     gateway: Identifier | None = None
+    provider: Identifier | None = None
     reference: Identifier | None = None
+    at: UtcDatetime | None = None
 
 
-OnGiveUp = Callable[[GiveUp, datetime], object]
-"""Turns what a person settled into a command for the effect's stream; raises `Poison` if it cannot."""
+OnGiveUp = Callable[[GiveUp, EffectRun, datetime], object]
+"""Turns what a person settled about an effect into a command for its stream, decided as its result.
+
+Raises `Poison` when it cannot, and says which outcomes there are.
+"""
 
 Handler = Callable[[Incoming, datetime], Task | Ignored]
 """Turns a parsed event, and the time the batch is handled at, into a command or nothing."""

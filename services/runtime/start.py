@@ -17,7 +17,8 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import ConfigurationError, Halt, Stuck, Transient
-from services.runtime.kafka.client import assert_complete_client, check_topics
+from services.runtime.kafka.access import confirm_access
+from services.runtime.kafka.client import assert_complete_client, check_topics, client_options
 from services.runtime.kafka.own_topic import check_own_topic
 from services.runtime.log.migrator import (
     RUNTIME_MIGRATIONS,
@@ -103,7 +104,7 @@ async def _serve(
             topics = [*(sub.topic for sub in processor.subscriptions), processor.output_topic]
             if (
                 await _wait_for(
-                    "Kafka", lambda: check_topics(settings, topics), settings, logger, stopped
+                    "Kafka", lambda: _reach_kafka(settings, topics), settings, logger, stopped
                 )
                 is None
             ):
@@ -152,6 +153,11 @@ async def open_pool(schema: str, settings: RuntimeSettings) -> asyncpg.Pool:
             "idle_in_transaction_session_timeout": f"{settings.postgres_timeout_seconds}s",
         },
     )
+
+
+async def _reach_kafka(settings: RuntimeSettings, topics: Sequence[str]) -> int:
+    await confirm_access(settings, client_options(settings))
+    return await check_topics(settings, topics)
 
 
 async def _keep_session(_connection: asyncpg.Connection) -> None:

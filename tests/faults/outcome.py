@@ -63,7 +63,7 @@ class Outcome:
         try:
             return (
                 self._count("orders", "PlanActivated") == len(self.activations)
-                and self._booked()
+                and self.is_booked()
                 and not self._untold()
             )
         except _UNWELL:
@@ -75,7 +75,7 @@ class Outcome:
         )
         return int(rows[0]["count"])
 
-    def _booked(self) -> bool:
+    def is_booked(self) -> bool:
         """Say whether the ledger has the last event of orders in every shard."""
         taken = self._system.query(
             "ledger",

@@ -1,9 +1,10 @@
-"""A second address of a server, at which it comes up when a test says so."""
+"""A second address of a server, at which it comes up, or answers late, when a test says so."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,10 @@ from deploy.local.ports import HOST
 
 
 class Proxy:
-    """Forwards connections from a port of its own to `target`; the port is closed until `open`."""
+    """Forwards connections from a port of its own to `target`; the port is closed until `open`.
+
+    Every answer of `target` waits for `answer_delay_seconds`, which may change at any time.
+    """
 
     def __init__(self, port: int, target: tuple[str, int]) -> None:
         """Know both ends."""
@@ -22,6 +26,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self.answer_delay_seconds = 0.0
 
     def __enter__(self) -> Self:
         """Begin with a closed port."""
@@ -54,7 +59,10 @@ class Proxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(*self._target)
         try:
-            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+            await asyncio.gather(
+                _pump(reader, there_writer),
+                _pump(there_reader, writer, lambda: self.answer_delay_seconds),
+            )
         finally:
             writer.close()
             there_writer.close()
@@ -67,9 +75,14 @@ class Proxy:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    delay_seconds: Callable[[], float] = lambda: 0.0,
+) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
+            await asyncio.sleep(delay_seconds())
             writer.write(data)
             await writer.drain()
     writer.close()

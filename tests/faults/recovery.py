@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from aiokafka.admin import AIOKafkaAdminClient
 
 from services.cli.setup import set_up_topics
+from services.runtime.settings import KafkaSettings
 from tests.infrastructure.system import SHARDS, System
 
 SERVICES = ("orders", "ledger", "notifier")
@@ -35,8 +36,9 @@ def recover(system: System, *arguments: str) -> str:
 
 def make_again(system: System, topics: Sequence[str]) -> None:
     """Delete topics with all that is in them, and make them anew."""
+    settings = KafkaSettings(bootstrap_servers=system.infrastructure.bootstrap_servers)
     asyncio.run(_delete(system.infrastructure.bootstrap_servers, topics))
-    asyncio.run(set_up_topics(system.infrastructure.bootstrap_servers, SHARDS, 1))
+    asyncio.run(set_up_topics(settings, SHARDS, 1))
 
 
 async def _delete(servers: str, topics: Sequence[str]) -> None:

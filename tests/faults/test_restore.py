@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 from deploy.local.postgres import program
 from deploy.local.processes import Child
 from tests.faults.conftest import Books
-from tests.faults.recovery import SERVICES, recover
+from tests.faults.recovery import SERVICES, perennial, recover
+from tests.faults.requests import card_renewal
 from tests.faults.stream import SETTINGS, Stream, start, start_services
 from tests.faults.test_lost_records import halted
 from tests.infrastructure.system import System
@@ -94,3 +96,30 @@ def logs(system: System) -> dict[str, list[tuple[object, ...]]]:
     return {
         service: [tuple(row) for row in system.query(service, EVERYTHING)] for service in SERVICES
     }
+
+
+def test_refund_that_a_person_settled_after_the_backup_is_not_made_again(
+    system: System, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.dump"
+    once: dict[str, Any] = {"REFUND_RETRY_SECONDS": 3_600, "REFUND_RETRY_SECONDS_MAX": 3_600}
+    child = system.start("orders", **once)
+    system.publish(
+        "RenewalRequested", card_renewal(1, "settled", token="tok_refund_down", ending="9001")
+    )
+    tried = "SELECT effect_id FROM effect WHERE kind = 'refund' AND lease_until IS NULL"
+    refund = system.wait_for("the refund waits", lambda: system.query("orders", tried))
+    dump(system, saved)
+    settled = perennial(
+        system, "effects", "give-up", refund[0]["effect_id"], "--outcome", "refunded",
+        "--gateway", "bank", "--reference", "transfer-9", "--by", "li.wei", "--reason", "by hand",
+    )  # fmt: skip
+    assert "applied (RefundCompleted)" in settled.stdout, settled.stdout + settled.stderr
+    assert child.stop() == 0
+
+    restore(system, saved)
+    assert system.query("orders", tried)
+    recover(system, "adopt", "orders", "--yes")
+
+    assert len(system.events("orders", "RefundCompleted")) == 1
+    assert system.query("orders", "SELECT effect_id FROM effect") == []

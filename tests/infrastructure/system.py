@@ -28,6 +28,7 @@ from deploy.local.services import SERVICES, Addresses, not_ready, start_service,
 from schemas.topics import REQUESTS, TOPICS
 from services.cli.setup import set_up
 from services.runtime.kafka.partitions import shard_of
+from services.runtime.settings import KafkaSettings
 from tests.infrastructure import Infrastructure
 
 SHARDS: Final = 4
@@ -59,7 +60,7 @@ class System:
         asyncio.run(
             set_up(
                 admin_dsn=self.admin_dsn,
-                bootstrap_servers=self.infrastructure.bootstrap_servers,
+                kafka=KafkaSettings(bootstrap_servers=self.infrastructure.bootstrap_servers),
                 passwords=dict.fromkeys(SERVICES, PASSWORD),
                 shard_count=SHARDS,
             )

@@ -26,6 +26,7 @@ from services.cli.setup import set_up_topics
 from services.runtime.kafka.cloudevents import binary_headers, read_record
 from services.runtime.kafka.partitions import shard_of
 from services.runtime.log.event_log import StoredEvent
+from services.runtime.settings import KafkaSettings
 from tests.infrastructure.system import delete_topics
 
 PAGE = Path(__file__).parents[2] / "docs" / "PUBLISHING.md"
@@ -43,7 +44,11 @@ def block(language: str) -> str:
 def bootstrap_servers(infrastructure: Any) -> str:
     servers: str = infrastructure.bootstrap_servers
     asyncio.run(delete_topics(servers))
-    asyncio.run(set_up_topics(servers, SHARD_COUNT_DEFAULT, replication_factor=1))
+    asyncio.run(
+        set_up_topics(
+            KafkaSettings(bootstrap_servers=servers), SHARD_COUNT_DEFAULT, replication_factor=1
+        )
+    )
     return servers
 
 

@@ -19,8 +19,8 @@ PURE: Final = (
     )),
     *("services.orders." + name for name in (
         "activation", "capture", "catalog", "commands", "decider", "effects", "evolution",
-        "identities", "payments", "policy", "pricing", "renewals", "rules", "state", "topups",
-        "unfinished",
+        "give_ups", "identities", "payments", "policy", "pricing", "renewals", "rules",
+        "settlement", "state", "topups", "unfinished",
     )),
     *("services.ledger." + name for name in (
         "accounts", "amounts", "decider", "postings", "reports",

@@ -104,7 +104,7 @@ class EffectBox:
                 " RETURNING 1",
                 request_id,
                 effect_id,
-                give_up.model_dump_json(),
+                give_up.model_dump_json(exclude_none=True),
             )
         return bool(asked)
 

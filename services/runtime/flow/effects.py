@@ -87,15 +87,16 @@ class EffectRunner(Generic[StateT]):
         await self._room.wait()
 
     async def run(self) -> None:
-        """Poll, commit and keep leases until cancelled or a task fails; raise what it raised."""
+        """Poll, commit and keep leases until cancelled or a task fails.
+
+        Raises:
+            ExceptionGroup: what the task raised, such as a Halt.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._poll())
                 group.create_task(self._commit_results())
                 group.create_task(self._keep_leases())
-        except ExceptionGroup as failed:
-            # A group would hide a Halt from those who give the exit status.
-            raise failed.exceptions[0] from None
         finally:
             self._recording = False
 

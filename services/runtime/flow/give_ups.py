@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic
+from typing import Final, Generic
 from uuid import UUID
 
 import asyncpg
+from pydantic import ValidationError
 
 from services.runtime.errors import Poison
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.work import Work
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.log.postgres_errors import transient_when_unwell
+from services.runtime.log.postgres_rows import stored_lease
 from services.runtime.processor import GiveUp, Ignored, Processor, StateT, Task
 
 _OPEN: Final = (
@@ -29,9 +31,12 @@ _CLOSE: Final = (
     " WHERE request_id = $1"
 )
 _EFFECT: Final = (
-    "SELECT kind, account_id, stream_id, correlation_id, traceparent FROM effect"
-    " WHERE shard = $1 AND effect_id = $2"
+    "SELECT shard, effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
+    " traceparent, payload, checkpoint, attempt, interrupted AS was_interrupted,"
+    " coalesce(lease_until > clock_timestamp(), false) AS running FROM effect"
+    " WHERE shard = $1 AND effect_id = $2 FOR UPDATE"
 )
+_Answer = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,9 @@ class _Request:
 class GiveUpDesk(Generic[StateT]):
     """Serves the `operator_request` table of one service.
 
-    An effect that was given up stays until its next run, whose result is decided like any other:
-    money that turns up after all is not overlooked.
+    What the person says is decided as the result of the effect, so it ends with it: nobody does it
+    any more, unless the decision asks for another run. A running effect is left to its worker, and
+    the request waits until the attempt is over.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root names each
@@ -87,39 +93,54 @@ class GiveUpDesk(Generic[StateT]):
             connection = session.tx.connection
             if not await connection.fetchval(_STILL_OPEN, request.request_id):
                 return []
-            closed_as, note = await self._decide(session, request, now)
+            answer = await self._decide(session, request, now)
+            if answer is None:
+                return []
             recorded = await session.flush(now)
-            await connection.execute(_CLOSE, request.request_id, closed_as, note)
+            await connection.execute(_CLOSE, request.request_id, *answer)
         self._on_recorded()
         return recorded.leased
 
     async def _decide(
         self, session: Session[StateT], request: _Request, now: datetime
-    ) -> tuple[str, str]:
+    ) -> _Answer | None:
+        """Decide one request; return None as long as its effect runs."""
         effect = await session.tx.connection.fetchrow(_EFFECT, request.shard, request.effect_id)
         if effect is None:
             return "refused", "the effect has finished meanwhile: see the timeline of its order"
-        on_give_up = self._processor.give_ups.get(effect["kind"])
+        if effect["running"]:
+            return None
+        leased = stored_lease(effect)
+        on_give_up = self._processor.give_ups.get(leased.run.kind)
         if on_give_up is None:
-            return "refused", f"nobody can settle a {effect['kind']}: it goes on until its deadline"
+            return (
+                "refused",
+                f"nobody can settle a {leased.run.kind}: it goes on until its deadline",
+            )
         try:
-            command = on_give_up(GiveUp.model_validate_json(request.content), now)
-            work = _work(request, effect, command)
+            ruling = GiveUp.model_validate_json(request.content)
+            work = _work(request, leased, on_give_up(ruling, leased.run, now))
             await session.load([work])
             outcome = session.apply(work, now)
+        except ValidationError:
+            return "refused", "this version does not know what was asked: use its own command"
         except Poison as poison:
             return "refused", str(poison)
         if isinstance(outcome, Ignored):
+            # Nothing was settled, so the effect goes on as it was.
+            session.recorded.finished.clear()
             return "ignored", outcome.reason.value
         return "applied", ", ".join(type(event).__name__ for event in outcome.events)
 
 
-def _work(request: _Request, effect: Any, command: object) -> Work:  # noqa: ANN401 - a record
+def _work(request: _Request, effect: LeasedEffect, command: object) -> Work:
+    origin = effect.origin
     return Work(
-        task=Task(effect["stream_id"], command),
+        task=Task(origin.stream_id, command),
         shard=request.shard,
-        account_id=effect["account_id"],
+        account_id=origin.account_id,
         cause_event_id=request.request_id,
-        correlation_id=effect["correlation_id"],
-        traceparent=effect["traceparent"],
+        correlation_id=origin.correlation_id,
+        traceparent=origin.traceparent,
+        effect=effect,
     )

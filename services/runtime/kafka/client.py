@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,6 +15,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from services.runtime.errors import ConfigurationError, Halt
+from services.runtime.kafka.access import check_credentials, tls_context
 from services.runtime.kafka.fetched_records import tolerate_header_names
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 
@@ -54,22 +54,15 @@ def security(settings: KafkaSettings) -> BaseSecurity | None:
     """Return FastStream's security object.
 
     Raises:
-        ConfigurationError: credentials without the protocol they need, or the reverse.
+        ConfigurationError: credentials without the protocol they need, or the reverse; or a file
+            of certificate authorities that cannot be used.
     """
-    protocol = settings.kafka_security_protocol
-    if protocol.startswith("SASL") != (settings.kafka_sasl_mechanism is not None):
-        message = (
-            "set KAFKA_SASL_MECHANISM together with a SASL_ KAFKA_SECURITY_PROTOCOL, or neither"
-        )
-        raise ConfigurationError(message)
-    context = (
-        ssl.create_default_context(cafile=settings.kafka_ca_file) if "SSL" in protocol else None
-    )
+    check_credentials(settings)
+    context = tls_context(settings)
     if settings.kafka_sasl_mechanism is None:
         return None if context is None else BaseSecurity(ssl_context=context, use_ssl=True)
     if settings.kafka_username is None or settings.kafka_password is None:
-        message = "set KAFKA_USERNAME and KAFKA_PASSWORD (or KAFKA_PASSWORD_FILE) for SASL"
-        raise ConfigurationError(message)
+        return None
     kinds = {
         "PLAIN": SASLPlaintext,
         "SCRAM-SHA-256": SASLScram256,
@@ -84,16 +77,16 @@ def security(settings: KafkaSettings) -> BaseSecurity | None:
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Return the connection options that aiokafka's own clients take."""
-    context = (
-        ssl.create_default_context(cafile=settings.kafka_ca_file)
-        if "SSL" in settings.kafka_security_protocol
-        else None
-    )
+    """Return the connection options that aiokafka's own clients take.
+
+    Raises:
+        ConfigurationError: as `security`.
+    """
+    check_credentials(settings)
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
         "security_protocol": settings.kafka_security_protocol,
-        "ssl_context": context,
+        "ssl_context": tls_context(settings),
     }
     if settings.kafka_sasl_mechanism is not None and settings.kafka_password is not None:
         options |= {

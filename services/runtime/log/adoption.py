@@ -46,6 +46,8 @@ async def records_between(
     Raises:
         Transient: Kafka does not answer.
     """
+    if not firsts:
+        return {}
     consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
     found: dict[int, list[Any]] = {partition: [] for partition in firsts}
     try:

@@ -191,7 +191,7 @@ class Transaction(Protocol):
         self,
         effect: tuple[int, str],
         *,
-        due_at: datetime,
+        due_at: datetime | None,
         payload: JsonObject | None,
         hold_key: str | None,
     ) -> None:

@@ -103,7 +103,7 @@ class MemoryTransaction:
         self,
         effect: tuple[int, str],
         *,
-        due_at: datetime,
+        due_at: datetime | None,
         payload: JsonObject | None,
         hold_key: str | None,
     ) -> None:

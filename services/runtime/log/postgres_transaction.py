@@ -183,7 +183,7 @@ class PostgresTransaction:
         self,
         effect: tuple[int, str],
         *,
-        due_at: datetime,
+        due_at: datetime | None,
         payload: JsonObject | None,
         hold_key: str | None,
     ) -> None:

@@ -6,17 +6,24 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import PerennialError, Transient
-from services.runtime.kafka.client import Assignment, BatchConsumer, check_topics
+from services.runtime.kafka.client import (
+    Assignment,
+    BatchConsumer,
+    check_topics,
+    client_options,
+)
 from services.runtime.log.event_log import EventLog
 from services.runtime.settings import RuntimeSettings
 from services.runtime.watch.health import Readiness
 from services.runtime.watch.watchdog import Sight
 
 _PROBE_TIMEOUT_SECONDS: Final = 3.0
+_READ_TIMEOUT_SECONDS: Final = 10.0
+_FETCH_MS: Final = 200
 
 
 class VitalSigns:
@@ -62,9 +69,7 @@ class VitalSigns:
 
     async def look(self) -> Sight | None:
         """See what moves. A process without partitions looks at all of them: it may be a spare."""
-        shards = range(self._settings.shard_count)
-        everything = frozenset((topic, shard) for topic in self._topics for shard in shards)
-        partitions = self._assignment.partitions or everything
+        partitions = self._looked_at()
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
                 cursors = await self._log.cursors()
@@ -92,6 +97,33 @@ class VitalSigns:
             return False
         return True
 
+    async def records_wait(self) -> bool:
+        """Say whether a record waits behind a cursor, read with a new connection.
+
+        Where a topic ends with the commit of a transaction, its end stays ahead of the cursor.
+        A process without partitions has no position that has passed it.
+        """
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
+                cursors = await self._log.cursors()
+                await consumer.start()
+                return await _finds_record(consumer, self._looked_at(), cursors)
+        except (KafkaError, PerennialError, TimeoutError, OSError):
+            return False
+        finally:
+            await consumer.stop()
+
+    def _looked_at(self) -> frozenset[tuple[str, int]]:
+        """Return the partitions of this process; all of them for one that has none."""
+        shards = range(self._settings.shard_count)
+        everything = frozenset((topic, shard) for topic in self._topics for shard in shards)
+        return self._assignment.partitions or everything
+
     async def _behind(
         self, cursors: Mapping[tuple[str, int], int], partitions: frozenset[tuple[str, int]]
     ) -> int:
@@ -107,3 +139,24 @@ class VitalSigns:
             max(0, end - max(cursors.get((tp.topic, tp.partition), 0), passed.get(tp, 0)))
             for tp, end in ends.items()
         )
+
+
+async def _finds_record(
+    consumer: AIOKafkaConsumer,
+    partitions: frozenset[tuple[str, int]],
+    cursors: Mapping[tuple[str, int], int],
+) -> bool:
+    """Read from the cursors to the ends, until a record comes."""
+    wanted = [TopicPartition(*partition) for partition in sorted(partitions)]
+    ends = await consumer.end_offsets(wanted)
+    starts = {tp: cursors.get((tp.topic, tp.partition), 0) for tp in wanted}
+    unread = [tp for tp in wanted if ends[tp] > starts[tp]]
+    if not unread:
+        return False
+    consumer.assign(unread)
+    for tp in unread:
+        consumer.seek(tp, starts[tp])
+    while any([await consumer.position(tp) < ends[tp] for tp in unread]):
+        if any((await consumer.getmany(timeout_ms=_FETCH_MS)).values()):
+            return True
+    return False

@@ -60,15 +60,18 @@ class Watchdog:
         look: Look,
         *,
         kafka_answers: Callable[[], Awaitable[bool]],
+        records_wait: Callable[[], Awaitable[bool]],
         limit_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
         """Call it stuck when work waits and nothing moves for `limit_seconds`.
 
         `kafka_answers` asks with a new connection: the ones in use may be what is stuck.
+        `records_wait` reads with one: what a topic ends with may be no record.
         """
         self._look = look
         self._kafka_answers = kafka_answers
+        self._records_wait = records_wait
         self._limit = limit_seconds
         self._monotonic = monotonic
         self._consumer, self._relay = _Part("the consumer"), _Part("the relay")
@@ -105,6 +108,11 @@ class Watchdog:
             return
         if not await self._kafka_answers():
             self._start_over()
+            return
+        if self._consumer.what in still and not await self._records_wait():
+            self._consumer.still_since = None
+            still.remove(self._consumer.what)
+        if not still:
             return
         message = (
             f"{' and '.join(still)} stood still for {limit:.0f} s although there is work, and "

@@ -119,6 +119,7 @@ def test_a_deferred_message_is_tried_again_until_an_hour_after_the_first_attempt
         assert retry.payload is not None
         assert Fact.from_payload(retry.payload) == again
         assert retry.hold_key is None
+        assert retry.due_at is not None
         pauses.append((retry.due_at - NOW).total_seconds())
     assert pauses == [10, 20, 40, 300]
 

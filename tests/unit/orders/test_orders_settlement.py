@@ -1,49 +1,87 @@
-"""A person settles a payment whose outcome the gateway does not tell: recorded with who and why."""
+"""A person settles what nothing else tells: recorded with who and why, and done by nobody again."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from schemas.orders import PaymentCaptured, PaymentFailed, PaymentOutcomeResolved
-from services.orders.commands import CapturedElsewhere, SettleUnknownPayment
-from services.orders.handlers import on_charge_given_up
+from schemas.orders import (
+    ActivationFailed,
+    ActivationFailureReason,
+    OrderExpired,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentOutcomeResolved,
+    PlanActivated,
+    RefundCompleted,
+    RefundFailed,
+)
+from services.orders import identities
 from services.orders.rules import IgnoredReason
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, GiveUp, Ignored
-from tests.unit.orders.builders import NOW, by_token, usd
-from tests.unit.orders.steps import CHARGE_ID, ORDER, TOP_UP, ask, ask_top_up, charges, last
+from tests.unit.orders.builders import ICCID, NOW, by_token, in_app, usd
+from tests.unit.orders.steps import CHARGE_ID, ORDER, ask, ask_top_up, charges, confirm, last
 from tests.unit.orders.world import World
 
-EFFECT = f"charge/{CHARGE_ID}"
-FOUND = CapturedElsewhere("sandbox", "txn-found")
+CHARGE = f"charge/{CHARGE_ID}"
+REFERENCE = identities.activation_id("acct-1", ORDER)
+ACTIVATE = f"activate/{REFERENCE}"
+REFUND = f"refund/{identities.refund_id(CHARGE_ID)}"
+EXPIRE = f"expire/{ORDER}"
+BY = {"by": "li.wei", "reason": "the gateway's statement"}
+WHO = ("li.wei", "the gateway's statement")
+FOUND = {"outcome": "captured", "gateway": "sandbox", "reference": "txn-found"}
+ACTIVE = {"outcome": "activated", "provider": "sandbox", "reference": "order-77"}
+REFUNDED = {"outcome": "refunded", "gateway": "bank", "reference": "transfer-9"}
 
 
-def settle(
-    world: World, outcome: object, stream_id: str = ORDER, by: str = "li.wei"
-) -> Decision | Ignored:
-    def command(now: datetime) -> SettleUnknownPayment:
-        return SettleUnknownPayment(outcome, by, "the gateway's statement", now)  # type: ignore[arg-type]
+def settle(world: World, effect: str, **ruling: Any) -> Decision | Ignored:
+    return world.give_up(effect, GiveUp.model_validate(BY | ruling))
 
-    return world.tell(stream_id, command)
+
+def who(event: Any) -> tuple[str, str]:
+    return event.settled_by, event.settlement_reason
 
 
 def unknown(world: World, token: str) -> None:
     """Ask for a renewal whose charge gets no answer, and leave it there."""
     ask(world, payment=by_token(token))
-    world.execute(EFFECT)
+    world.execute(CHARGE)
     assert world.names()[-1] == "PaymentOutcomeUnknown"
+
+
+def paid(world: World, ending: str = "9007") -> None:
+    """Pay a renewal whose provider does not activate it, and leave it there."""
+    ask(world, iccid=ICCID[:-4] + ending)
+    world.execute(CHARGE)
+    world.execute(ACTIVATE)
+
+
+def activations(world: World) -> int:
+    journal = world.ports.provider.journal  # type: ignore[attr-defined]
+    with journal.locked():
+        return int(journal.count("activation", REFERENCE))
+
+
+def refunds(world: World) -> int:
+    journal = world.ports.gateway.journal  # type: ignore[attr-defined]
+    with journal.locked():
+        return int(journal.count("refund", identities.refund_id(CHARGE_ID)))
+
+
+# ---- charges ---------------------------------------------------------------------------------------
 
 
 def test_captured_payment_is_recorded_with_who_and_why_and_buys_the_plan(world: World) -> None:
     unknown(world, "tok_timeout_before")
     world.now = NOW + timedelta(hours=1)
-    settle(world, FOUND)
+    settle(world, CHARGE, **FOUND)
     world.run_until(world.now)
     resolved, captured = last(world, PaymentOutcomeResolved), last(world, PaymentCaptured)
-    assert (resolved.outcome, resolved.settled_by) == ("captured", "li.wei")
-    assert resolved.settlement_reason == "the gateway's statement"
+    assert (resolved.outcome, *who(resolved)) == ("captured", *WHO)
     assert (captured.gateway_txn_id, captured.amount) == ("txn-found", usd(2120))
     assert captured.captured_at == NOW
     assert world.names()[-1] == "PlanActivated"
@@ -51,7 +89,7 @@ def test_captured_payment_is_recorded_with_who_and_why_and_buys_the_plan(world: 
 
 def test_look_up_after_the_settlement_records_the_same_money_once(world: World) -> None:
     unknown(world, "tok_timeout_after")
-    settle(world, FOUND)
+    settle(world, CHARGE, **FOUND)
     world.run_until(NOW + timedelta(days=1))
     assert charges(world) == 1
     assert world.names().count("PaymentCaptured") == 1
@@ -61,7 +99,7 @@ def test_look_up_after_the_settlement_records_the_same_money_once(world: World) 
 
 def test_payment_settled_as_not_charged_fails_and_forgets_the_activation(world: World) -> None:
     unknown(world, "tok_timeout_before")
-    settle(world, "not_charged")
+    settle(world, CHARGE, outcome="not_charged")
     resolved = last(world, PaymentOutcomeResolved)
     assert (resolved.outcome, resolved.settled_by) == ("not_charged", "li.wei")
     assert last(world, PaymentFailed).retryable
@@ -72,41 +110,144 @@ def test_payment_settled_as_not_charged_fails_and_forgets_the_activation(world: 
 
 def test_money_found_after_not_charged_is_given_back(world: World) -> None:
     unknown(world, "tok_timeout_after")
-    settle(world, "not_charged")
+    settle(world, CHARGE, outcome="not_charged")
     world.run_until(NOW + timedelta(days=1))
     assert world.names()[-3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
 
 
-def test_top_up_settled_as_captured_is_credited(world: World) -> None:
+def test_top_up_settled_as_captured_is_credited_from_the_time_that_was_named(world: World) -> None:
     ask_top_up(world, payment=by_token("tok_timeout_before"))
-    world.execute(next(iter(world.effects)))
-    settle(world, FOUND, TOP_UP)
+    charge = next(iter(world.effects))
+    world.execute(charge)
+    world.now = NOW + timedelta(hours=1)
+    settle(world, charge, at=NOW + timedelta(minutes=1), **FOUND)
     assert world.names()[-3:] == ["PaymentCaptured", "WalletToppedUp", "BonusGranted"]
+    assert last(world, PaymentCaptured).captured_at == NOW + timedelta(minutes=1)
 
 
-def test_outcome_that_is_known_is_not_settled_again(world: World) -> None:
+def test_outcome_that_is_known_is_not_settled_again_and_the_charge_goes_on(world: World) -> None:
     ask(world)
     known = Ignored(IgnoredReason.PAYMENT_OUTCOME_NOT_UNKNOWN)
-    assert settle(world, "not_charged") == known
+    assert settle(world, CHARGE, outcome="not_charged") == known
     world.run_until(NOW)
-    assert settle(world, FOUND) == known
+    assert world.names()[-1] == "PlanActivated"
 
 
 def test_settled_payment_is_not_settled_twice(world: World) -> None:
     unknown(world, "tok_timeout_before")
-    settle(world, "not_charged")
-    assert settle(world, FOUND, by="other") == Ignored(IgnoredReason.PAYMENT_OUTCOME_NOT_UNKNOWN)
+    settle(world, CHARGE, outcome="not_charged")
+    known = Ignored(IgnoredReason.PAYMENT_OUTCOME_NOT_UNKNOWN)
+    assert settle(world, CHARGE, **FOUND) == known
+
+
+# ---- activations -----------------------------------------------------------------------------------
+
+
+def test_plan_found_active_is_recorded_and_not_asked_for_again(world: World) -> None:
+    paid(world)
+    world.now = NOW + timedelta(hours=2)
+    settle(world, ACTIVATE, at=NOW + timedelta(hours=1), **ACTIVE)
+    active = last(world, PlanActivated)
+    assert who(active) == WHO
+    assert (active.provider, active.provider_order_ref) == ("sandbox", "order-77")
+    assert (active.activated_at, active.valid_from) == (NOW + timedelta(hours=1),) * 2
+    assert active.valid_until - active.valid_from == timedelta(days=30)
+    assert world.effects == {}
+
+
+def test_activation_given_up_is_refunded_and_never_activated(world: World) -> None:
+    paid(world, "9101")
+    settle(world, ACTIVATE, outcome="not_activated")
+    failed = last(world, ActivationFailed)
+    assert who(failed) == WHO
+    assert failed.reason is ActivationFailureReason.DEADLINE_PASSED
+    world.run_until(NOW + timedelta(days=3))
+    assert world.names()[-2:] == ["ActivationFailed", "RefundCompleted"]
+    assert last(world, RefundCompleted).settled_by is None
+    assert (activations(world), refunds(world)) == (0, 1)
+    assert world.effects == {}
+
+
+def test_activation_that_waits_for_its_payment_is_not_settled(world: World) -> None:
+    ask(world)
+    not_awaited = Ignored(IgnoredReason.ACTIVATION_NOT_AWAITED)
+    assert settle(world, ACTIVATE, outcome="not_activated") == not_awaited
+    world.run_until(NOW)
+    assert world.names()[-1] == "PlanActivated"
+
+
+# ---- refunds ---------------------------------------------------------------------------------------
+
+
+def test_refund_made_by_hand_is_recorded_and_not_made_again(world: World) -> None:
+    paid(world)
+    settle(world, ACTIVATE, outcome="not_activated")
+    settle(world, REFUND, **REFUNDED)
+    completed = last(world, RefundCompleted)
+    assert who(completed) == WHO
+    assert (completed.gateway, completed.gateway_refund_ref) == ("bank", "transfer-9")
+    assert completed.amount == usd(2120)
+    world.run_until(NOW + timedelta(days=3))
+    assert refunds(world) == 0
+    assert world.effects == {}
+
+
+def test_refund_that_the_gateway_does_not_make_stays_owed_until_it_is_made(world: World) -> None:
+    paid(world)
+    settle(world, ACTIVATE, outcome="not_activated")
+    settle(world, REFUND, outcome="not_refunded")
+    assert who(last(world, RefundFailed)) == WHO
+    world.run_until(NOW + timedelta(days=30))
+    assert world.names()[-1] == "RefundFailed"
+    assert refunds(world) == 0
+    settle(world, REFUND, **REFUNDED)
+    assert world.names()[-1] == "RefundCompleted"
+    assert world.effects == {}
+
+
+# ---- orders that nobody pays ----------------------------------------------------------------------
+
+
+def test_unpaid_order_is_closed_and_late_money_goes_back(world: World) -> None:
+    ask(world, payment=in_app())
+    settle(world, EXPIRE, outcome="expired")
+    assert who(last(world, OrderExpired)) == WHO
+    assert world.effects == {}
+    confirm(world)
+    world.run_until(NOW)
+    assert world.names()[-3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+
+
+# ---- what is refused -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("outcome", "gateway", "reference"),
-    [("captured", None, "txn"), ("captured", "sandbox", None), ("declined", "sandbox", "txn")],
+    ("kind", "ruling", "answer"),
+    [
+        ("charge", {"outcome": "captured", "reference": "txn"}, "needs the gateway"),
+        ("charge", {"outcome": "captured", "gateway": "sandbox"}, "needs the gateway"),
+        ("charge", {"outcome": "declined"}, "is captured or not_charged"),
+        ("activate", {"outcome": "activated", "provider": "sandbox"}, "needs the provider"),
+        ("activate", {"outcome": "captured"}, "is activated or not_activated"),
+        ("refund", {"outcome": "refunded", "reference": "txn"}, "needs the gateway"),
+        ("refund", {"outcome": "not_charged"}, "is refunded or not_refunded"),
+        ("expire", {"outcome": "captured"}, "is expired"),
+    ],
 )
-def test_incomplete_or_foreign_outcome_is_refused(
-    outcome: str, gateway: str | None, reference: str | None
+def test_incomplete_or_foreign_outcome_is_refused_and_the_allowed_ones_are_named(
+    world: World, kind: str, ruling: dict[str, str], answer: str
 ) -> None:
-    given_up = GiveUp(
-        outcome=outcome, by="li.wei", reason="seen", gateway=gateway, reference=reference
-    )
-    with pytest.raises(Poison):
-        on_charge_given_up(given_up, NOW)
+    effect = {"charge": CHARGE, "activate": ACTIVATE, "refund": REFUND, "expire": EXPIRE}[kind]
+    if kind == "expire":
+        ask(world, payment=in_app())
+    elif kind == "charge":
+        unknown(world, "tok_timeout_before")
+    else:
+        paid(world)
+    if kind == "refund":
+        settle(world, ACTIVATE, outcome="not_activated")
+    before = world.names()
+    with pytest.raises(Poison, match=answer):
+        settle(world, effect, **ruling)
+    assert world.names() == before
+    assert effect in world.effects

@@ -21,6 +21,7 @@ from services.runtime.processor import (
     Decision,
     Drop,
     EffectRun,
+    GiveUp,
     Ignored,
     JsonObject,
     Release,
@@ -82,6 +83,19 @@ class World:
     ) -> Decision | Ignored:
         """Decide a command now, and take the consequences."""
         return self._take(stream_id, command(self.now), effect)
+
+    def give_up(self, effect_id: str, given_up: GiveUp) -> Decision | Ignored:
+        """Settle an effect as a person found it; when there is nothing to settle, it goes on."""
+        waiting = self.effects[effect_id]
+        run_now = EffectRun(
+            0, effect_id, waiting.kind, "acct-1", waiting.stream_id, waiting.payload,
+            waiting.attempt, waiting.recovered, None,
+        )  # fmt: skip
+        command = self.processor.give_ups[waiting.kind](given_up, run_now, self.now)
+        decision = self._take(waiting.stream_id, command, effect_id)
+        if isinstance(decision, Ignored):
+            self.effects[effect_id] = waiting
+        return decision
 
     def names(self) -> list[str]:
         """Return the names of all events so far."""
@@ -147,5 +161,9 @@ class World:
                 assert done is not None
                 payload = done.payload if change.payload is None else change.payload
                 self.effects[effect] = replace(
-                    done, due_at=change.due_at, payload=payload, recovered=False
+                    done,
+                    due_at=change.due_at,
+                    payload=payload,
+                    hold_key=change.hold_key,
+                    recovered=False,
                 )

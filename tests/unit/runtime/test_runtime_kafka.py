@@ -159,5 +159,5 @@ def test_half_of_the_credentials_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_own_authority_is_read_from_its_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ConfigurationError, match="KAFKA_CA_FILE cannot be used"):
         client_options(settings(kafka_security_protocol="SSL", kafka_ca_file=tmp_path / "ca.pem"))

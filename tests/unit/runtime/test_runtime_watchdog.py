@@ -15,9 +15,11 @@ class World:
         self.sight: Sight | None = IDLE
         self.now = 0.0
         self.kafka = True
+        self.records = True
         self.watchdog = Watchdog(
             self._look,
             kafka_answers=self._kafka_answers,
+            records_wait=self._records_wait,
             limit_seconds=30,
             monotonic=lambda: self.now,
         )
@@ -27,6 +29,9 @@ class World:
 
     async def _kafka_answers(self) -> bool:
         return self.kafka
+
+    async def _records_wait(self) -> bool:
+        return self.records
 
     async def after(self, seconds: float, sight: Sight | None) -> None:
         self.now += seconds
@@ -91,3 +96,24 @@ async def test_broker_away_is_no_reason_to_end() -> None:
     await world.after(1, BEHIND)
     with pytest.raises(Stuck):
         await world.after(30, BEHIND)
+
+
+async def test_topic_that_ends_with_no_record_makes_nobody_stuck_but_a_record_does() -> None:
+    world = World()
+    world.records = False
+    await world.after(0, BEHIND)
+    for _ in range(5):
+        await world.after(31, BEHIND)
+    world.records = True
+    await world.after(1, BEHIND)
+    with pytest.raises(Stuck, match="the consumer"):
+        await world.after(31, BEHIND)
+
+
+async def test_relay_that_stands_still_is_stuck_where_no_record_waits() -> None:
+    world = World()
+    world.records = False
+    both = Sight(consumed=1, behind=1, busy=False, published=1, unpublished=5)
+    await world.after(0, both)
+    with pytest.raises(Stuck, match=r"^the relay stood still"):
+        await world.after(31, both)

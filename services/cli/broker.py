@@ -1,0 +1,38 @@
+"""How the command line reaches Kafka: the same settings as those of a service."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic_settings import SettingsConfigDict
+
+from services.cli.addresses import load_addresses
+from services.runtime.kafka.access import confirm_access
+from services.runtime.kafka.client import client_options
+from services.runtime.settings import KafkaSettings, load_settings
+
+
+class BrokerSettings(KafkaSettings):
+    """The broker, from `PERENNIAL_BOOTSTRAP_SERVERS` and `PERENNIAL_KAFKA_*`."""
+
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_")
+
+
+def broker_settings(bootstrap_servers: str | None = None) -> BrokerSettings:
+    """Return how to reach the broker that is named here, by the environment or by the stack.
+
+    Raises:
+        ConfigurationError: no broker is known, or a setting is wrong.
+    """
+    servers = bootstrap_servers or load_addresses().bootstrap_servers
+    return load_settings(BrokerSettings, {**os.environ, "PERENNIAL_BOOTSTRAP_SERVERS": servers})
+
+
+async def admitted(settings: KafkaSettings) -> KafkaSettings:
+    """Return `settings` once the broker took them, or when it cannot be reached now.
+
+    Raises:
+        ConfigurationError: it refuses the login, or is not trusted.
+    """
+    await confirm_access(settings, client_options(settings))
+    return settings

@@ -1,0 +1,69 @@
+"""Postgres restored to a point in time from a base backup and WAL, with Kafka ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.ports import choose_ports
+from deploy.local.processes import Processes
+from tests.faults.conftest import Books
+from tests.faults.physical_backup import ArchivedPostgres
+from tests.faults.recovery import SERVICES, recover
+from tests.faults.stream import Stream, start, start_services
+from tests.faults.test_lost_records import halted
+from tests.faults.test_restore import logs, start_looking_up_first, stop_all
+from tests.infrastructure import Infrastructure
+from tests.infrastructure.system import System
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[ArchivedPostgres]:
+    processes = Processes(tmp_path)
+    port = choose_ports(tmp_path / "ports", ["postgres"])["postgres"]
+    try:
+        server = ArchivedPostgres(tmp_path, port, processes)
+        server.start()
+        yield server
+    finally:
+        processes.close()
+
+
+def test_database_restored_to_a_point_in_time_charges_and_activates_nothing_twice(
+    infrastructure: Infrastructure, database: ArchivedPostgres, undisturbed_books: Books
+) -> None:
+    with System(infrastructure, database.admin_dsn) as system:
+        start_services(system)
+        with Stream(system) as stream:
+            database.back_up()
+            stream.charged(0.3)
+            database.restore_point("before")
+            events_then = events(system)
+            stream.charged(0.8)
+            stop_all(system)
+            charges_before = stream.outcome.charges()
+            before = logs(system)
+
+            database.restore("before")
+
+            restored = events(system)
+            assert 0 < restored <= events_then < len(before["orders"])
+            error = halted(start(system, "orders", wait=False))
+            assert "the database was restored to an earlier moment" in error
+            for service in ("orders", "notifier"):
+                recover(system, "adopt", service, "--yes")
+                assert logs(system)[service] == before[service]
+            for service in SERVICES:
+                start_looking_up_first(system, service)
+
+        stream.outcome.check()
+        assert set(charges_before) <= set(stream.outcome.charges())
+        assert stream.outcome.balances() == undisturbed_books
+
+
+def events(system: System) -> int:
+    """Return how many events the log of orders holds."""
+    rows = system.query("orders", "SELECT count(*) FROM event")
+    return int(rows[0][0])

@@ -1,0 +1,64 @@
+"""Who looks at the consumer is gone before it is: else an orderly stop would end as a defect."""
+
+# ruff: noqa: SLF001 - it reaches inside to have a rebalance in the middle of the stop
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from services.orders.app import open_orders
+from services.orders.settings import OrdersSettings
+from services.runtime.process import ServiceProcess
+from services.runtime.start import open_pool
+from tests.infrastructure.system import SHARDS, System
+
+LOOKS_SECONDS = 2.5
+"""The watch of the topics looks each second at what the process holds."""
+
+
+def rebalance_while_it_stops(process: ServiceProcess[Any]) -> None:
+    """Have a partition come back just after the consumer has closed, and the stop go on for long."""
+    stop, assignment = process._consumer.stop, process._assignment
+    everything = assignment.partitions
+    assignment.partitions = everything - {min(everything)}
+
+    async def stop_slowly() -> None:
+        await stop()
+        assignment.partitions = everything
+        await asyncio.sleep(LOOKS_SECONDS)
+
+    process._consumer.stop = stop_slowly  # type: ignore[method-assign]
+
+
+def test_rebalance_in_the_middle_of_a_stop_does_not_make_it_a_failure(system: System) -> None:
+    async def run() -> None:
+        settings = OrdersSettings(
+            postgres_dsn=SecretStr(system.dsn("orders")),
+            bootstrap_servers=system.infrastructure.bootstrap_servers,
+            shard_count=SHARDS,
+            esim_hash_salt=SecretStr("salt-for-tests"),
+            sandbox_journal_folder=system.folder / "sandbox",
+        )
+        pool = await open_pool("orders", settings)
+        try:
+            async with open_orders(settings, pool) as processor:
+                process = ServiceProcess(
+                    settings=settings, processor=processor, pool=pool, logger=structlog.get_logger()
+                )
+                running = asyncio.create_task(process.run())
+                while len(process._assignment.partitions) < 2 * SHARDS:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                await process._log.ensure_cursors(dict.fromkeys(process._assignment.partitions, 0))
+                rebalance_while_it_stops(process)
+                await asyncio.sleep(LOOKS_SECONDS)
+                process.stop()
+                await running
+                assert process._failure is None
+        finally:
+            await pool.close()
+
+    asyncio.run(run())
