@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from base64 import b64decode
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -20,6 +21,8 @@ from services.runtime.logs import Logger
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
 POLL_SECONDS: Final = 0.05
+GATHER_SECONDS: Final = 0.01
+DEAD_LETTERS_SECONDS: Final = 1.0
 EVENTS_PER_SHARD_MAX: Final = 500
 RETRY_SECONDS: Final = 1.0
 DEAD_LETTER_BYTES_MAX: Final = 900_000
@@ -74,26 +77,34 @@ class Relay:
 
     async def run(self) -> None:
         """Publish until cancelled. A failed producer is replaced: its sequence may be broken."""
+        letters_at = 0.0
         while True:
+            self._wake.clear()
             try:
-                published = await self.publish_once()
+                published = await self._publish_events()
+                if time.monotonic() >= letters_at:
+                    await self._publish_dead_letters()
+                    letters_at = time.monotonic() + DEAD_LETTERS_SECONDS
             except (KafkaError, Transient, OSError) as error:
                 self.counts.failures += 1
                 self._logger.warning("relay_retried", error=f"{type(error).__name__}: {error}")
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            if not published:
+            if published < EVENTS_PER_SHARD_MAX:
                 await self._pause()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-        self._wake.clear()
+            # Commits seldom come alone: those of the next moment go out with this one.
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def publish_once(self) -> int:
         """Publish the next events of every shard and the new dead letters; return how many."""
-        self._wake.clear()
+        return await self._publish_events() + await self._publish_dead_letters()
+
+    async def _publish_events(self) -> int:
         found = await self._log.unpublished(
             self._source, self._shards(), limit=EVENTS_PER_SHARD_MAX
         )
@@ -106,12 +117,15 @@ class Relay:
             await self._log.mark_published(
                 {shard: news.through_position for shard, news in found.items()}
             )
+        return len(events)
+
+    async def _publish_dead_letters(self) -> int:
         letters = await self._dead_letters.unpublished()
         if letters:
             await self._send([self._dead_letter_message(letter) for letter in letters])
             self.counts.dead_letters += len(letters)
             await self._dead_letters.mark_published([letter.dead_letter_id for letter in letters])
-        return len(events) + len(letters)
+        return len(letters)
 
     async def flush(self) -> None:
         """Publish until nothing is left: for shutdown."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 BATCH_TIMEOUT_MS: Final = 10
+FETCH_BYTES_MIN: Final = 64 * 1024
+"""The broker answers a fetch when there is this much, or after `fetch_wait_ms`: a batch of one record
+costs nearly as much as one of fifty."""
 METADATA_AGE_MS_MAX: Final = 30_000
 """A topic that was re-created is noticed within this time."""
 OnBatch = Callable[[Sequence[Any]], Awaitable[None]]
@@ -161,6 +164,8 @@ class BatchConsumer:
             group_id=group,
             max_records=settings.batch_records_max,
             batch_timeout_ms=BATCH_TIMEOUT_MS,
+            fetch_min_bytes=FETCH_BYTES_MIN,
+            fetch_max_wait_ms=settings.fetch_wait_ms,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.NACK_ON_ERROR,
             no_reply=True,
