@@ -131,6 +131,8 @@ def test_reused_id_with_other_content_is_refused_and_the_first_order_goes_on(
 ) -> None:
     system.start("orders")
     system.publish("RenewalRequested", renewal(1))
+    # The other account's partition has no order with this one.
+    system.wait_for("the first order", lambda: system.events("orders", "RenewalAccepted"))
     system.publish("RenewalRequested", renewal(1, plan_code="jp-day-basic"))
     system.publish("RenewalRequested", renewal(2, renewal_id="rnw-1"))
     rejected = system.wait_for(
