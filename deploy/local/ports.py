@@ -15,6 +15,9 @@ HOST: Final = "127.0.0.1"
 # Below the range that Linux and macOS take the ports of outgoing connections from.
 _LOWEST, _HIGHEST = 20_000, 32_000
 _ATTEMPTS: Final = 1_000
+_RANDOM: Final = random.SystemRandom()
+# What this process chose: nothing may listen on it yet, and the next choice must be another.
+_CHOSEN: Final[set[int]] = set()
 
 
 def choose_ports(file: Path, names: Iterable[str]) -> dict[str, int]:
@@ -28,7 +31,8 @@ def choose_ports(file: Path, names: Iterable[str]) -> dict[str, int]:
     for name in names:
         port = remembered.get(name)
         if port is None or port in chosen.values() or not _is_free(port):
-            port = _free_port(set(chosen.values()))
+            port = _free_port(_CHOSEN)
+        _CHOSEN.add(port)
         chosen[name] = port
     file.write_text(json.dumps(chosen))
     return chosen
@@ -36,7 +40,7 @@ def choose_ports(file: Path, names: Iterable[str]) -> dict[str, int]:
 
 def _free_port(taken: set[int]) -> int:
     for _ in range(_ATTEMPTS):
-        port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - not a secret
+        port = _RANDOM.randint(_LOWEST, _HIGHEST)
         if port not in taken and _is_free(port):
             return port
     message = f"no free port between {_LOWEST} and {_HIGHEST} on {HOST}: stop what holds them"

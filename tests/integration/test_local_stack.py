@@ -161,6 +161,15 @@ def test_ports_stay_the_same_while_they_are_free(tmp_path: Path) -> None:
     assert not is_open(first["kafka"])
 
 
+def test_ports_of_two_choices_differ_before_anything_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.ports._HIGHEST", 20_300)
+    names = [str(number) for number in range(60)]
+    first, second = (choose_ports(tmp_path / each, names) for each in ("first", "second"))
+    assert len({*first.values(), *second.values()}) == 120
+
+
 def test_passwords_are_for_the_owner_only(tmp_path: Path) -> None:
     folder = StackFolder(tmp_path / "stack")
     assert folder.passwords(("orders",)) == folder.passwords(("orders",))

@@ -110,6 +110,51 @@ async def test_processes_that_start_together_apply_each_file_once(
     assert sorted(done) == [[], [], [], ["1"]]
 
 
+async def test_migration_gives_way_to_who_holds_a_table_and_waits_for_another(
+    fresh_database: str, write: Write
+) -> None:
+    folder = write("1_toys.sql", "CREATE TABLE first (); CREATE TABLE last ();")
+    migrating, working = [await connect(fresh_database) for _ in range(2)]
+    try:
+        await migrate(migrating, [folder])
+        write("2_more.sql", "ALTER TABLE first ADD COLUMN a int; ALTER TABLE last ADD COLUMN a int;")
+        async with working.transaction():
+            await working.execute("SELECT * FROM last")
+            migration = asyncio.create_task(migrate(migrating, [folder]))
+            await _until_it_waits(working)
+            await working.execute("SELECT * FROM first")
+        assert await migration == ["2"]
+    finally:
+        await working.close()
+        await migrating.close()
+
+
+async def _until_it_waits(connection: asyncpg.Connection) -> None:
+    """Return when the migration holds its first table and waits for its last."""
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'last'::regclass"
+    while not await connection.fetchval(waiting):
+        await asyncio.sleep(0.01)
+
+
+async def test_migration_whose_table_stays_in_use_says_what_to_look_for(
+    fresh_database: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.log.migrator._ATTEMPTS", 2)
+    folder = write("1_toy.sql", "CREATE TABLE toy ();")
+    migrating, working = [await connect(fresh_database) for _ in range(2)]
+    try:
+        await migrate(migrating, [folder])
+        write("2_more.sql", "ALTER TABLE toy ADD COLUMN a int;")
+        async with working.transaction():
+            await working.execute("SELECT * FROM toy")
+            with pytest.raises(ConfigurationError, match=r"2_more.sql found .* in pg_stat_activity"):
+                await migrate(migrating, [folder])
+        assert list(await applied_versions(migrating)) == ["1"]
+    finally:
+        await working.close()
+        await migrating.close()
+
+
 async def test_file_that_dbmate_applied_is_known_and_its_content_not_compared(
     connection: asyncpg.Connection, write: Write
 ) -> None:

@@ -1,17 +1,22 @@
 """Applies SQL migrations in dbmate's file format and `schema_migrations` table.
 
-Beyond dbmate: an advisory lock, so that several processes may start at once, and a content hash
-for each applied file, so that an edited migration is refused. dbmate itself works on the same folders.
+Beyond dbmate: an advisory lock, so that several processes may start at once; a content hash for each
+applied file, so that an edited migration is refused; and a migration that gives way to the services
+that run, so that it neither makes them wait for long nor ends in a deadlock with them. dbmate itself
+works on the same folders.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from asyncpg.exceptions import DeadlockDetectedError, LockNotAvailableError
 
 from services.runtime.errors import ConfigurationError
 
@@ -24,6 +29,10 @@ if TYPE_CHECKING:
 _FILE_NAME: Final = re.compile(r"^(\d+)_[a-z0-9_]+\.sql$")
 _UP: Final = re.compile(r"^-- migrate:up.*$", re.MULTILINE)
 _DOWN: Final = re.compile(r"^-- migrate:down.*$", re.MULTILINE)
+_LOCK_TIMEOUT_MS: Final = 500
+"""Less than Postgres' deadlock_timeout: the migration gives way before a service is made to."""
+_PAUSE_SECONDS: Final = 0.5
+_ATTEMPTS: Final = 120
 RUNTIME_MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
 
 
@@ -101,6 +110,9 @@ async def migrate(connection: asyncpg.Connection, folders: Sequence[Path]) -> li
 
     `connection` must have the service's schema first in its search_path and may own it.
     Returns the versions applied now.
+
+    Raises:
+        ConfigurationError: as `read_migrations` and `check_applied`, or a table stayed in use.
     """
     migrations = read_migrations(folders)
     schema = await connection.fetchval("SELECT current_schema()")
@@ -116,7 +128,18 @@ async def migrate(connection: asyncpg.Connection, folders: Sequence[Path]) -> li
         check_applied(migrations, applied)
         missing = [migration for migration in migrations if migration.version not in applied]
         for migration in missing:
+            await _apply(connection, migration)
+        return [migration.version for migration in missing]
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
+
+
+async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+    """Apply one file; while a table of it is in use, give way and try again."""
+    for _ in range(_ATTEMPTS):
+        try:
             async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
                 await connection.execute(migration.up)
                 await connection.execute(
                     "INSERT INTO schema_migrations VALUES ($1)", migration.version
@@ -126,6 +149,13 @@ async def migrate(connection: asyncpg.Connection, folders: Sequence[Path]) -> li
                     migration.version,
                     migration.sha256,
                 )
-        return [migration.version for migration in missing]
-    finally:
-        await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
+        except (DeadlockDetectedError, LockNotAvailableError):
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return
+    message = (
+        f"migration {migration.path.name} found its tables in use {_ATTEMPTS} times and changed "
+        "nothing: look in pg_stat_activity for a transaction that stays open, a dump for example, "
+        "end it or wait for its end, and run `perennial setup` again"
+    )
+    raise ConfigurationError(message)
