@@ -132,7 +132,7 @@ async def test_migration_gives_way_to_who_holds_a_table_and_waits_for_another(
 async def _until_it_waits(connection: asyncpg.Connection) -> None:
     """Return when the migration holds its first table and waits for its last."""
     waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'last'::regclass"
-    while not await connection.fetchval(waiting):
+    while not await connection.fetchval(waiting):  # noqa: ASYNC110 - Postgres has no signal for it
         await asyncio.sleep(0.01)
 
 
