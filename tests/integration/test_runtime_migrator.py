@@ -117,7 +117,9 @@ async def test_migration_gives_way_to_who_holds_a_table_and_waits_for_another(
     migrating, working = [await connect(fresh_database) for _ in range(2)]
     try:
         await migrate(migrating, [folder])
-        write("2_more.sql", "ALTER TABLE first ADD COLUMN a int; ALTER TABLE last ADD COLUMN a int;")
+        write(
+            "2_more.sql", "ALTER TABLE first ADD COLUMN a int; ALTER TABLE last ADD COLUMN a int;"
+        )
         async with working.transaction():
             await working.execute("SELECT * FROM last")
             migration = asyncio.create_task(migrate(migrating, [folder]))
@@ -147,7 +149,9 @@ async def test_migration_whose_table_stays_in_use_says_what_to_look_for(
         write("2_more.sql", "ALTER TABLE toy ADD COLUMN a int;")
         async with working.transaction():
             await working.execute("SELECT * FROM toy")
-            with pytest.raises(ConfigurationError, match=r"2_more.sql found .* in pg_stat_activity"):
+            with pytest.raises(
+                ConfigurationError, match=r"2_more.sql found .* in pg_stat_activity"
+            ):
                 await migrate(migrating, [folder])
         assert list(await applied_versions(migrating)) == ["1"]
     finally:
