@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from schemas.envelope import (
     Envelope,
@@ -91,8 +91,7 @@ class Decision:
     effects: tuple[EffectChange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """One parsed CloudEvent from a topic; `body` is the exact message value."""
 
     envelope: Envelope
@@ -100,8 +99,7 @@ class Incoming:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One command for one stream. `stateless` tasks are decided on the initial state, unloaded."""
 
     stream_id: str
@@ -109,8 +107,7 @@ class Task:
     stateless: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EffectRun:
+class EffectRun(NamedTuple):
     """An effect that a worker has leased.
 
     `attempt` counts from 1. `recovered` is true when an earlier attempt may have reached the
@@ -181,7 +178,10 @@ Projection = Callable[["Transaction", Sequence["StoredEvent"], Sequence[Incoming
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A topic to read. `strict`: an event type without handler is poison, else it is ignored."""
+    """A topic to read. `strict`: an event type that does not belong on it is poison, else ignored.
+
+    One that belongs and has no handler is ignored either way.
+    """
 
     topic: str
     strict: bool

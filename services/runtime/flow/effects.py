@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, Generic
 
@@ -118,7 +117,7 @@ class EffectRunner(Generic[StateT]):
     async def _run(self, effect: LeasedEffect) -> None:
         try:
             async with self._slots:
-                run = replace(effect.run, recovered=True) if self._look_up_first else effect.run
+                run = effect.run._replace(recovered=True) if self._look_up_first else effect.run
                 with self._tracing.attempt(effect) as traced:
                     command = await self._executors[run.kind](run, self._mark(effect))
         except Halt as halt:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,8 +19,7 @@ from services.runtime.processor import Ignored, Incoming, Processor, Task
 _SOURCE_OF: Final = {topic.name: f"/billing/{topic.written_by}" for topic in TOPICS}
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """A record after parsing: `work` to do, or why there is none (`poison`, `ignored`).
 
     `sequenced` is the envelope of an event that one of our services wrote: its `sequence` counts.

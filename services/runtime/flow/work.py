@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from schemas.envelope import Event
@@ -11,8 +12,7 @@ from services.runtime.log.event_log import EffectOrigin, LeasedEffect, StoredEve
 from services.runtime.processor import Incoming, Release, Retry, Start, Task
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One command and where it comes from: a consumed event or the result of an effect."""
 
     task: Task

@@ -17,13 +17,15 @@ from schemas.envelope import SCHEMA_BASE_URI, SPEC_VERSION, Envelope, utc_text
 from services.runtime.errors import Poison
 from services.runtime.log.event_log import StoredEvent
 
+JSON: Final = "application/json"
 STRUCTURED: Final = "application/cloudevents+json"
 BODY_BYTES_MAX: Final = 64 * 1024
 """A billing fact is a few hundred bytes; anything this large is not one."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 _ATTRIBUTES: Final = frozenset({"specversion", *Envelope.model_fields})
-_HEADER_OF: Final = {f"ce_{name}": name for name in _ATTRIBUTES}
+_CONTENT_TYPE: Final = "content-type"
+_NAME_OF: Final = {f"ce_{name}": name for name in _ATTRIBUTES} | {_CONTENT_TYPE: _CONTENT_TYPE}
 
 
 class Record(Protocol):
@@ -55,23 +57,18 @@ def read_record(record: Record) -> tuple[Envelope, bytes]:
     if len(record.value) > BODY_BYTES_MAX:
         message = f"the value has {len(record.value)} bytes: the limit is {BODY_BYTES_MAX}"
         raise Poison("oversized", message)
-    headers = _text_headers(record.headers)
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type == STRUCTURED:
+    attributes, body = _texts(record.headers), record.value
+    content_type = attributes.pop(_CONTENT_TYPE, "")
+    if content_type != JSON and _media_type(content_type) == STRUCTURED:
         attributes, body = _structured(record.value)
-    else:
-        attributes = {
-            _HEADER_OF[name]: value for name, value in headers.items() if name in _HEADER_OF
-        }
-        body = record.value
-        if not attributes:
-            message = "no ce_ headers and no structured content type: see docs/PUBLISHING.md"
-            raise Poison("not_a_cloudevent", message)
+    elif not attributes.keys() & _ATTRIBUTES:
+        message = "no ce_ headers and no structured content type: see docs/PUBLISHING.md"
+        raise Poison("not_a_cloudevent", message)
     if attributes.get("specversion") != SPEC_VERSION:
         message = f"set the attribute specversion to {SPEC_VERSION}"
         raise Poison("specversion_unsupported", message)
     if "\0" in "".join(attributes.values()):
-        raise Poison("nul_character", "an attribute holds a NUL, which no database column takes")
+        raise Poison("nul_character", "an attribute holds a NUL, which CloudEvents rules out")
     if record.key is not None:
         attributes.setdefault("partitionkey", _utf8(record.key, "the message key"))
     try:
@@ -108,7 +105,7 @@ def binary_headers(event: StoredEvent) -> list[tuple[str, bytes]]:
 def _fixed_headers(source: str, event_type: str) -> tuple[tuple[str, bytes], ...]:
     """Return what is the same in all events of a type."""
     return (
-        ("content-type", b"application/json"),
+        (_CONTENT_TYPE, JSON.encode()),
         ("ce_specversion", SPEC_VERSION.encode()),
         ("ce_source", source.encode()),
         ("ce_type", event_type.encode()),
@@ -126,23 +123,32 @@ def validation_summary(error: ValidationError) -> str:
     return told + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")  # noqa: PLR2004
 
 
-def _text_headers(headers: Headers) -> dict[str, str]:
+def _texts(headers: Headers) -> dict[str, str]:
+    """Return the attributes, extensions that we do not know by their header's name, and the type."""
     texts: dict[str, str] = {}
     try:
-        for name, value in headers:
-            lowered = name if name in _HEADER_OF else name.lower()
-            if not lowered.startswith("ce_") and lowered != "content-type":
+        for header, value in headers:
+            name = _NAME_OF.get(header) or _name_of(header.lower())
+            if name is None:
                 continue
             if value is None:
                 raise Poison("header_null", "a ce_ header or content-type is null: send UTF-8 text")
-            if lowered in texts:
+            if name in texts:
                 raise Poison(
                     "header_repeated", "a ce_ header or content-type is sent twice: send it once"
                 )
-            texts[lowered] = value.decode()
+            texts[name] = value.decode()
     except UnicodeDecodeError:
         raise Poison("not_utf8", "a ce_ header or content-type is not UTF-8") from None
     return texts
+
+
+def _name_of(header: str) -> str | None:
+    return _NAME_OF.get(header) or (header if header.startswith("ce_") else None)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _utf8(value: bytes, what: str) -> str:

@@ -108,8 +108,7 @@ class DeadLetter:
     dead_lettered_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class EffectOrigin:
+class EffectOrigin(NamedTuple):
     """The stream and the event that an effect belongs to."""
 
     shard: int
@@ -120,8 +119,7 @@ class EffectOrigin:
     traceparent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LeasedEffect:
+class LeasedEffect(NamedTuple):
     """An effect as a worker gets it, with what its result event will need."""
 
     run: EffectRun

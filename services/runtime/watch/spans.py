@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Self
 
 from opentelemetry.context import Context
@@ -68,7 +67,7 @@ class Spans:
         span = self._maker.start(run.kind, context_of(origin.traceparent), SpanKind.CLIENT, about)
         traceparent = traceparent_of(span.get_span_context())
         try:
-            yield replace(effect, origin=replace(origin, traceparent=traceparent))
+            yield effect._replace(origin=origin._replace(traceparent=traceparent))
         except BaseException as error:
             failed(span, type(error).__name__)
             raise
@@ -140,7 +139,7 @@ class BatchSpans:
             return item
         span = self._maker.start_record(item, work, work.incoming, self._began_at)
         traceparent = traceparent_of(span.get_span_context())
-        item = replace(item, work=replace(work, traceparent=traceparent))
+        item = item._replace(work=work._replace(traceparent=traceparent))
         if span.is_recording():
             self._records.append((item, span))
         return item
