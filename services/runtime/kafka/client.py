@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 BATCH_TIMEOUT_MS: Final = 10
-FETCH_BYTES_MIN: Final = 64 * 1024
+FETCH_BYTES_MIN: Final = 256 * 1024
 """The broker answers a fetch when there is this much, or after `fetch_wait_ms`: a batch of one record
 costs nearly as much as one of fifty."""
 METADATA_AGE_MS_MAX: Final = 30_000
