@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.metrics_docs import PAGE, SERVICES, full_names, main, page
+from deploy.metrics_docs import PAGE, SERVICES, full_names, main, with_metrics
 from deploy.monitoring.fetch_prometheus import fetch_prometheus
 from schemas import EVENT_TYPES
 from schemas.envelope import Event
@@ -166,5 +166,12 @@ def test_names_and_labels_follow_the_conventions() -> None:
 
 
 def test_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page()
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_metrics(page) == page
     assert main(["--check"]) == 0
+    assert {name for name in full_names() if f"| `{name}` |" not in page} == set()
+
+
+def test_page_without_its_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="between the marks"):
+        with_metrics("# Operations\n")
