@@ -37,8 +37,6 @@ UPDATE orders.shard SET head_position = found.n, head_sequence = found.n, publis
 FROM (SELECT shard, max(position) AS n FROM orders.event GROUP BY shard) AS found
 WHERE found.shard = shard.shard;
 """
-_SETTLE: Final = ("VACUUM (FREEZE, ANALYZE) orders.event", "CHECKPOINT")
-"""What filling leaves to do, which would go on during the measurement."""
 
 
 def append(rig: Rig, plan: Plan) -> list[Figure]:
@@ -69,8 +67,7 @@ def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
         rig.execute(
             _FILL.format(first=filled, last=size, shards=SHARD_COUNT_DEFAULT).replace("%%", "%")
         )
-        for statement in _SETTLE:
-            rig.execute(statement)
+        rig.settle()
         loads = [Load(f"s{size}-{turn}") for turn in range(_REPEATS)]
         rates = [asyncio.run(_append(rig, load, plan.scaling_append)) for load in loads]
         costs.append(1e6 / max(rates))

@@ -35,6 +35,7 @@ def measure(rig: Rig, plan: Plan) -> list[Figure]:
     rig.start_bare(*SERVICES)
     bare, bare_usage = _drive(rig, rig.bare_line(), Load("bare"), plan.reference_seconds, plan)
     rig.stop()
+    rig.settle()
     rig.start(*SERVICES)
     latency = asyncio.run(
         latencies(rig.line(), Load("late"), rate=_LATENCY_RATE, seconds=plan.latency_seconds)
@@ -53,6 +54,7 @@ def measure(rig: Rig, plan: Plan) -> list[Figure]:
 
 
 def _drive(rig: Rig, line: Line, load: Load, seconds: float, plan: Plan) -> tuple[Run, Usage]:
+    rig.settle()
     with used(rig.pids()) as usage:
         run = asyncio.run(drive(line, load, seconds=seconds, window=plan.window))
     rig.say(f"{load.name}: {run.sent:,} renewals in {run.seconds:.1f} s")

@@ -36,8 +36,6 @@ UPDATE ledger.shard SET head_position = found.n + 1
 FROM (SELECT shard, max(position) AS n FROM ledger.amount GROUP BY shard) AS found
 WHERE found.shard = shard.shard;
 """
-_SETTLE: Final = "VACUUM ANALYZE ledger.amount"
-"""As autovacuum leaves a log that is only added to; it must not run within the measurement."""
 
 
 def replay(rig: Rig, plan: Plan) -> list[Figure]:
@@ -52,7 +50,7 @@ def replay(rig: Rig, plan: Plan) -> list[Figure]:
     copied = 0.0
     for size in sizes:
         rig.execute(_FILL.format(first=filled, last=size, shards=SHARD_COUNT_DEFAULT))
-        rig.execute(_SETTLE)
+        rig.settle()
         filled = size
         folds[size] = _fastest(lambda: _fold(rig, size))  # noqa: B023 - called at once
         if size == plan.replay_events:

@@ -148,6 +148,14 @@ class Rig:
         """Return the DSN of a service's role."""
         return self.stack.addresses().postgres[service]
 
+    def settle(self) -> None:
+        """Have Postgres do now what is left to do of what was written before.
+
+        Else it is done by autovacuum and a checkpoint while something else is measured.
+        """
+        self.execute("VACUUM (FREEZE, ANALYZE)")
+        self.execute("CHECKPOINT")
+
     def execute(self, statements: str) -> None:
         """Run statements as the superuser."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +17,23 @@ from typing import Any, Final
 
 Entry = dict[str, Any]
 _NEW_LINE: Final = b"\n"
+_LINE_BYTES_MAX: Final = 4 * 1024
+_READ_BYTES_MAX: Final = 1024 * 1024
 _AS_LINE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Journal:
-    """Entries by (kind, key). Use it inside `locked` only."""
+    """Entries by (kind, key). Use it inside `locked` only. Memory holds the keys, the file the rest."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the file at `path`, and its folder."""
+        """Open or create the file at `path`, and its folder; read what it holds."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._read_bytes = 0
-        self._entries: dict[tuple[str, str], list[Entry]] = {}
+        self._first_at: dict[str, dict[str, int]] = {}
+        self._repeats: Counter[tuple[str, str]] = Counter()
+        with self.locked():
+            pass
 
     def close(self) -> None:
         """Close the file; the journal cannot be used any more."""
@@ -45,31 +51,47 @@ class Journal:
 
     def first(self, kind: str, key: str) -> Entry | None:
         """Return the oldest entry of the kind under the key."""
-        entries = self._entries.get((kind, key))
-        return entries[0] if entries else None
+        at = self._first_at.get(kind, {}).get(key)
+        if at is None:
+            return None
+        entry: Entry = json.loads(os.pread(self._file, _LINE_BYTES_MAX, at).partition(_NEW_LINE)[0])
+        return entry
 
     def count(self, kind: str, key: str) -> int:
         """Return how many entries of the kind there are under the key."""
-        return len(self._entries.get((kind, key), ()))
+        known = key in self._first_at.get(kind, {})
+        return known + self._repeats[kind, key]
 
     def append(self, kind: str, key: str, **facts: object) -> Entry:
-        """Write an entry; it is there for everyone when this returns."""
+        """Write an entry; it is there for everyone when this returns.
+
+        Raises:
+            ValueError: it is longer than an entry can be.
+        """
         entry: Entry = {"kind": kind, "key": key, **facts}
         line = _AS_LINE(entry).encode() + _NEW_LINE
+        if len(line) > _LINE_BYTES_MAX:
+            message = f"an entry of {len(line)} bytes: the limit is {_LINE_BYTES_MAX}"
+            raise ValueError(message)
         os.pwrite(self._file, line, self._read_bytes)
-        self._take(entry, len(line))
+        self._take(kind, key, len(line))
         return entry
 
     def _read_on(self) -> None:
         size = os.fstat(self._file).st_size
-        if size == self._read_bytes:
-            return
-        fresh = os.pread(self._file, size - self._read_bytes, self._read_bytes)
-        for line in fresh[: fresh.rfind(_NEW_LINE) + 1].splitlines(keepends=True):
-            self._take(json.loads(line), len(line))
-        # A writer killed in mid-line leaves a tail that no reader takes.
-        os.ftruncate(self._file, self._read_bytes)
+        while self._read_bytes < size:
+            fresh = os.pread(self._file, _READ_BYTES_MAX, self._read_bytes)
+            whole = fresh[: fresh.rfind(_NEW_LINE) + 1]
+            if not whole:
+                # A writer killed in mid-line leaves a tail that no reader takes.
+                os.ftruncate(self._file, self._read_bytes)
+                return
+            for line in whole.splitlines(keepends=True):
+                entry = json.loads(line)
+                self._take(entry["kind"], entry["key"], len(line))
 
-    def _take(self, entry: Entry, size: int) -> None:
-        self._entries.setdefault((entry["kind"], entry["key"]), []).append(entry)
+    def _take(self, kind: str, key: str, size: int) -> None:
+        first_at = self._first_at.setdefault(kind, {})
+        if first_at.setdefault(key, self._read_bytes) != self._read_bytes:
+            self._repeats[kind, key] += 1
         self._read_bytes += size

@@ -32,7 +32,7 @@ from services.runtime.processor import (
     StateT,
 )
 
-CACHED_STREAMS_MAX: Final = 20_000
+CACHED_STREAMS_MAX: Final = 10_000
 _EVENTS_PER_DECISION_MAX: Final = 16
 
 
