@@ -25,7 +25,7 @@ NAMES: Final = ("ledger_intake", "mail")
 _LOOK_SECONDS: Final = 0.02
 _STALLED_SECONDS: Final = 60
 _IN_FLIGHT: Final = 2_000
-_CONNECTIONS: Final = 8
+_CONNECTIONS: Final = 16
 """As many as the notifier opens."""
 _PATIENT: Final = {
     "PERENNIAL_LEDGER_READY_LAG_MAX": "100000000",

@@ -54,7 +54,7 @@ class NotifierSettings(RuntimeSettings):
     smtp_password: SecretStr | None = None
     smtp_timeout_seconds: Seconds = 30
     smtp_dot_timeout_seconds: Seconds = 600
-    smtp_connections: int = Field(default=8, ge=1, le=200)
+    smtp_connections: int = Field(default=16, ge=1, le=200)
     from_address: OwnAddress
     from_name: Annotated[
         str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]{0,64}$")

@@ -18,6 +18,8 @@ from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
 RESULTS_PER_COMMIT_MAX: Final = 500
+GATHER_SECONDS: Final = 0.01
+"""Results seldom come alone: those of the next moment are committed with the first."""
 POLL_SECONDS: Final = 0.2
 LEASED_PER_POLL_MAX: Final = 500
 BACKLOG_MAX: Final = 2_000
@@ -182,6 +184,8 @@ class EffectRunner(Generic[StateT]):
     async def _commit_results(self) -> None:
         while True:
             results = [await self._results.get()]
+            if self._results.qsize() < RESULTS_PER_COMMIT_MAX:
+                await asyncio.sleep(GATHER_SECONDS)
             while not self._results.empty() and len(results) < RESULTS_PER_COMMIT_MAX:
                 results.append(self._results.get_nowait())
             for _, command in results:
