@@ -20,14 +20,19 @@ _AS_LINE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Journal:
-    """Entries by (kind, key). Use it inside `locked` only."""
+    """Entries by (kind, key). Use it inside `locked` only: outside, what others write is missing."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the file at `path`, and its folder."""
+        """Open or create the file at `path`, and its folder, and know what is in it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._read_bytes = 0
         self._entries: dict[tuple[str, str], list[Entry]] = {}
+        # A long past takes seconds to parse. Left to the first call, the batch waits for it, and
+        # every other process for the lock.
+        with self._lock():
+            past = self._unread()
+        self._take_lines(past)
 
     def close(self) -> None:
         """Close the file; the journal cannot be used any more."""
@@ -36,12 +41,9 @@ class Journal:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other writer out, and know what they wrote before."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            self._read_on()
+        with self._lock():
+            self._take_lines(self._unread())
             yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def first(self, kind: str, key: str) -> Entry | None:
         """Return the oldest entry of the kind under the key."""
@@ -60,15 +62,28 @@ class Journal:
         self._take(entry, len(line))
         return entry
 
-    def _read_on(self) -> None:
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _unread(self) -> bytes:
+        """Return the lines that others wrote, and cut off what is not a line."""
         size = os.fstat(self._file).st_size
         if size == self._read_bytes:
-            return
+            return b""
         fresh = os.pread(self._file, size - self._read_bytes, self._read_bytes)
-        for line in fresh[: fresh.rfind(_NEW_LINE) + 1].splitlines(keepends=True):
-            self._take(json.loads(line), len(line))
+        lines = fresh[: fresh.rfind(_NEW_LINE) + 1]
         # A writer killed in mid-line leaves a tail that no reader takes.
-        os.ftruncate(self._file, self._read_bytes)
+        os.ftruncate(self._file, self._read_bytes + len(lines))
+        return lines
+
+    def _take_lines(self, lines: bytes) -> None:
+        for line in lines.splitlines(keepends=True):
+            self._take(json.loads(line), len(line))
 
     def _take(self, entry: Entry, size: int) -> None:
         self._entries.setdefault((entry["kind"], entry["key"]), []).append(entry)
