@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from deploy.bench.figures import Figure, growth, percentile, steady_rate
 from deploy.bench.latency import latencies
@@ -25,8 +25,19 @@ NAMES: Final = (
     "scaling_instances",
 )
 _RATE: Final = "renewals/s"
+_COST: Final = "ms CPU/renewal"
+_SCALING_TARGET: Final = "at most 1.2"
 _LATENCY_RATE: Final = 200
 _REBALANCE_SECONDS: Final = 3.0
+_WARM_SECONDS: Final = 2.0
+
+
+class Variant(NamedTuple):
+    """What a shorter drive showed: renewals/s, and ms of CPU for each renewal."""
+
+    rate: float
+    cost: float
+    others_cpu: float
 
 
 def measure(rig: Rig, plan: Plan) -> list[Figure]:
@@ -61,16 +72,23 @@ def _drive(rig: Rig, line: Line, load: Load, seconds: float, plan: Plan) -> tupl
     return run, usage
 
 
-def _variant(rig: Rig, plan: Plan, load: Load) -> tuple[float, float]:
-    """Return renewals/s, and ms of CPU for each renewal, of a shorter drive."""
+def _variant(rig: Rig, plan: Plan, load: Load) -> Variant:
     run, usage = _drive(rig, rig.line(), load, plan.variant_seconds, plan)
-    return steady_rate(run.samples), _per_renewal(run, usage)["all"]
+    return Variant(steady_rate(run.samples), _per_renewal(run, usage)["all"], usage.others_cpu())
+
+
+def _steady(rig: Rig, plan: Plan, name: str) -> Variant:
+    """Measure when the group is stable and its first batches are over."""
+    time.sleep(_REBALANCE_SECONDS)
+    warm = Load(f"{name}-warm")
+    asyncio.run(drive(rig.line(), warm, seconds=_WARM_SECONDS, window=plan.window))
+    return _variant(rig, plan, Load(name))
 
 
 def _slow_gateway(rig: Rig, plan: Plan) -> Figure:
     """Return the rate with a slow gateway beside that with a fast one, measured right after."""
-    slow, _ = _variant(rig, plan, Load("slow", token="tok_slow"))  # noqa: S106 - for the sandbox
-    fast, _ = _variant(rig, plan, Load("fast"))
+    slow = _variant(rig, plan, Load("slow", token="tok_slow")).rate  # noqa: S106 - for the sandbox
+    fast = _variant(rig, plan, Load("fast")).rate
     note = "the gateway answers after 300 ms"
     return Figure("end_to_end_slow_gateway", slow, _RATE, "end_to_end", fast, "0.95", note)
 
@@ -84,7 +102,7 @@ def _costs(run: Run, usage: Usage, bare: Run, bare_usage: Usage) -> list[Figure]
     """Return the CPU time of each process per renewal: it hardly depends on what else runs."""
     bare_costs = {n.removeprefix("bare-"): c for n, c in _per_renewal(bare, bare_usage).items()}
     return [
-        Figure(f"cpu_{name}", cost, "ms CPU/renewal", "bare loop", bare_costs.get(name))
+        Figure(f"cpu_{name}", cost, _COST, "bare loop", bare_costs.get(name))
         for name, cost in _per_renewal(run, usage).items()
     ]
 
@@ -109,15 +127,26 @@ def _memory(usage: Usage) -> list[Figure]:
 
 def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
     """Return what a renewal costs in CPU time: beside a rate, it hardly depends on what else runs."""
-    _, few = _variant(rig, plan, Load("few", accounts=10))
-    _, many = _variant(rig, plan, Load("many", accounts=plan.accounts_many))
-    _, one = _variant(rig, plan, Load("one"))
-    rig.start("orders", instance="-2")
-    time.sleep(_REBALANCE_SECONDS)
-    _, two = _variant(rig, plan, Load("two"))
-    unit, target = "ms CPU/renewal", "at most 1.2"
+    few = _variant(rig, plan, Load("few", accounts=10)).cost
+    many = _variant(rig, plan, Load("many", accounts=plan.accounts_many)).cost
     accounts = f"{plan.accounts_many:,} accounts"
     return [
-        Figure("scaling_accounts", many, unit, "10 accounts", few, target, accounts),
-        Figure("scaling_instances", two, unit, "1 orders", one, target, "2 instances of orders"),
+        Figure("scaling_accounts", many, _COST, "10 accounts", few, _SCALING_TARGET, accounts),
+        _instances(rig, plan),
     ]
+
+
+def _instances(rig: Rig, plan: Plan) -> Figure:
+    """Return the cost with two instances beside that with one, taken before and after.
+
+    Tables grow from drive to drive, and other programs come and go.
+    """
+    before = _steady(rig, plan, "one")
+    rig.start("orders", instance="-2")
+    two = _steady(rig, plan, "two")
+    rig.stop("orders-2")
+    after = _steady(rig, plan, "one-again")
+    one = (before.cost + after.cost) / 2
+    others = ", ".join(f"{variant.others_cpu:.1f}" for variant in (before, two, after))
+    note = f"2 instances of orders; others took {others} CPUs with one, two and one"
+    return Figure("scaling_instances", two.cost, _COST, "1 orders", one, _SCALING_TARGET, note)

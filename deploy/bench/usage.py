@@ -63,12 +63,14 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def _cpu_seconds(pid: int) -> float:
+    """Return what a family has used, with those who ended: else a vacuum's end would be a gain."""
     total = 0.0
     with suppress(psutil.NoSuchProcess):
         for process in _family(pid):
             with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 total += times.user + times.system
+                total += times.children_user + times.children_system
     return total
 
 

@@ -32,8 +32,9 @@ class Journal:
         self._read_bytes = 0
         self._first_at: dict[str, dict[str, int]] = {}
         self._repeats: Counter[tuple[str, str]] = Counter()
-        with self.locked():
-            pass
+        # A long past takes seconds, and no other process should wait for the lock meanwhile: what is
+        # a whole line stays as it is.
+        self._read_on()
 
     def close(self) -> None:
         """Close the file; the journal cannot be used any more."""
@@ -45,6 +46,9 @@ class Journal:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             self._read_on()
+            # A writer killed in mid-line leaves a tail that no reader takes.
+            if os.fstat(self._file).st_size > self._read_bytes:
+                os.ftruncate(self._file, self._read_bytes)
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -78,13 +82,10 @@ class Journal:
         return entry
 
     def _read_on(self) -> None:
-        size = os.fstat(self._file).st_size
-        while self._read_bytes < size:
+        while os.fstat(self._file).st_size > self._read_bytes:
             fresh = os.pread(self._file, _READ_BYTES_MAX, self._read_bytes)
             whole = fresh[: fresh.rfind(_NEW_LINE) + 1]
             if not whole:
-                # A writer killed in mid-line leaves a tail that no reader takes.
-                os.ftruncate(self._file, self._read_bytes)
                 return
             for line in whole.splitlines(keepends=True):
                 entry = json.loads(line)

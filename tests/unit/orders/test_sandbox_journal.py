@@ -50,16 +50,23 @@ def test_long_file_is_read_whole_at_the_start(path: Path, monkeypatch: pytest.Mo
     assert [entry["number"] for entry in found if entry] == list(range(200))
 
 
-def test_line_that_a_killed_writer_left_half_is_overwritten(path: Path) -> None:
+@pytest.mark.parametrize("torn", ["before it is opened", "while it is open"])
+def test_half_a_line_of_a_killed_writer_is_cut_off(path: Path, torn: str) -> None:
     with closing(Journal(path)) as journal, journal.locked():
         journal.append("charge", "p-1")
     whole = path.read_bytes()
-    path.write_bytes(whole + b'{"kind":"charge","ke')
-    with closing(Journal(path)) as again, again.locked():
-        assert path.read_bytes() == whole
-        again.append("charge", "p-2")
-    with closing(Journal(path)) as third:
-        assert third.count("charge", "p-1") == third.count("charge", "p-2") == 1
+    half = b'{"kind":"charge","ke'
+    if torn == "before it is opened":
+        path.write_bytes(whole + half)
+    with closing(Journal(path)) as again:
+        if torn == "while it is open":
+            path.write_bytes(whole + half)
+        with again.locked():
+            assert path.read_bytes() == whole
+            again.append("charge", "p-2")
+            assert again.count("charge", "p-1") == again.count("charge", "p-2") == 1
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert lines == [whole, b'{"kind":"charge","key":"p-2"}\n']
 
 
 def test_entry_that_is_too_long_is_refused_and_not_written(path: Path) -> None:
