@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from schemas.envelope import Event, Source
 from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequested
@@ -28,6 +29,9 @@ from services.runtime.processor import (
     Subscription,
     Task,
 )
+
+_RESULTS_WAIT_SECONDS: Final = 0.02
+"""Nobody waits for NotificationSent, and mail servers answer one by one."""
 
 
 def on_request(incoming: Incoming, _now: datetime) -> Task | Ignored:
@@ -71,6 +75,7 @@ def build_processor(
         decide=decide_by_policy,
         executors=executors,
         give_ups={EMAIL: on_email_given_up},
+        results_wait_seconds=_RESULTS_WAIT_SECONDS,
         project=project,
         counters=COUNTERS,
     )

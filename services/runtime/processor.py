@@ -191,7 +191,8 @@ class Subscription:
 class Processor(Generic[StateT]):
     """One service as the runtime sees it. `records_incoming` files what it read in its own log.
 
-    `give_ups` are, by kind, the effects that a person may settle.
+    `give_ups` are, by kind, the effects that a person may settle. The result of an effect waits
+    `results_wait_seconds` for others that share its commit; 0 where somebody waits for what follows.
     """
 
     source: Source
@@ -204,6 +205,7 @@ class Processor(Generic[StateT]):
     decide: Callable[[Any, StateT], Decision | Ignored]
     executors: Mapping[str, Executor] = field(default_factory=dict)
     give_ups: Mapping[str, OnGiveUp] = field(default_factory=dict)
+    results_wait_seconds: float = 0
     records_incoming: bool = False
     project: Projection | None = None
     counters: tuple[EventCounter, ...] = ()

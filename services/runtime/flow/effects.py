@@ -18,8 +18,6 @@ from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
 RESULTS_PER_COMMIT_MAX: Final = 500
-GATHER_SECONDS: Final = 0.01
-"""Results seldom come alone: those of the next moment are committed with the first."""
 POLL_SECONDS: Final = 0.2
 LEASED_PER_POLL_MAX: Final = 500
 BACKLOG_MAX: Final = 2_000
@@ -56,6 +54,7 @@ class EffectRunner(Generic[StateT]):
         self._checkpoints = Checkpoints(log)
         self._journal = journal
         self._executors: Mapping[str, Executor] = processor.executors
+        self._results_wait_seconds = processor.results_wait_seconds
         self._slots = asyncio.Semaphore(concurrency)
         self._lease_seconds = lease_seconds
         self._look_up_first = look_up_first
@@ -184,8 +183,8 @@ class EffectRunner(Generic[StateT]):
     async def _commit_results(self) -> None:
         while True:
             results = [await self._results.get()]
-            if self._results.qsize() < RESULTS_PER_COMMIT_MAX:
-                await asyncio.sleep(GATHER_SECONDS)
+            if self._results_wait_seconds:
+                await asyncio.sleep(self._results_wait_seconds)
             while not self._results.empty() and len(results) < RESULTS_PER_COMMIT_MAX:
                 results.append(self._results.get_nowait())
             for _, command in results:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -176,6 +177,23 @@ async def test_results_that_came_together_are_recorded_with_one_commit() -> None
         gate.set()
         await world.until_events(51)
     assert world.recorded == 1
+
+
+@pytest.mark.parametrize(("wait", "commits"), [(0, 3), (1, 1)])
+async def test_results_that_come_one_by_one_share_a_commit_where_they_may_wait(
+    wait: float, commits: int
+) -> None:
+    async def greet(run: EffectRun, _mark: Mark) -> object:
+        await asyncio.sleep(0.1 * int(run.effect_id[-1]))
+        return Done(GREETED)
+
+    world = World(greet, *(Start(f"greet/t-{number}", "greet") for number in (1, 2, 3)))
+    world.processor = replace(world.processor, results_wait_seconds=wait)
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        await world.until_events(4)
+        await asyncio.sleep(0.01)
+    assert world.recorded == commits
 
 
 async def test_no_more_effects_run_at_once_than_allowed() -> None:
