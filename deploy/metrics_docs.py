@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from schemas import EVENT_TYPES
+from schemas.generation.sections import with_sections
 from services.ledger.metrics import COUNTERS as LEDGER
 from services.notifier.metrics import COUNTERS as NOTIFIER
 from services.orders.metrics import COUNTERS as ORDERS
@@ -24,9 +24,6 @@ SERVICES: Final[Mapping[str, tuple[EventCounter, ...]]] = {
     "notifier": NOTIFIER,
 }
 VALUES_LISTED_MAX: Final = 20
-_SECTION: Final = re.compile(
-    r"(?<=<!-- generated: metrics -->\n).*?(?=<!-- end of generated -->)", re.DOTALL
-)
 
 
 def with_metrics(page: str) -> str:
@@ -35,17 +32,21 @@ def with_metrics(page: str) -> str:
     Raises:
         ValueError: the page has no such section.
     """
-    parts = ["\n### Every service: what a process counts\n\n"]
+    section = _metrics()
+    text = with_sections(page, {"metrics": lambda: section})
+    if section not in text:
+        message = f"{PAGE.name} needs a section between the marks `generated: metrics` and the end"
+        raise ValueError(message)
+    return text
+
+
+def _metrics() -> str:
+    parts = ["### Every service: what a process counts\n\n"]
     parts += [_table(map(_row, (*COUNTED, *RELAY)))]
     parts += ["\n### Every service: read at the scrape\n\n", _table(map(_row, OBSERVED))]
     for service, counters in SERVICES.items():
         parts += [f"\n### Metrics of {service}\n\n", _table(map(_counter_row, counters))]
-    section = "".join([*parts, "\n"])
-    text, found = _SECTION.subn(lambda _: section, page)
-    if found != 1:
-        message = f"{PAGE.name} needs one section between the marks of `{_SECTION.pattern}`"
-        raise ValueError(message)
-    return text
+    return "".join(parts).rstrip("\n")
 
 
 def full_names() -> dict[str, str]:

@@ -33,7 +33,7 @@ _WARM_SECONDS: Final = 2.0
 
 
 class Variant(NamedTuple):
-    """What a shorter drive showed: renewals/s, and ms of CPU for each renewal."""
+    """What a shorter drive showed: renewals/s, ms of CPU for each, CPUs that other programs took."""
 
     rate: float
     cost: float
@@ -100,7 +100,7 @@ def _latency(seconds: list[float]) -> Figure:
 
 
 def _costs(run: Run, usage: Usage, bare: Run, bare_usage: Usage) -> list[Figure]:
-    """Return the CPU time of each process per renewal: it hardly depends on what else runs."""
+    """Return the CPU time of each process per renewal: it depends little on what else runs."""
     bare_costs = {n.removeprefix("bare-"): c for n, c in _per_renewal(bare, bare_usage).items()}
     return [
         Figure(f"cpu_{name}", cost, _COST, "bare loop", bare_costs.get(name))
@@ -127,7 +127,7 @@ def _memory(usage: Usage) -> list[Figure]:
 
 
 def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
-    """Return what a renewal costs in CPU time: beside a rate, it hardly depends on what else runs."""
+    """Return what a renewal costs in CPU time, which depends less than a rate on what else runs."""
     few = _variant(rig, plan, Load("few", accounts=10)).cost
     many = _variant(rig, plan, Load("many", accounts=plan.accounts_many)).cost
     accounts = f"{plan.accounts_many:,} accounts"

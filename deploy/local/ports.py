@@ -31,17 +31,17 @@ def choose_ports(file: Path, names: Iterable[str]) -> dict[str, int]:
     for name in names:
         port = remembered.get(name)
         if port is None or port in chosen.values() or not _is_free(port):
-            port = _free_port(_CHOSEN)
+            port = _free_port()
         _CHOSEN.add(port)
         chosen[name] = port
     file.write_text(json.dumps(chosen))
     return chosen
 
 
-def _free_port(taken: set[int]) -> int:
+def _free_port() -> int:
     for _ in range(_ATTEMPTS):
         port = _RANDOM.randint(_LOWEST, _HIGHEST)
-        if port not in taken and _is_free(port):
+        if port not in _CHOSEN and _is_free(port):
             return port
     message = f"no free port between {_LOWEST} and {_HIGHEST} on {HOST}: stop what holds them"
     raise StackError(message)

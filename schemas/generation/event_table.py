@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
-from typing import Any, Final
+from typing import Any
 
 from schemas import EVENTS
 from schemas.envelope import Event
 from schemas.generation.json_schema import json_schema
+from schemas.generation.sections import with_sections
 from schemas.topics import TOPICS
-
-_SECTION: Final = re.compile(
-    r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end of generated -->)", re.DOTALL
-)
 
 
 def with_event_tables(page: str) -> str:
@@ -29,9 +25,7 @@ def with_event_tables(page: str) -> str:
         "fields": _fields,
         "parts": _parts,
     }
-    return _SECTION.sub(
-        lambda match: f"{match[1]}\n{sections[match['name']]()}\n\n{match[3]}", page
-    )
+    return with_sections(page, sections)
 
 
 def _topics() -> str:
