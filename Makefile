@@ -1,6 +1,6 @@
 # `make` prints this list. The two that do all the set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test bench check schemas lock clean
+.PHONY: help demo up down test fuzz mutants hostile bench check schemas lock clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -14,17 +14,28 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: $(VENV)/.run ## the main job on a real Kafka and Postgres, with a summary and an HTML page
-	@$(BIN)/python -m deploy.demo
+demo: $(VENV)/.run ## the main job on a real Kafka and Postgres, with a summary and an HTML page (SECURE=1)
+	@$(BIN)/python -m deploy.demo $(if $(SECURE),--secure)
 
-up: $(VENV)/.run ## start the stack and keep it running; prints what to try next
-	@$(BIN)/python -m deploy.local up
+up: $(VENV)/.run ## start the stack and keep it running; SECURE=1: TLS, logins and access lists; PROFILE=short: short times
+	@set -ae; $(if $(PROFILE),. deploy/local/$(PROFILE).env;) \
+	  $(BIN)/python -m deploy.local up $(if $(SECURE),--secure)
 
 down: $(VENV)/.run ## stop the stack that `make up` started
 	@$(BIN)/python -m deploy.local down
 
 test: $(VENV)/.dev ## all tests, on a real Kafka and Postgres started for them (TESTS=path for some)
 	$(BIN)/python -m pytest $(TESTS)
+
+fuzz: $(VENV)/.dev ## hostile input for everything that reads it (SECONDS=60, or CASES=, and SEED=)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+mutants: $(VENV)/.dev ## put bugs into what decides, folds, reads and checks: which do the unit tests miss (ONLY=pattern)
+	$(BIN)/mutmut run $(ONLY)
+	@$(BIN)/mutmut results
+
+hostile: $(VENV)/.dev ## an honest upstream beside three hostile ones (SECONDS=300, RATE=2000 records/s, SEED=)
+	$(BIN)/python -m tests.hostile --seconds $(or $(SECONDS),300) --rate $(or $(RATE),2000) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev ## measure against references in the same run (SHORT=1: under two minutes)
 	$(BIN)/python -m deploy.bench $(if $(SHORT),--short)
@@ -40,7 +51,7 @@ check: $(VENV)/.dev ## lint, types, imports, dependencies, generated files
 	$(BIN)/python -m deploy.metrics_docs --check
 	$(BIN)/python -m deploy.demo.generate --check
 
-schemas: $(VENV)/.dev ## regenerate what is generated: JSON Schemas, asyncapi.yaml, tables of the docs, demo input
+schemas: $(VENV)/.dev ## regenerate what is generated: JSON Schemas, types, asyncapi.yaml, tables of the docs, demo input
 	$(BIN)/python -m schemas
 	$(BIN)/python -m deploy.configuration_docs
 	$(BIN)/python -m deploy.metrics_docs

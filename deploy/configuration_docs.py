@@ -16,7 +16,7 @@ from services.cli.broker import BrokerSettings
 from services.ledger.settings import LedgerSettings
 from services.notifier.settings import NotifierSettings
 from services.orders.settings import OrdersSettings
-from services.runtime.settings import KafkaSettings, RuntimeSettings
+from services.runtime.settings import SHARED, KafkaSettings, RuntimeSettings, variable_of
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "CONFIGURATION.md"
@@ -87,7 +87,7 @@ def _rows(
         message = f"{MEANINGS.name} and {model.__name__} disagree about {', '.join(wrong)}"
         raise ValueError(message)
     for name, field in fields.items():
-        variable = f"`{prefix}{name.upper()}`"
+        variable = f"`{name.upper() if name in SHARED else prefix + name.upper()}`"
         shown = f"**{variable}**" if field.is_required() else variable
         yield shown, _default(field), _values(field), meanings[name]
 
@@ -107,7 +107,7 @@ def _other_defaults(prefix: str, model: type[RuntimeSettings]) -> str:
 
 
 def _command_table(meanings: Mapping[str, str]) -> str:
-    known = {f"PERENNIAL_{name.upper()}" for name in BrokerSettings.model_fields}
+    known = {variable_of("PERENNIAL_", name) for name in BrokerSettings.model_fields}
     if missing := sorted(known - meanings.keys()):
         message = f"{MEANINGS.name} says nothing about {', '.join(missing)} of the command line"
         raise ValueError(message)

@@ -1,41 +1,24 @@
-"""The published language: every event and its topic. Start reading at `EVENTS`."""
+"""The published language: every event and its topic. Start reading at `EVENTS`, in `contents`.
+
+The names of `contents` are here too, and are loaded when one is asked for: building all models
+takes longer than most commands of the command line.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from schemas import ledger, notifier, orders, requests
-from schemas.envelope import Event
-from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS, Topic
+if TYPE_CHECKING:
+    from schemas.contents import EVENT_TYPES, EVENTS, MESSAGES, ROWS, TERMINAL_EVENTS, TOPIC_OF
 
-EVENTS: Final[tuple[tuple[type[Event], Topic], ...]] = (
-    (requests.RenewalRequested, REQUESTS),
-    (requests.TopUpRequested, REQUESTS),
-    (requests.PaymentConfirmed, REQUESTS),
-    (requests.CustomerContactChanged, REQUESTS),
-    (orders.RenewalAccepted, ORDERS),
-    (orders.RenewalRejected, ORDERS),
-    (orders.OrderExpired, ORDERS),
-    (orders.PaymentCaptured, ORDERS),
-    (orders.PaymentFailed, ORDERS),
-    (orders.PaymentOutcomeUnknown, ORDERS),
-    (orders.PaymentOutcomeResolved, ORDERS),
-    (orders.PlanActivated, ORDERS),
-    (orders.ActivationDelayed, ORDERS),
-    (orders.ActivationFailed, ORDERS),
-    (orders.RefundCompleted, ORDERS),
-    (orders.RefundFailed, ORDERS),
-    (orders.TopUpAccepted, ORDERS),
-    (orders.TopUpRejected, ORDERS),
-    (orders.WalletToppedUp, ORDERS),
-    (orders.BonusGranted, ORDERS),
-    (orders.WalletChargeRequested, ORDERS),
-    (ledger.WalletCharged, LEDGER),
-    (ledger.WalletChargeRefused, LEDGER),
-    (ledger.LowBalanceDetected, LEDGER),
-    (notifier.NotificationSent, NOTIFICATIONS),
-    (notifier.NotificationFailed, NOTIFICATIONS),
-)
+__all__ = ["EVENTS", "EVENT_TYPES", "MESSAGES", "ROWS", "TERMINAL_EVENTS", "TOPIC_OF"]
 
-EVENT_TYPES: Final[dict[str, type[Event]]] = {model.wire_type(): model for model, _ in EVENTS}
-TOPIC_OF: Final[dict[str, Topic]] = {model.wire_type(): topic for model, topic in EVENTS}
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - of several types
+    if name not in __all__:
+        message = f"module {__name__} has no {name}"
+        raise AttributeError(message)
+    found = getattr(import_module("schemas.contents"), name)
+    globals()[name] = found
+    return found

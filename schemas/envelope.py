@@ -6,6 +6,7 @@ The wire binding (headers and bytes) lives in `services.runtime.kafka.cloudevent
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -16,6 +17,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -27,6 +29,18 @@ SCHEMA_BASE_URI: Final = "urn:perennial:schema:"
 _EVENT_NAMESPACE: Final = UUID("6f1d3c5e-0c57-5f0a-9d0e-5a3f3f0c7b11")
 _VERSION_AND_VARIANT_BITS: Final = 0xF000 << 64 | 0xC000 << 48
 _VERSION_5: Final = 0x5000 << 64 | 0x8000 << 48
+TIME_MIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TIME_END: Final = datetime(3000, 1, 1, tzinfo=UTC)
+"""Every time lies before this: validity and time zones can be added without leaving the calendar."""
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+_BIGINT_MAX: Final = 2**63 - 1
+"""The largest number that a column of Postgres holds."""
 
 
 @lru_cache(maxsize=4096)
@@ -36,11 +50,44 @@ def utc_text(moment: datetime) -> str:
 
 
 def _to_utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    try:
+        utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    except OverflowError:
+        utc = datetime.min.replace(tzinfo=UTC)
+    if not TIME_MIN <= utc < TIME_END:
+        message = "the time must lie in the years 1970 to 2999, in UTC"
+        raise ValueError(message)
+    return utc
+
+
+def _rfc_3339(value: object) -> object:
+    """Read RFC 3339 and nothing else: pydantic alone takes seconds since 1970 and blanks, too."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        if isinstance(value, str) and _RFC_3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper())
+    except ValueError:
+        pass
+    message = "the time must be RFC 3339 with an offset, such as 2026-11-20T08:00:00Z"
+    raise ValueError(message)
+
+
+def _hyphenated(value: object) -> object:
+    if isinstance(value, str) and not _UUID.fullmatch(value):
+        message = "write the UUID as 36 characters, such as 6f1d3c5e-0c57-4f0a-9d0e-5a3f3f0c7b11"
+        raise ValueError(message)
+    return value
+
+
+def _known_trace(value: object) -> object:
+    """Return a trace context of W3C, or None: one that is broken is as if it were not there."""
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
 UtcDatetime = Annotated[
     AwareDatetime,
+    BeforeValidator(_rfc_3339),
     AfterValidator(_to_utc),
     PlainSerializer(utc_text, return_type=str, when_used="json"),
 ]
@@ -56,14 +103,11 @@ Iccid = Annotated[str, StringConstraints(pattern="^89[0-9]{16,18}$")]
 
 
 class Source(StrEnum):
-    """`source` of the events that our own services write; upstreams use `/upstream/<name>`."""
+    """`source` of the events that our own services write; for others, see the topics."""
 
     ORDERS = "/billing/orders"
     LEDGER = "/billing/ledger"
     NOTIFIER = "/billing/notifier"
-
-
-UPSTREAM_PREFIX: Final = "/upstream/"
 
 
 class Part(BaseModel):
@@ -72,16 +116,14 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Event(BaseModel):
-    """A past fact. Producers are closed (`extra="forbid"`); consumers call `parse`, tolerant."""
+class Message(BaseModel):
+    """What a topic carries. Producers are closed (`extra="forbid"`); consumers `parse`, tolerant."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="null"
     )
 
     schema_version: ClassVar[int] = 1
-
-    account_id: Identifier
 
     @classmethod
     def wire_type(cls) -> str:
@@ -107,15 +149,25 @@ class Event(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
+class Event(Message):
+    """A past fact about an account."""
+
+    account_id: Identifier
+
+
+SourceName = Annotated[
+    str, StringConstraints(pattern=r"^/(upstream|gateway|billing)/[a-z0-9][a-z0-9-]{0,62}$")
+]
+"""Who wrote an event: `ce_source`."""
+
+
 class Envelope(BaseModel):
     """The CloudEvents 1.0 attributes and our extensions (`shared vocabulary`: docs/EVENTS.md)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    id: UUID
-    source: Annotated[
-        str, StringConstraints(pattern=r"^/(upstream|billing)/[a-z0-9][a-z0-9-]{0,62}$")
-    ]
+    id: Annotated[UUID, BeforeValidator(_hyphenated)]
+    source: SourceName
     type: Annotated[str, StringConstraints(max_length=128)]
     subject: Annotated[str, StringConstraints(max_length=256)] | None = None
     time: UtcDatetime
@@ -123,20 +175,21 @@ class Envelope(BaseModel):
     partitionkey: Identifier
     correlationid: Identifier | None = None
     causationid: UUID | None = None
-    sequence: int | None = Field(default=None, ge=1)
-    streamversion: int | None = Field(default=None, ge=1)
+    sequence: int | None = Field(default=None, ge=1, le=_BIGINT_MAX)
+    streamversion: int | None = Field(default=None, ge=1, le=_BIGINT_MAX)
     dataschema: Annotated[str, StringConstraints(max_length=256)] | None = None
-    traceparent: (
-        Annotated[
-            str, StringConstraints(pattern="^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-        ]
-        | None
-    ) = None
+    traceparent: Annotated[str | None, BeforeValidator(_known_trace)] = None
 
 
-def derived_event_id(causation_id: UUID, event_type: str, n: int = 0) -> UUID:
-    """Return the UUIDv5 of (causing event id, type, n), so that a retry makes the same id."""
-    return name_based_uuid(_EVENT_NAMESPACE, f"{causation_id}/{event_type}/{n}")
+def derived_event_id(cause: str, event_type: str, stream_id: str, stream_version: int) -> UUID:
+    """Return the UUIDv5 of what led to an event and of its place, so that a retry makes the same id.
+
+    No two events of the system share a place. `cause` tells two things from each other that came
+    to one place in two lives of a log: it is restored, and then goes on in another way.
+    """
+    return name_based_uuid(
+        _EVENT_NAMESPACE, f"{event_type}\n{stream_version}\n{cause}\n{stream_id}"
+    )
 
 
 def name_based_uuid(namespace: UUID, name: str) -> UUID:

@@ -9,7 +9,8 @@ from iso4217 import Currency
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 AMOUNT_MINOR_MAX: Final = 10**15
-"""Fits a signed 64-bit column with room for sums over a thousand million postings."""
+"""The largest single amount: a 64-bit column holds it, and so does a double. A sum of amounts may
+be larger: it is a plain integer, `numeric` in Postgres, a decimal of 38 digits in Arrow."""
 
 
 def _known_currency(code: str) -> str:

@@ -14,9 +14,16 @@ class NotificationFailureReason(StrEnum):
 
     RECIPIENT_REFUSED = "recipient_refused"
     MESSAGE_REFUSED = "message_refused"
+    ADDRESS_NOT_SUPPORTED = "address_not_supported"
     DELIVERY_UNKNOWN = "delivery_unknown"
     CONTACT_MISSING = "contact_missing"
     DEADLINE_PASSED = "deadline_passed"
+
+
+class NotificationSuppressionReason(StrEnum):
+    """Why a fact got no message of its own."""
+
+    RATE_LIMITED = "rate_limited"
 
 
 class _OfOneFact(Event):
@@ -54,3 +61,15 @@ class NotificationFailed(_OfOneFact):
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
     failed_at: UtcDatetime
+
+
+class NotificationSuppressed(_OfOneFact):
+    """The fact got no message of its own: another one of its kind listed it, and was accepted.
+
+    `rate_limited`: the mailbox had too many of the kind. `digest_notification_id` is the
+    notification whose message told of this one too; the address of both is the same mailbox.
+    """
+
+    reason: NotificationSuppressionReason
+    digest_notification_id: Identifier
+    suppressed_at: UtcDatetime

@@ -14,6 +14,7 @@ from schemas.envelope import (
     Part,
     Sha256Hex,
     ShortText,
+    SourceName,
     UtcDatetime,
 )
 from schemas.money import Money
@@ -31,6 +32,8 @@ class RejectionReason(StrEnum):
     ESIM_NOT_RENEWABLE = "esim_not_renewable"
     RENEWAL_ID_REUSED = "renewal_id_reused"
     ACCOUNT_BLOCKED = "account_blocked"
+    ABOVE_MAXIMUM = "above_maximum"
+    PROMOTION_NOT_APPLICABLE = "promotion_not_applicable"
 
 
 class TopUpRejectionReason(StrEnum):
@@ -41,6 +44,7 @@ class TopUpRejectionReason(StrEnum):
     PAYMENT_METHOD_NOT_ACCEPTED = "payment_method_not_accepted"
     TOPUP_ID_REUSED = "topup_id_reused"
     ACCOUNT_BLOCKED = "account_blocked"
+    ABOVE_MAXIMUM = "above_maximum"
 
 
 class DeclineReason(StrEnum):
@@ -112,7 +116,11 @@ class Allowance(Part):
 
 
 class RenewalAccepted(Event):
-    """The request is valid and its price locked; `confirm_by` is set for await_confirmation."""
+    """The request is valid and its price locked; `confirm_by` is set for await_confirmation.
+
+    `promotions_not_applied` are codes of the request that lower nothing; the total was the expected
+    one without them.
+    """
 
     renewal_id: Identifier
     esim_hash: Sha256Hex
@@ -121,18 +129,27 @@ class RenewalAccepted(Event):
     payment_method: PaymentMethod
     payment_mode: PaymentMode
     confirm_by: UtcDatetime | None = None
+    promotions_not_applied: list[Identifier] | None = None
     request_digest: Sha256Hex
+    request_source: SourceName | None = None
     accepted_at: UtcDatetime
 
 
 class RenewalRejected(Event):
-    """The request was refused; nothing was charged. `current_total` is set for price_changed."""
+    """The request was refused; nothing was charged.
+
+    `current_total` is set for price_changed and promotion_not_applicable, `maximum` for
+    above_maximum. `promotions_not_applied` are codes of the request that lower nothing.
+    """
 
     renewal_id: Identifier
     reason: RejectionReason
     detail: ShortText
     current_total: Money | None = None
+    maximum: Money | None = None
+    promotions_not_applied: list[Identifier] | None = None
     request_digest: Sha256Hex
+    request_source: SourceName | None = None
     rejected_at: UtcDatetime
 
 
@@ -148,7 +165,12 @@ class OrderExpired(OfOneOrder):
 
 
 class PaymentCaptured(OfOneOrder):
-    """Money (or wallet credit) is ours: `consideration` adds up to `amount`."""
+    """Money (or wallet credit) is ours: `consideration` adds up to `amount`.
+
+    `unverified` is set when only a confirmation or a person says so, of a gateway that cannot be
+    asked: such money is never given back without a person. `external` is set when the shop's own
+    gateway took it, which alone can give it back (RefundInstructed).
+    """
 
     payment_id: Identifier
     attempt: int = Field(ge=1)
@@ -158,11 +180,16 @@ class PaymentCaptured(OfOneOrder):
     amount: Money
     consideration: Consideration
     fee: Money | None = None
+    unverified: Literal[True] | None = None
+    external: Literal[True] | None = None
     captured_at: UtcDatetime
 
 
 class PaymentFailed(OfOneOrder):
-    """Nothing was charged; `retryable` says whether the same method may be tried again."""
+    """Nothing was charged; `retryable` says whether the same method may be tried again.
+
+    `plan_title` is set for a renewal.
+    """
 
     payment_id: Identifier
     attempt: int = Field(ge=1)
@@ -170,6 +197,7 @@ class PaymentFailed(OfOneOrder):
     amount: Money
     reason: DeclineReason
     retryable: bool
+    plan_title: dict[Identifier, ShortText] | None = None
     failed_at: UtcDatetime
 
 
@@ -299,28 +327,35 @@ class TopUpAccepted(Event):
     payment_mode: PaymentMode
     confirm_by: UtcDatetime | None = None
     request_digest: Sha256Hex
+    request_source: SourceName | None = None
     accepted_at: UtcDatetime
 
 
 class TopUpRejected(Event):
-    """The top-up was refused; nothing was charged. `minimum` is set for below_minimum_top_up."""
+    """The top-up was refused; nothing was charged.
+
+    `minimum` is set for below_minimum_top_up, `maximum` for above_maximum.
+    """
 
     topup_id: Identifier
     reason: TopUpRejectionReason
     detail: ShortText
     minimum: Money | None = None
+    maximum: Money | None = None
     request_digest: Sha256Hex
+    request_source: SourceName | None = None
     rejected_at: UtcDatetime
 
 
 class WalletToppedUp(Event):
-    """Paid credit entered the wallet as a lot."""
+    """Paid credit entered the wallet as a lot; `bonus` is what a BonusGranted adds to it at once."""
 
     topup_id: Identifier
     payment_id: Identifier
     lot_id: Identifier
     method: PaymentMethod
     amount: Money
+    bonus: Money | None = None
     expires_at: UtcDatetime | None = None
     rule_id: Identifier
     rule_version: Identifier

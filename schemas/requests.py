@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
@@ -31,6 +32,14 @@ _TOKEN_SCHEMA: Final[dict[str, JsonValue]] = {
 }
 
 
+QUANTITY_MAX: Final = 24
+"""The most periods of one renewal."""
+PROMOTION_CODES_MAX: Final = 8
+_WORD_BEFORE: Final = re.compile(r"^[A-Za-z]+[_-]")
+_CARD_DIGITS: Final = range(12, 20)
+"""ISO/IEC 7812: a card number has at most 19 digits, and none in use fewer than 12."""
+
+
 class PaymentMethod(StrEnum):
     """How the customer pays."""
 
@@ -49,6 +58,15 @@ class PaymentMode(StrEnum):
     WALLET = "wallet"
 
 
+def _looks_like_a_card(token: str) -> bool:
+    """Say whether `token`, but for a word before it, is a card's digits and passes Luhn's check."""
+    digits = _WORD_BEFORE.sub("", token).replace("-", "").replace("_", "")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) in _CARD_DIGITS):
+        return False
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
 class PaymentInstruction(Part):
     """How to pay one request. `token` is the gateway's reference, never a card number."""
 
@@ -61,6 +79,9 @@ class PaymentInstruction(Part):
 
     @model_validator(mode="after")
     def _token_belongs_to_charge(self) -> Self:
+        if self.token is not None and _looks_like_a_card(self.token):
+            message = "the token looks like a card number: send the gateway's token instead"
+            raise ValueError(message)
         if (self.mode is PaymentMode.CHARGE) != (self.token is not None):
             message = "send `token` with mode charge, and with no other mode"
             raise ValueError(message)
@@ -102,11 +123,11 @@ class RenewalRequested(Event):
     renewal_id: Identifier
     iccid: Iccid
     plan_code: Identifier
-    quantity: int = Field(default=1, ge=1, le=24)
+    quantity: int = Field(default=1, ge=1, le=QUANTITY_MAX)
     expected_total: Money | None = None
     quote_expires_at: UtcDatetime | None = None
     payment: PaymentInstruction
-    promotion_codes: list[Identifier] = Field(default=[], max_length=8)
+    promotion_codes: list[Identifier] = Field(default=[], max_length=PROMOTION_CODES_MAX)
     contact: Contact | None = None
     requested_at: UtcDatetime
 
@@ -119,17 +140,6 @@ class TopUpRequested(Event):
     payment: PaymentInstruction
     contact: Contact | None = None
     requested_at: UtcDatetime
-
-
-class PaymentConfirmed(OfOneOrder):
-    """The customer paid an `await_confirmation` order in the app; exactly one of the ids is set."""
-
-    method: PaymentMethod
-    gateway: Identifier
-    gateway_txn_id: Identifier
-    amount: Money
-    fee: Money | None = None
-    confirmed_at: UtcDatetime
 
 
 class CustomerContactChanged(Event):

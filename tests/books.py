@@ -15,19 +15,19 @@ from schemas.envelope import Event, Source
 from schemas.ledger import WalletCharged
 from schemas.orders import Consideration, RefundCompleted, WalletChargeRequested
 from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusCaptured
 from services.ledger.decider import (
     AddLot,
     ChargeWallet,
     Command,
     RestoreCharge,
-    WalletState,
     decide,
-    evolve,
-    initial_state,
 )
 from services.ledger.handlers import load_low_balance
-from services.runtime.kafka.cloudevents import Headers, binary_headers
+from services.ledger.wallets import WalletState, evolve, initial_state
+from services.runtime.kafka.cloudevents import binary_headers
 from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.record_size import Headers
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.processor import Decision
 from tests.controls import T0
@@ -36,7 +36,7 @@ from tests.unit.ledger import builders as build
 SHARDS: Final = 4
 LOW_BALANCE: Final = load_low_balance()
 _NAMESPACE: Final = UUID("00000000-0000-4000-8000-00000000b00c")
-Kind = Literal["top_up", "card", "wallet", "fail"]
+Kind = Literal["top_up", "card", "wallet", "fail", "surplus", "top_up_surplus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Operation:
 OPERATIONS: Final = st.lists(
     st.builds(
         Operation,
-        kind=st.sampled_from(["top_up", "card", "wallet", "fail"]),
+        kind=st.sampled_from(["top_up", "card", "wallet", "fail", "surplus", "top_up_surplus"]),
         customer=st.integers(1, 3),
         amount_minor=st.integers(1, 5_000),
         extra_minor=st.integers(0, 900),
@@ -112,6 +112,13 @@ class Books:
                     self._renew_by_wallet(account_id, operation)
                 case "fail":
                     self._fail(account_id)
+                case "surplus":
+                    paid = self._surplus(account_id, operation)
+                    self._publish(build.surplus_returned(paid))
+                case "top_up_surplus":
+                    paid = self._surplus(account_id, operation, topup=True)
+                    lot = build.surplus_credited(paid)
+                    self._publish(lot, AddLot(lot))
         return self
 
     def _top_up(self, account_id: str, wanted: Operation) -> None:
@@ -152,6 +159,7 @@ class Books:
             number=self._numbers,
             account_id=account_id,
             fee=wanted.extra_minor // 2,
+            fee_currency="EUR" if wanted.method is PaymentMethod.ALIPAY else None,
             currency=wanted.currency,
             method=wanted.method,
         )
@@ -182,6 +190,21 @@ class Books:
                 )
                 self._publish(paid)
                 self._paid[account_id].append((self._numbers, PaymentMethod.WALLET, whole))
+
+    def _surplus(
+        self, account_id: str, wanted: Operation, *, topup: bool = False
+    ) -> SurplusCaptured:
+        paid = build.surplus(
+            wanted.amount_minor,
+            self._numbers,
+            account_id=account_id,
+            currency=wanted.currency,
+            method=wanted.method,
+            fee=wanted.extra_minor // 2,
+            topup=topup,
+        )
+        self._publish(paid)
+        return paid
 
     def _fail(self, account_id: str) -> None:
         if not self._paid[account_id]:

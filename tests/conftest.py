@@ -7,19 +7,22 @@ topics are deleted, databases and roles are created.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.infrastructure import Infrastructure, open_infrastructure
+from tests.infrastructure.databases import drop_database, new_database
 from tests.infrastructure.system import System
 
 _numbers = itertools.count(1)
+
+# What a busy machine takes longer for is not wrong: no property has a time limit.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -33,17 +36,8 @@ def infrastructure() -> Iterator[Infrastructure]:
 def fresh_database(infrastructure: Infrastructure) -> Iterator[str]:
     """The admin DSN of a new, empty database."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    asyncio.run(_execute(infrastructure.admin_dsn, f"CREATE DATABASE {name}"))
-    yield urlunsplit(urlsplit(infrastructure.admin_dsn)._replace(path=f"/{name}"))
-    asyncio.run(_execute(infrastructure.admin_dsn, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    yield new_database(infrastructure.admin_dsn, name)
+    drop_database(infrastructure.admin_dsn, name)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from rich.console import Console
 
-from deploy.bench import append, end_to_end, intake, replay
+from deploy.bench import append, end_to_end, intake, mac, replay
 from deploy.bench.figures import Figure
 from deploy.bench.plan import FULL, SHORT, Plan
 from deploy.bench.report import publish
@@ -30,6 +30,7 @@ GROUPS: Final[Mapping[str, Callable[[Rig, Plan], list[Figure]]]] = {
     "mail": intake.mail,
     "append": append.append,
     "replay": replay.replay,
+    "mac": mac.mac,
 }
 """What `--only` takes, in the order of a whole run."""
 

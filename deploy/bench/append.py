@@ -26,6 +26,7 @@ _REPEATS: Final = 3
 """The fastest counts: noise only ever adds."""
 _SHARDS: Final = range(SHARD_COUNT_DEFAULT)
 _FILL: Final = """
+SET session_replication_role = replica;
 INSERT INTO orders.event (shard, position, stream_id, stream_version, event_id, source, type,
     sequence, account_id, correlation_id, causation_id, occurred_at, recorded_at, body, hash)
 SELECT i %% {shards}, i / {shards} + 1, 'order/fill-' || i / 3 * 7919 %% 1000003 || '-' || i / 3,

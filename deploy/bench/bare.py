@@ -13,17 +13,21 @@ import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import asyncpg
 import uvloop
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from deploy.bench.events import BODIES, HEADERS, STEPS
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.ledger.projection import AMOUNT_COLUMNS
+from services.runtime.kafka.consumers import build_consumer
 from services.runtime.log.postgres_rows import EVENT_COLUMNS
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
 
 BATCH: Final = 500
 DSN_VARIABLE: Final = "PERENNIAL_BENCH_DSN"
@@ -89,7 +93,7 @@ class Stage:
             asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
         servers = os.environ[SERVERS_VARIABLE]
         connection = await asyncpg.connect(os.environ[DSN_VARIABLE])
-        consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
+        consumer = build_consumer({"bootstrap_servers": servers}, auto_offset_reset="earliest")
         producer = AIOKafkaProducer(
             bootstrap_servers=servers,
             acks="all",

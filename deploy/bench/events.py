@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from deploy.bench.load import Load
+from deploy.bench.load import SOURCE, Load, request_id
 from schemas.envelope import Source
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.kafka.cloudevents import binary_headers
@@ -28,6 +28,8 @@ def _body(name: str) -> bytes:
     data: dict[str, Any] = example["data"] | {"account_id": "%(account)s"}
     if "renewal_id" in data:
         data["renewal_id"] = "%(renewal)s"
+    if "request_source" in data:
+        data["request_source"] = SOURCE
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return (
         text.encode()
@@ -54,7 +56,7 @@ def stored_event(
         sequence=head.sequence + 1,
         account_id=account_id,
         correlation_id=renewal_id,
-        causation_id=uuid5(_NAMESPACE, renewal_id),
+        causation_id=request_id(renewal_id),
         traceparent=None,
         occurred_at=_MOMENT,
         recorded_at=_MOMENT,

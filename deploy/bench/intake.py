@@ -18,6 +18,7 @@ from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST
 from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
+from services.runtime.kafka.authenticity import EventKeys
 from services.runtime.kafka.cloudevents import binary_headers
 from services.runtime.log.event_log import ShardHead
 
@@ -39,7 +40,7 @@ def ledger_intake(rig: Rig, plan: Plan) -> list[Figure]:
     """Return how fast the ledger takes in what lies on the orders topic, beside a bare COPY loop."""
     rig.fresh()
     load, count = Load("fill"), plan.intake_renewals
-    asyncio.run(_publish(rig, ORDERS.name, _events(load, count)))
+    asyncio.run(_publish(rig, ORDERS.name, _events(rig, load, count)))
     rig.start_bare("ledger", topics=(REQUESTS.name, ORDERS.name, NOTIFICATIONS.name))
     line = rig.bare_line()
     bare = asyncio.run(_rate(rig, _booked(line.booked_query), EVENTS_PER_RENEWAL * count))
@@ -62,7 +63,7 @@ def mail(rig: Rig, plan: Plan) -> list[Figure]:
     port = rig.stack.addresses().smtp_port
     rig.start("notifier", settings=_PATIENT)
     asyncio.run(_rate(rig, _requests_read, count))
-    asyncio.run(_publish(rig, ORDERS.name, _events(load, count)))
+    asyncio.run(_publish(rig, ORDERS.name, _events(rig, load, count)))
     rate = asyncio.run(_rate(rig, _notified, count))
     rig.stop()
     delivered = sorted(rig.stack.mail_folder.glob("*.eml"))
@@ -75,14 +76,17 @@ def mail(rig: Rig, plan: Plan) -> list[Figure]:
     return [Figure("mail", rate, "emails/s", "bare aiosmtplib loop", bare, "0.7", note)]
 
 
-def _events(load: Load, count: int) -> Iterable[Message]:
+def _events(rig: Rig, load: Load, count: int) -> Iterable[Message]:
     heads = {shard: ShardHead() for shard in range(SHARD_COUNT_DEFAULT)}
+    keys = EventKeys.read(rig.stack.event_keys_file.read_text(encoding="utf-8"))
+    signer = keys.signer("orders")
     for event in stored_events(load, 0, count, heads):
+        key, headers = event.account_id.encode(), binary_headers(event)
         yield {
             "partition": event.shard,
-            "key": event.account_id.encode(),
+            "key": key,
             "value": event.body,
-            "headers": binary_headers(event),
+            "headers": [*headers, signer.mac(ORDERS.name, event.shard, key, headers, event.body)],
         }
 
 

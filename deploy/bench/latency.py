@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from deploy.bench.line import Line, producing
 from deploy.bench.load import Load
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
+from services.runtime.kafka.consumers import build_consumer
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
 
 _WARM_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 30
@@ -24,7 +28,7 @@ async def latencies(line: Line, load: Load, *, rate: int, seconds: float) -> lis
     Raises:
         StackError: some renewals were not activated.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=line.bootstrap_servers)
+    consumer = build_consumer({"bootstrap_servers": line.bootstrap_servers})
     await consumer.start()
     try:
         partitions = [TopicPartition(line.orders, n) for n in range(SHARD_COUNT_DEFAULT)]

@@ -11,14 +11,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from deploy.bench.load import Load
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
+from services.runtime.kafka.consumers import build_consumer
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
 
 EVENTS_PER_RENEWAL: Final = 3
 """RenewalAccepted, PaymentCaptured, PlanActivated."""
@@ -85,7 +89,7 @@ class Watcher:
 async def watching(line: Line) -> AsyncIterator[Watcher]:
     """Open what counting needs."""
     connection = await asyncpg.connect(line.dsn)
-    consumer = AIOKafkaConsumer(bootstrap_servers=line.bootstrap_servers)
+    consumer = build_consumer({"bootstrap_servers": line.bootstrap_servers})
     await consumer.start()
     try:
         yield Watcher(line, consumer, connection)

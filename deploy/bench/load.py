@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import NAMESPACE_URL, uuid5
+from uuid import UUID, uuid5
 
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.kafka.partitions import shard_of
 
+SOURCE: Final = "/upstream/bench"
 _LOCALES: Final = ("zh-Hans", "zh-Hant", "en")
 _PLANS: Final = (("eu-day-basic", "EUR"), ("jp-month-premium", "USD"), ("jp-month-premium", "JPY"))
 _STRIDE: Final = 7_919
 """A prime: neighbours in time are not neighbours in the tables."""
 _TIME: Final = "2026-11-20T08:00:00Z"
+_NAMESPACE: Final = UUID("3b1f5a3e-2f6e-5a83-8f50-5d3a9c0b7d21")
 
 Message = dict[str, Any]
 """The arguments of a producer's `send`, without the topic."""
+
+
+def request_id(renewal_id: str) -> UUID:
+    """Return the event id of the request for a renewal: what orders answers names it."""
+    return uuid5(_NAMESPACE, renewal_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +43,10 @@ class Load:
         """Return request `number` as it goes to the broker."""
         account_id = self.account(number)
         plan, currency = _PLANS[number % len(_PLANS)]
+        renewal_id = f"{self.name}-{number}"
         body = {
             "account_id": account_id,
-            "renewal_id": f"{self.name}-{number}",
+            "renewal_id": renewal_id,
             "iccid": f"8985203{number % 10_000_000:07d}0000",
             "plan_code": plan,
             "payment": {
@@ -57,8 +65,8 @@ class Load:
         }
         headers = {
             "ce_specversion": "1.0",
-            "ce_id": str(uuid5(NAMESPACE_URL, f"perennial-bench/{self.name}/{number}")),
-            "ce_source": "/upstream/bench",
+            "ce_id": str(request_id(renewal_id)),
+            "ce_source": SOURCE,
             "ce_type": "billing.RenewalRequested.v1",
             "ce_time": _TIME,
             "content-type": "application/json",

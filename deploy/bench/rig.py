@@ -22,7 +22,8 @@ from deploy.local.ports import HOST, choose_ports
 from deploy.local.processes import Child
 from deploy.local.services import SERVICES, start_service, wait_until_ready
 from deploy.local.stack import LocalStack, Say
-from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT, TOPICS
+from schemas.access import our_topics
+from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
 
 BARE_TOPICS: Final = ("bench.requests", "bench.orders", "bench.notifications")
 SETTINGS: Final = {
@@ -209,8 +210,7 @@ async def _drop(admin_dsn: str, bootstrap_servers: str) -> None:
             await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     finally:
         await connection.close()
-    names = {topic.name for topic in TOPICS} | set(BARE_TOPICS)
-    names |= {topic.dead_letter_topic(group) for topic in TOPICS for group in topic.groups}
+    names = our_topics() | set(BARE_TOPICS)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     try:

@@ -28,20 +28,21 @@ from deploy.local.errors import StackError
 from deploy.local.folder import STATE
 from deploy.local.stack import LocalStack
 
-FOLDER: Final = STATE / "demo"
 _SAMPLE_SECONDS: Final = 0.5
 
 
 def main() -> int:
     """Run the demo; 0 when everything agrees, 1 when something differs."""
     signal.signal(signal.SIGTERM, _stop)
+    secure = sys.argv[1:] == ["--secure"]
+    folder = STATE / ("demo-secure" if secure else "demo")
     console = Console()
     manifest = json.loads(MANIFEST_FILE.read_text(encoding="utf-8"))
     result = DemoResult(
         requests=manifest["sent"]["requests"], accounts=manifest["sent"]["accounts"]
     )
     try:
-        with LocalStack(FOLDER, fresh=True, say=console.print) as stack:
+        with LocalStack(folder, fresh=True, secure=secure, say=console.print) as stack:
             _run(stack, manifest, result, console)
     except StackError as error:
         console.print(f"[red bold]the demo cannot run:[/] {error}", highlight=False)
@@ -49,7 +50,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("interrupted; everything was stopped")
         return 130
-    html = FOLDER / "demo.html"
+    html = folder / "demo.html"
     html.write_text(page(result), encoding="utf-8")
     show(result, html, console)
     return 1 if result.differences else 0

@@ -65,6 +65,11 @@ class Books:
         self._move(price.currency, price.tax, _tax(price), REFUNDS)
         self._move(price.currency, price.total, REFUNDS, GATEWAY[method])
 
+    def returned(self, method: str, currency: str, amount: int) -> None:
+        """Money that an order did not take came, was owed from the beginning, and went back."""
+        self._move(currency, amount, GATEWAY[method], REFUNDS)
+        self._move(currency, amount, REFUNDS, GATEWAY[method])
+
     def topped_up(self, account_id: str, currency: str, amount: int, bonus: int) -> None:
         """Money and its bonus entered a wallet."""
         wallet = self.wallets.setdefault(account_id, Wallet(currency))

@@ -11,12 +11,16 @@ from deploy.demo.books import Books
 DETAIL_FIELDS: Final = {
     "RenewalRejected": "reason",
     "TopUpRejected": "reason",
+    "PaymentConfirmationRefused": "reason",
     "PaymentCaptured": "method",
     "PaymentFailed": "reason",
     "PaymentOutcomeUnknown": "cause",
     "PaymentOutcomeResolved": "outcome",
     "ActivationFailed": "reason",
     "RefundCompleted": "method",
+    "SurplusCaptured": "reason",
+    "SurplusReturned": "reason",
+    "SurplusCredited": "reason",
     "WalletChargeRefused": "reason",
     "NotificationSent": "template",
     "NotificationFailed": "reason",
@@ -29,6 +33,8 @@ EMAIL_OF: Final = {
     "WalletToppedUp": "top_up_confirmed",
     "ActivationDelayed": "activation_delayed",
     "RefundCompleted": "refund_completed",
+    "SurplusReturned": "surplus_returned",
+    "SurplusCredited": "surplus_credited",
     "LowBalanceDetected": "low_balance",
 }
 """The email template that tells the customer of a fact; other facts send none."""

@@ -18,6 +18,7 @@ from deploy.demo.observer import Counts, nested_counts
 from deploy.demo.result import Check, Comparison, DemoResult, Mail, Moment
 from deploy.local.processes import ROOT
 from deploy.local.services import Addresses
+from schemas.access import OPERATOR
 from schemas.money import exponent_of
 
 _SHOWN_MAILS: Final = 18
@@ -102,8 +103,18 @@ def find_books(result: DemoResult, addresses: Addresses, manifest: Mapping[str, 
     for (currency, account), amount in sorted(_without_zeros(seen).items()):
         result.balances.setdefault(currency, {})[account] = amount
     result.exponents = {currency: exponent_of(currency) for currency in result.balances}
-    verified = perennial(addresses, "ledger", "verify")
-    result.checks = [Check(c["name"], c["ok"], c["compared"]) for c in verified["checks"]]
+    result.checks = _verified(addresses)
+
+
+def _verified(addresses: Addresses) -> list[Check]:
+    """Verify all logs and the books, also against the heads that were kept while they grew."""
+    kept = ("--expected-head", str(addresses.heads[0])) if addresses.heads else ()
+    found = perennial(addresses, "verify", *kept)["checks"]
+    return [
+        Check(f"{service}: {each['name']}", each["ok"], each["compared"])
+        for service, checks in found.items()
+        for each in checks
+    ]
 
 
 def _one_row(area: str, rows: list[Comparison]) -> list[Comparison]:
@@ -151,7 +162,8 @@ def perennial(addresses: Addresses, *arguments: str) -> Any:  # noqa: ANN401 - a
         env={
             **environment,
             "PATH": "",
-            "PERENNIAL_BOOTSTRAP_SERVERS": addresses.bootstrap_servers,
+            **({"PERENNIAL_ANCHOR_KEYS": addresses.heads[1]} if addresses.heads else {}),
+            **{f"PERENNIAL_{name}": each for name, each in addresses.kafka(OPERATOR).items()},
         },
         capture_output=True,
         text=True,

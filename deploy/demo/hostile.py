@@ -11,11 +11,19 @@ from typing import Any, Final
 
 from deploy.demo.customers import CUSTOMERS, Customer
 from deploy.demo.prices import plans_sold_in
-from deploy.demo.records import RawRecord, event_record, moment, structured
+from deploy.demo.records import (
+    SOURCE,
+    RawRecord,
+    confirmation_record,
+    event_record,
+    moment,
+    structured,
+)
 from deploy.demo.spoils import (
     Spoil,
     changed_data,
     cut_short,
+    in_base64,
     off_its_partition,
     together,
     with_attributes,
@@ -25,6 +33,7 @@ from deploy.demo.spoils import (
     with_header_twice,
     with_key,
     with_key_as_attribute,
+    with_key_twice,
     with_value,
     without_headers,
 )
@@ -123,8 +132,11 @@ def _send_bad_confirmations(story: Story, phase: int, customer: Customer) -> Non
             "confirmed_at": moment(phase),
             **fields,
         }
-        story.send(event_record(phase, "PaymentConfirmed", data))
+        story.send(confirmation_record(phase, data))
         story.expected.dead_letter(phase, reason, ORDERS)
+    forged = confirmation_record(phase, data | {"renewal_id": "rnw-of-nobody"})
+    story.send(forged.with_header("ce_source", SOURCE.encode()))
+    story.expected.dead_letter(phase, "source_not_allowed", ORDERS)
 
 
 _HARMLESS: Final[tuple[Spoil, ...]] = (
@@ -133,8 +145,12 @@ _HARMLESS: Final[tuple[Spoil, ...]] = (
     with_header("x-trace", None),
     with_header("x-trace", _NOT_UTF8),
     with_header("reply_to", b"billing.ledger.v1"),
-    with_header("content-type", b"text/plain"),
+    in_base64,
+    with_header("content-type", b"Application/JSON; charset=UTF-8"),
     without_headers("content-type"),
+    with_header("ce_traceparent", None),
+    with_header("ce_traceparent", b"00-nonsense"),
+    with_header("ce_traceparent", _NOT_UTF8),
     with_header("ce_sequence", b"00000000000000000001"),
     with_header("ce_causationid", b"6f1d3c5e-0c57-5f0a-9d0e-5a3f3f0c7b11"),
     with_header("ce_anything", b"an extension of somebody else's"),
@@ -156,7 +172,6 @@ _POISON: Final[dict[str, tuple[Spoil, ...]]] = {
     ),
     "header_null": (
         with_header("ce_type", None),
-        with_header("ce_traceparent", None),
         together(structured, with_header("ce_id", None)),
         with_header("content-type", None),
     ),
@@ -185,16 +200,27 @@ _POISON: Final[dict[str, tuple[Spoil, ...]]] = {
         with_header("ce_time", b"yesterday"),
         with_header("ce_source", b"the shop"),
         with_header("ce_sequence", b"-1"),
-        with_header("ce_traceparent", b"00-nonsense"),
+        with_header("ce_time", b"1700000000"),
+        with_header("ce_id", b"{6f1d3c5e-0c57-5f0a-9d0e-5a3f3f0c7b11}"),
         with_key(None),
         with_key(b""),
         with_attributes(id=["a", "list"]),
+    ),
+    "content_type_unsupported": (
+        with_header("content-type", b"text/plain"),
+        with_header("content-type", b"application/json; charset=utf-16"),
+        with_attributes(datacontenttype="application/xml"),
+    ),
+    "key_repeated": (
+        with_key_twice,
+        together(with_header("content-type", _STRUCTURED), with_key_twice),
     ),
     "key_mismatch": (with_header("ce_partitionkey", b"acct-0001"),),
     "account_mismatch": (with_fields(account_id="acct-0001"), with_key(b"acct-0001")),
     "source_not_allowed": (
         with_header("ce_source", b"/billing/orders"),
         with_header("ce_source", b"/billing/ledger"),
+        with_header("ce_source", b"/gateway/demo-app"),
     ),
     "body_invalid": (
         with_value(b""),
@@ -215,6 +241,18 @@ _POISON: Final[dict[str, tuple[Spoil, ...]]] = {
         with_fields(plan_code="eu'; DROP TABLE event;--"),
         with_fields(payment={"method": "card", "mode": "charge", "currency": "USD"}),
         with_fields(requested_at="2026-11-20T08:00:00"),
+        with_fields(requested_at="2026-11-20 08:00:00Z"),
+        with_fields(requested_at="2026-11-20T08:00:00,5Z"),
+        with_fields(requested_at="1700000000"),
+        with_fields(contact=None),
+        with_fields(
+            payment={
+                "method": "card",
+                "mode": "charge",
+                "currency": "USD",
+                "token": "4111-1111-1111-1111",
+            }
+        ),
         with_fields(contact={"name": "nobody to write to"}),
     ),
 }
@@ -226,6 +264,7 @@ _POISON_TO_ORDERS: Final[dict[str, tuple[Spoil, ...]]] = {
         with_header("ce_type", b"RenewalRequested"),
         with_header("ce_type", b"billing.PaymentCaptured.v1"),
         with_header("ce_type", b"billing.WalletCharged.v1"),
+        with_header("ce_type", b"billing.PaymentConfirmed.v1"),
     ),
     "unknown_version": (
         with_header("ce_type", b"billing.RenewalRequested.v2"),
@@ -239,5 +278,5 @@ _BAD_CONTACTS: Final[tuple[dict[str, str], ...]] = (
     {"email": "no address at all"},
     {"name": "Mallory\r\nSubject: you have won"},
     {"name": "=?utf-8?q?Mallory=0d=0aBcc:_everybody=40example.com?="},
-    {"time_zone": "Mars/Olympus_Mons"},
+    {"time_zone": "Mars/Olympus\nMons"},
 )

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, SHARD_COUNT_DEFAULT
+from services.runtime.kafka.client import client_options
+from services.runtime.kafka.consumers import build_consumer
+from services.runtime.settings import KafkaSettings
 
 _TOPICS: Final = (ORDERS, LEDGER, NOTIFICATIONS)
 
@@ -23,12 +26,10 @@ Counts = Counter[tuple[str, str]]
 class Observer:
     """Counts events by name and by the field that the manifest tells apart."""
 
-    def __init__(self, bootstrap_servers: str, detail_fields: Mapping[str, str]) -> None:
+    def __init__(self, kafka: KafkaSettings, detail_fields: Mapping[str, str]) -> None:
         """Read everything from the start of the topics."""
         self._detail_fields = detail_fields
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest"
-        )
+        self._consumer = build_consumer(client_options(kafka), auto_offset_reset="earliest")
         self._seen_ids: set[bytes] = set()
         self.counts: Counts = Counter()
         self.notifications: dict[str, tuple[str, str]] = {}

@@ -70,6 +70,12 @@ def minimum_top_up(currency: str) -> int:
     return minimum
 
 
+def maximum_amount(currency: str) -> int:
+    """Return the most that one request may be about."""
+    maximum: int = _in_force("maximum", currency=currency)["amount_minor"]
+    return maximum
+
+
 def bonus_tiers(currency: str) -> list[int]:
     """Return the amounts from which a top-up earns more."""
     return [tier["from_minor"] for tier in _in_force("top_up", currency=currency)["tiers"]]

@@ -11,20 +11,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from schemas.topics import CONFIRMATIONS, REQUESTS
+
 SOURCE = "/upstream/demo-shop"
+GATEWAY_SOURCE = "/gateway/demo-app"
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """What goes to `billing.requests.v1`; `partition_shift` moves it off its account's partition."""
+    """What goes to `topic`; `partition_shift` moves it off its account's partition."""
 
     phase: int
     key: bytes | None
     headers: Headers
     value: bytes | None
     partition_shift: int = 0
+    topic: str = REQUESTS.name
+    paid: dict[str, Any] | None = None
+    """What the customer paid in the app before this is sent: the gateway holds it."""
 
     def with_header(self, name: str, value: bytes | None) -> RawRecord:
         """Return it with `name` set to `value`."""
@@ -57,6 +63,19 @@ def event_record(phase: int, name: str, data: dict[str, Any], *, event_name: str
     return RawRecord(phase, data["account_id"].encode(), encoded, body.encode())
 
 
+def confirmation_record(
+    phase: int, data: dict[str, Any], paid: dict[str, Any] | None = None
+) -> RawRecord:
+    """Return a proper PaymentConfirmed, as the gateway's side sends it, true or not."""
+    return replace(gateway_record(phase, "PaymentConfirmed", data), paid=paid)
+
+
+def gateway_record(phase: int, name: str, data: dict[str, Any]) -> RawRecord:
+    """Return a proper event of the gateway's side."""
+    record = event_record(phase, name, data).with_header("ce_source", GATEWAY_SOURCE.encode())
+    return replace(record, topic=CONFIRMATIONS.name)
+
+
 def structured(record: RawRecord) -> RawRecord:
     """Return the same event in structured mode."""
     attributes = {
@@ -81,6 +100,10 @@ def to_line(record: RawRecord) -> str:
         "headers": [[name, _written(value)] for name, value in record.headers],
         "value": _written(record.value),
     }
+    if record.topic != REQUESTS.name:
+        line["topic"] = record.topic
+    if record.paid:
+        line["paid"] = record.paid
     if record.partition_shift:
         line["partition_shift"] = record.partition_shift
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
@@ -96,6 +119,8 @@ def from_line(line: str) -> RawRecord:
         headers,
         _read(read["value"]),
         read.get("partition_shift", 0),
+        read.get("topic", REQUESTS.name),
+        read.get("paid"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from deploy.demo.customers import ACCOUNT_COUNT, CUSTOMERS, Customer
-from deploy.demo.prices import minimum_top_up, plans_sold_in, price_of
+from deploy.demo.prices import maximum_amount, minimum_top_up, plans_sold_in, price_of
 from deploy.demo.records import event_record, moment
 from deploy.demo.story import CHARGED, Story
 
@@ -66,6 +66,7 @@ _RENEWALS: Final[dict[str, dict[str, Any]]] = {
     },
     "quote_expired": {"quote_expires_at": _LONG_AGO},
     "price_changed": {},
+    "promotion_not_applicable": {"promotion_codes": ["NO-SUCH-CODE"]},
 }
 """By reason, what the request says that a good one would not."""
 
@@ -90,6 +91,8 @@ def _ask(story: Story, phase: int, customer: Customer, plan: str, **more: Any) -
 def _refused_top_ups(story: Story, phase: int, customer: Customer) -> None:
     enough = minimum_top_up(customer.currency)
     _refuse_top_up(story, phase, customer, "below_minimum_top_up", enough - 1)
+    most = maximum_amount(customer.currency)
+    _refuse_top_up(story, phase, customer, "above_maximum", most + 1)
     by_wallet = {"method": "wallet", "mode": "wallet", "currency": customer.currency}
     _refuse_top_up(story, phase, customer, "payment_method_not_accepted", enough, payment=by_wallet)
     in_pounds = {"method": "card", "mode": "charge", "currency": _NOT_OFFERED, "token": CHARGED}

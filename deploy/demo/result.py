@@ -24,7 +24,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check of `perennial ledger verify`."""
+    """One check of `perennial verify`, with the log that it is of."""
 
     name: str
     ok: bool

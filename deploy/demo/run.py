@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
@@ -16,10 +18,14 @@ from deploy.demo.observer import Counts, Observer, nested_counts
 from deploy.demo.publish import load_records, partition_of
 from deploy.demo.records import RawRecord
 from deploy.local.services import SERVICES, Addresses
-from schemas.topics import REQUESTS
+from schemas.access import OBSERVER
+from schemas.topics import CONFIRMATIONS, REQUESTS, Topic
+from services.orders.sandbox.journal import GATEWAY_JOURNAL, Journal
+from services.runtime.kafka.client import client_options
 
 STALLED_SECONDS: Final = 30
 _QUIET_SECONDS: Final = 1.0
+_ACCEPTED: Final = frozenset({"RenewalAccepted", "TopUpAccepted"})
 
 Progress = Callable[[str, int, int], None]
 """Told (what is going on, events seen, events expected until the end of the phase)."""
@@ -37,11 +43,17 @@ async def run_phases(
     seconds: dict[str, float] = {}
     expected: Counts = Counter()
     rate = 0.0
-    async with Observer(addresses.bootstrap_servers, manifest["detail_fields"]) as observer:
+    observed = addresses.kafka_settings(OBSERVER)
+    async with Observer(observed, manifest["detail_fields"]) as observer:
         for phase, records in groupby(load_records(), key=lambda record: record.phase):
             started = time.monotonic()
             expected += nested_counts(manifest["outcomes_by_phase"].get(str(phase), {}))
-            await _publish(addresses.bootstrap_servers, list(records))
+            requests, confirmations = _by_topic(records)
+            await _publish(addresses, REQUESTS, requests)
+            _pay(addresses.sandbox_folder, confirmations)
+            if confirmations:
+                await _wait_for_outcomes(observer, _accepted(expected), f"phase {phase}", progress)
+                await _publish(addresses, CONFIRMATIONS, confirmations)
             await _wait_for_outcomes(observer, expected, f"phase {phase}", progress)
             seconds[f"phase {phase}"] = time.monotonic() - started
             if not rate:
@@ -55,19 +67,41 @@ async def run_phases(
     return observer, seconds, rate
 
 
-async def _publish(bootstrap_servers: str, records: Sequence[RawRecord]) -> None:
+def _by_topic(records: Iterable[RawRecord]) -> tuple[list[RawRecord], list[RawRecord]]:
+    """Return the requests and the confirmations: customers pay what was accepted."""
+    parts: tuple[list[RawRecord], list[RawRecord]] = ([], [])
+    for record in records:
+        parts[record.topic == CONFIRMATIONS.name].append(record)
+    return parts
+
+
+def _pay(sandbox_folder: Path, confirmations: Iterable[RawRecord]) -> None:
+    """Write into the gateway's journal what the customers paid in the app."""
+    with closing(Journal(sandbox_folder / GATEWAY_JOURNAL)) as journal, journal.locked():
+        for paid in (record.paid for record in confirmations if record.paid):
+            key = f"{paid['gateway']}/{paid['txn']}"
+            if journal.first("payment", key) is None:
+                journal.append("payment", key, **{k: v for k, v in paid.items() if k != "gateway"})
+
+
+def _accepted(expected: Counts) -> Counts:
+    return Counter({key: n for key, n in expected.items() if key[0] in _ACCEPTED})
+
+
+async def _publish(addresses: Addresses, topic: Topic, records: Sequence[RawRecord]) -> None:
+    """Publish what is for `topic`, as the user of the broker that may."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers,
+        **client_options(addresses.kafka_settings(topic.written_by)),
         acks="all",
         enable_idempotence=True,
         max_request_size=2_000_000,
     )
     await producer.start()
     try:
-        partitions = len(await producer.partitions_for(REQUESTS.name))
+        partitions = len(await producer.partitions_for(topic.name))
         sent = [
             await producer.send(
-                REQUESTS.name,
+                topic.name,
                 key=record.key,
                 value=record.value,
                 headers=list(record.headers),

@@ -1,7 +1,7 @@
 """What the demo's customers do, phase by phase; the publisher waits between phases.
 
 1: first renewals and top-ups. 2: renewals from the wallet, and requests sent again. 3: what takes
-time or goes wrong. 4: what can only come after that.
+time or goes wrong. 4: what can only come after that. 5: the shop gives back what it took.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from deploy.demo.hostile import send_hostile_records
 from deploy.demo.prices import bonus_tiers, fee_of, minimum_top_up, plans_sold_in
 from deploy.demo.records import RawRecord, event_record, structured
 from deploy.demo.rejections import send_rejected_requests, send_reused_ids
+from deploy.demo.shop_refunds import give_back_what_the_shop_took
 from deploy.demo.story import Story
 from deploy.demo.troubles import send_troubles, send_what_comes_too_late
 
@@ -39,6 +40,7 @@ def tell() -> Story:
     send_hostile_records(story, phase=3)
     send_what_comes_too_late(story, phase=4)
     _after_contact_changes(story)
+    give_back_what_the_shop_took(story, phase=5)
     return story
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -77,6 +78,22 @@ def with_attributes(**changed: Any) -> Spoil:  # noqa: ANN401 - any JSON
         return replace(structured(record), value=value)
 
     return spoil
+
+
+def in_base64(record: RawRecord) -> RawRecord:
+    """Send the event in structured mode, its data as CloudEvents writes binary data."""
+    whole = structured(record)
+    event = json.loads(whole.value or b"{}")
+    del event["data"]
+    event["data_base64"] = base64.b64encode(record.value or b"").decode()
+    return replace(whole, value=json.dumps(event).encode())
+
+
+def with_key_twice(record: RawRecord) -> RawRecord:
+    """Name the first field of the data twice: two readers could take two values."""
+    value = record.value or b"{}"
+    first = next(iter(json.loads(value)))
+    return replace(record, value=value.replace(b"{", b'{"%b":"other",' % first.encode(), 1))
 
 
 def with_key_as_attribute(record: RawRecord) -> RawRecord:

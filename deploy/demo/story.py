@@ -10,7 +10,12 @@ from deploy.demo.books import WalletCharge
 from deploy.demo.customers import ACTIVATES, Customer
 from deploy.demo.expectations import EMAIL_OF, Expectations
 from deploy.demo.prices import Price, bonus_of, fee_of, price_of
-from deploy.demo.records import RawRecord, event_record, moment
+from deploy.demo.records import (
+    RawRecord,
+    confirmation_record,
+    event_record,
+    moment,
+)
 
 CHARGED = "tok_ok"
 
@@ -27,6 +32,15 @@ class Order:
     record: RawRecord
 
 
+@dataclass(frozen=True, slots=True)
+class Instructed:
+    """What the shop is to give back; `surplus` is why the order did not take it, if it did not."""
+
+    order: Order
+    paid: RawRecord
+    surplus: str | None = None
+
+
 @dataclass(slots=True)
 class Story:
     """All records in the order of telling, and all expectations."""
@@ -36,6 +50,9 @@ class Story:
     locales: dict[str, str] = field(default_factory=dict)
     refused: list[tuple[Customer, str]] = field(default_factory=list)
     expired: list[Order] = field(default_factory=list)
+    stolen: list[Order] = field(default_factory=list)
+    paid_in_app: list[Order] = field(default_factory=list)
+    instructed: list[Instructed] = field(default_factory=list)
     failed_orders: list[Order] = field(default_factory=list)
     shown_renewal: str = ""
     _untold: dict[str, list[str]] = field(default_factory=dict)
@@ -152,7 +169,31 @@ class Story:
     def confirm(
         self, order: Order, phase: int, *, amount: int | None = None, txn: str = "1", fee: int = 0
     ) -> RawRecord:
-        """Send the app's word that the customer paid."""
+        """Have the customer pay in the app, and send the gateway's word of it."""
+        is_top_up = order.order_id.startswith("top")
+        paid = order.price.total if amount is None else amount
+        data = self.word(order, phase, f"txn-{order.order_id}-{txn}", amount=paid, fee=fee)
+        held = {
+            "gateway": data["gateway"],
+            "txn": data["gateway_txn_id"],
+            "reference": f"{'topup' if is_top_up else 'order'}/{order.order_id}",
+            "method": order.method,
+            "amount_minor": paid,
+            "currency": order.price.currency,
+            "fee_minor": fee,
+            "at": moment(phase),
+        }
+        return self.say(phase, data, held)
+
+    def say(self, phase: int, data: dict[str, Any], paid: dict[str, Any] | None) -> RawRecord:
+        """Send a confirmation that orders takes for a hint; `paid` is what the gateway holds."""
+        self.expected.event(phase, "PaymentConfirmationReceived")
+        return self.send(confirmation_record(phase, data, paid))
+
+    def word(
+        self, order: Order, phase: int, txn: str, *, amount: int | None = None, fee: int = 0
+    ) -> dict[str, Any]:
+        """Return what a confirmation says, whether it is true or not."""
         field_name = "topup_id" if order.order_id.startswith("top") else "renewal_id"
         currency = order.price.currency
         paid = order.price.total if amount is None else amount
@@ -161,13 +202,13 @@ class Story:
             field_name: order.order_id,
             "method": order.method,
             "gateway": f"app-{order.method}",
-            "gateway_txn_id": f"txn-{order.order_id}-{txn}",
+            "gateway_txn_id": txn,
             "amount": {"amount_minor": paid, "currency": currency},
             "confirmed_at": moment(phase),
         }
         if fee:
             data["fee"] = {"amount_minor": fee, "currency": currency}
-        return self.send(event_record(phase, "PaymentConfirmed", data))
+        return data
 
     def change_contact(self, customer: Customer, phase: int, contact: dict[str, Any]) -> None:
         """Send a new contact; the customer's emails are in its language from then on."""
@@ -202,6 +243,18 @@ class Story:
         self.told(order.customer, phase, "RefundCompleted", order.method)
         self.expected.books.refunded(order.method, price or order.price)
 
+    def owed_by_shop(
+        self, order: Order, phase: int, paid: RawRecord, surplus: str | None = None
+    ) -> None:
+        """Expect that the shop is asked to give back what its own gateway took."""
+        if surplus:
+            self.expected.event(phase, "SurplusCaptured", surplus)
+        else:
+            self.expected.event(phase, "PaymentCaptured", order.method)
+            self.expected.event(phase, "ActivationFailed", "amount_mismatch")
+        self.expected.event(phase, "RefundInstructed")
+        self.instructed.append(Instructed(order, paid, surplus))
+
     def refunded_to_wallet(
         self, order: Order, phase: int, reason: str, charge: WalletCharge
     ) -> None:
@@ -225,15 +278,29 @@ class Story:
         return charge
 
     def credited(
-        self, order: Order, phase: int, *, fee: int = -1, amount: int | None = None
+        self,
+        order: Order,
+        phase: int,
+        *,
+        fee: int = -1,
+        amount: int | None = None,
+        surplus: str | None = None,
     ) -> None:
-        """Expect that a top-up, and its bonus when the agreed amount was paid, is in the wallet."""
+        """Expect that a top-up, and its bonus when the agreed amount was paid, is in the wallet.
+
+        `surplus` is why the top-up did not take the money, which is credited all the same.
+        """
         customer, currency = order.customer, order.customer.currency
         paid = order.price.total if amount is None else amount
-        bonus = bonus_of(currency, paid) if paid == order.price.total else 0
+        earned = paid == order.price.total and surplus != "paid_twice"
+        bonus = bonus_of(currency, paid) if earned else 0
         taken = fee_of(order.method, paid) if fee < 0 else fee
-        self.expected.event(phase, "PaymentCaptured", order.method)
-        self.told(customer, phase, "WalletToppedUp")
+        if surplus:
+            self.expected.event(phase, "SurplusCaptured", surplus)
+            self.told(customer, phase, "SurplusCredited", surplus)
+        else:
+            self.expected.event(phase, "PaymentCaptured", order.method)
+            self.told(customer, phase, "WalletToppedUp")
         if bonus:
             self.expected.event(phase, "BonusGranted")
         books = self.expected.books

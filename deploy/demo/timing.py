@@ -8,10 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+TRUSTED: Final = "silent-bank"
+"""A gateway that cannot be asked, and is believed for the exact amount of an order."""
+
 PROVIDER_DOWN_SECONDS: Final = 9
 """How long the provider is down for a delayed activation: after the promise, before the deadline."""
 
 _ORDERS: Final = {
+    "TRUST_CONFIRMATIONS_OF": TRUSTED,
     "BLOCKED_ACCOUNTS_FILE": str(Path(__file__).with_name("blocked_accounts.txt")),
     # A confirmation that is on time follows its order at once; the others are sent after
     # OrderExpired was seen.
@@ -40,9 +44,16 @@ _NOTIFIER: Final = {
     "RETRY_SECONDS_MAX": "2",
 }
 
+_HEADS: Final = {
+    # Often enough that some are kept while the logs grow.
+    "ANCHOR_SECONDS": "5"
+}
+
 SETTINGS: Final[dict[str, dict[str, str]]] = {
-    "orders": {f"PERENNIAL_ORDERS_{name}": value for name, value in _ORDERS.items()},
-    "ledger": {},
-    "notifier": {f"PERENNIAL_NOTIFIER_{name}": value for name, value in _NOTIFIER.items()},
+    "orders": {f"PERENNIAL_ORDERS_{name}": value for name, value in (_ORDERS | _HEADS).items()},
+    "ledger": {f"PERENNIAL_LEDGER_{name}": value for name, value in _HEADS.items()},
+    "notifier": {
+        f"PERENNIAL_NOTIFIER_{name}": value for name, value in (_NOTIFIER | _HEADS).items()
+    },
 }
 """By service, the environment that the demo needs beside addresses, passwords and folders."""

@@ -7,7 +7,8 @@ from typing import Final
 
 from deploy.demo.books import WalletCharge
 from deploy.demo.customers import CUSTOMERS, Customer
-from deploy.demo.prices import Price, minimum_top_up, plans_sold_in, price_of
+from deploy.demo.forgeries import send_forgeries, use_slips_again
+from deploy.demo.prices import minimum_top_up, plans_sold_in, price_of
 from deploy.demo.story import CHARGED, Order, Story
 from deploy.demo.timing import PROVIDER_DOWN_SECONDS
 
@@ -51,18 +52,24 @@ def send_troubles(story: Story, phase: int) -> None:
     _wallet_troubles(story, phase, customers)
     _never_confirmed(story, phase, customers)
     _confirmed_otherwise(story, phase, customers)
+    send_forgeries(story, phase, customers)
 
 
 def send_what_comes_too_late(story: Story, phase: int) -> None:
     """Payments for expired orders, and customers who try again after a failure."""
     for order in story.expired[::2]:
-        story.confirm(order, phase)
+        paid = story.confirm(order, phase)
         if order.order_id.startswith("top"):
-            story.credited(order, phase, fee=0)
-            continue
-        whole = _untaxed(order, order.price.total)
-        story.captured(order, phase, whole, fee=0)
-        story.refunded(order, phase, "order_expired", whole)
+            story.credited(order, phase, fee=0, surplus="order_expired")
+        else:
+            story.owed_by_shop(order, phase, paid, "order_expired")
+    use_slips_again(story, phase)
+    for order in story.failed_orders[1::4]:
+        paid = story.confirm(order, phase)
+        story.owed_by_shop(order, phase, paid, "payment_failed")
+    for order in story.paid_in_app:
+        paid = story.confirm(order, phase, txn="2")
+        story.owed_by_shop(order, phase, paid, "paid_twice")
     for order in story.failed_orders[::4]:
         again = story.renew(order.customer, phase, _cheapest(order.customer))
         story.captured(again, phase)
@@ -166,31 +173,31 @@ def _never_confirmed(story: Story, phase: int, customers: Iterator[Customer]) ->
 
 
 def _confirmed_otherwise(story: Story, phase: int, customers: Iterator[Customer]) -> None:
-    """Too little, too much, twice; and a top-up that is credited as it was paid."""
+    """Too little, too much, in time to be paid twice; top-ups that are credited as they were paid."""
     for difference in (-1, 1, 500):
         order = _renew(story, phase, next(customers), mode="await_confirmation")
         amount = order.price.total + difference
-        story.confirm(order, phase, amount=amount)
-        _given_back(story, phase, order, amount)
+        paid = story.confirm(order, phase, amount=amount)
+        story.owed_by_shop(order, phase, paid)
     for _ in range(_EACH):
         order = _renew(story, phase, next(customers), mode="await_confirmation")
         story.send(story.confirm(order, phase))
         story.captured(order, phase, fee=0)
         story.activated(order, phase)
-        story.confirm(order, phase, txn="2")
-        _given_back(story, phase, order, order.price.total)
+        story.paid_in_app.append(order)
+        customer = next(customers)
+        top_up = story.top_up(
+            customer, phase, minimum_top_up(customer.currency), mode="await_confirmation"
+        )
+        for txn, surplus in (("1", None), ("2", "paid_twice")):
+            story.confirm(top_up, phase, txn=txn)
+            story.credited(top_up, phase, fee=0, surplus=surplus)
     for difference in (-7, 7):
         customer = next(each for each in customers if each.currency == "CNY")
         order = story.top_up(customer, phase, 10_100, mode="await_confirmation")
         amount = order.price.total + difference
         story.confirm(order, phase, amount=amount)
         story.credited(order, phase, fee=0, amount=amount)
-
-
-def _given_back(story: Story, phase: int, order: Order, amount: int) -> None:
-    whole = _untaxed(order, amount)
-    story.captured(order, phase, whole, fee=0)
-    story.refunded(order, phase, "amount_mismatch", whole)
 
 
 def _goes_well(story: Story, phase: int, order: Order) -> None:
@@ -233,7 +240,3 @@ def _can_pay(story: Story, customer: Customer, *, dearest: bool = False) -> bool
     plan = plans_sold_in(customer.currency)[-1 if dearest else 0]
     wallet = story.expected.books.wallets.get(customer.account_id)
     return wallet is not None and wallet.total >= price_of(plan, customer.currency).total
-
-
-def _untaxed(order: Order, amount: int) -> Price:
-    return Price(order.price.currency, amount, 0, order.price.jurisdiction)

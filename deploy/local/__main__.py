@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|serve`: the stack that stays until it is stopped."""
+"""`python -m deploy.local up|serve [--secure]`, `down`: the stack that stays until it is stopped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
+from deploy.local.clients import SHELL_ROLES, write_clients
 from deploy.local.errors import StackError
 from deploy.local.folder import STATE, holder, write_private
 from deploy.local.processes import ROOT
 from deploy.local.services import SERVICES
 from deploy.local.stack import LocalStack
+from schemas.access import OPERATOR
 
-FOLDER: Final = STATE / "up"
+PLAIN_FOLDER: Final = STATE / "up"
+SECURE_FOLDER: Final = STATE / "up-secure"
 STACK_FILE: Final = STATE / "stack.json"
 _RESTART_SECONDS: Final = 2
 # A service that halted or cannot use its configuration waits for a person (see services.runtime.start).
@@ -25,43 +28,57 @@ _NOT_RESTARTED: Final = frozenset({70, 78})
 _DOWN_SECONDS: Final = 90
 
 
-def up() -> None:
-    """Start the stack in the background and say what to try next."""
-    if holder(FOLDER) is None:
-        _start_in_background()
+def up(folder: Path) -> None:
+    """Start the stack in the background and say what to try next.
+
+    Raises:
+        StackError: it does not start, or the other profile's stack is up.
+    """
+    running = _running()
+    if running not in {None, folder}:
+        message = "a stack of the other profile is up in this checkout: `make down` first"
+        raise StackError(message)
+    if running is None:
+        _start_in_background(folder)
     elif not STACK_FILE.is_file():
         message = "a stack is being started or stopped right now: try again in a moment"
         raise StackError(message)
     _what_next(json.loads(STACK_FILE.read_text()))
 
 
-def down() -> None:
-    """Stop the stack that `up` started."""
-    pid = holder(FOLDER)
-    if not pid:
+def down(_folder: Path) -> None:
+    """Stop the stack that `up` started, of either profile."""
+    folder = _running()
+    if folder is None or not (pid := holder(folder)):
         print("no stack is up in this checkout")
         return
     os.kill(pid, signal.SIGTERM)
     ends_at = time.monotonic() + _DOWN_SECONDS
-    while holder(FOLDER) is not None:
+    while holder(folder) is not None:
         if time.monotonic() > ends_at:
-            message = f"process {pid} has not stopped within {_DOWN_SECONDS} s: see {FOLDER}/logs"
+            message = f"process {pid} has not stopped within {_DOWN_SECONDS} s: see {folder}/logs"
             raise StackError(message)
         time.sleep(0.2)
     print("stopped; the data is kept for the next `make up` (`make clean` removes it)")
 
 
-def serve() -> None:
+def serve(folder: Path) -> None:
     """Run the stack until a signal, restarting what ends by itself."""
     signal.signal(signal.SIGTERM, _stop)
     STACK_FILE.unlink(missing_ok=True)
-    with LocalStack(FOLDER, say=lambda text: print(text, flush=True)) as stack:
+    secure = folder == SECURE_FOLDER
+    with LocalStack(folder, secure=secure, say=lambda text: print(text, flush=True)) as stack:
         try:
             stack.start()
             write_private(STACK_FILE, json.dumps(_description(stack), indent=2) + "\n")
             _look_after(stack)
         finally:
             STACK_FILE.unlink(missing_ok=True)
+
+
+def _running() -> Path | None:
+    """Return the folder whose stack is up, or being started or stopped."""
+    return next((f for f in (PLAIN_FOLDER, SECURE_FOLDER) if holder(f) is not None), None)
 
 
 def _look_after(stack: LocalStack) -> NoReturn:
@@ -86,22 +103,27 @@ def _description(stack: LocalStack) -> dict[str, object]:
     addresses = stack.addresses()
     return {
         "bootstrap_servers": addresses.bootstrap_servers,
+        "kafka_login": dict(addresses.kafka_logins.get(OPERATOR, {})),
+        "clients": {role: str(file) for role, file in write_clients(stack).items()},
         "postgres": addresses.postgres,
         "http": addresses.http,
         "mail_folder": str(stack.mail_folder),
+        "event_keys_file": str(stack.event_keys_file),
+        "anchor_keys_file": str(stack.anchor_keys_file),
+        "heads_folder": str(stack.heads_folder),
         "sandbox_folder": str(addresses.sandbox_folder),
         "log_folder": str(stack.folder / "logs"),
         "process": os.getpid(),
     }
 
 
-def _start_in_background() -> None:
-    log = FOLDER / "logs" / "stack.log"
+def _start_in_background(folder: Path) -> None:
+    log = folder / "logs" / "stack.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     STACK_FILE.unlink(missing_ok=True)
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local", "serve"],
+            [sys.executable, "-m", "deploy.local", "serve", *_flags(folder)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -129,10 +151,12 @@ def _show_until_ready(server: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.1)
 
 
-def _what_next(stack: dict[str, object]) -> None:
+def _what_next(stack: dict[str, Any]) -> None:
+    clients: dict[str, str] = stack["clients"]
+    how = ", TLS and a login of everybody: the commands log in as operator" if clients else ""
     print(f"""
 Perennial is up.
-  Kafka      {stack["bootstrap_servers"]}
+  Kafka      {stack["bootstrap_servers"]}{how}
   Mail       {stack["mail_folder"]}
   Logs       {stack["log_folder"]}
   All addresses, for programs: {STACK_FILE}
@@ -143,6 +167,14 @@ Try next:
   .venv/bin/perennial ledger balances
   docs/PUBLISHING.md shows how to publish with kcat and Python; docs/SANDBOX.md what to test with
   make down""")
+    if clients:
+        print("\nTo be another user of the broker, in a shell of its own:")
+        for role, file in clients.items():
+            print(f"  set -a; . {file}; set +a    # {SHELL_ROLES[role]}")
+
+
+def _flags(folder: Path) -> list[str]:
+    return ["--secure"] if folder == SECURE_FOLDER else []
 
 
 def _stop(_signum: int, _frame: object) -> NoReturn:
@@ -155,11 +187,13 @@ COMMANDS: Final = {"up": up, "down": down, "serve": serve}
 
 def main() -> None:
     """Run one command."""
-    command = COMMANDS.get(sys.argv[1] if len(sys.argv) == 2 else "")  # noqa: PLR2004 - one word
+    words = sys.argv[1:]
+    folder = SECURE_FOLDER if words[1:] == ["--secure"] else PLAIN_FOLDER
+    command = COMMANDS.get(words[0]) if words[:1] + _flags(folder) == words else None
     if command is None:
-        sys.exit(f"usage: python -m deploy.local {'|'.join(COMMANDS)}")
+        sys.exit(f"usage: python -m deploy.local {'|'.join(COMMANDS)} [--secure]")
     try:
-        command()
+        command(folder)
     except StackError as error:
         sys.exit(f"{error}")
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from deploy.local.errors import StackError
+from services.runtime.kafka.authenticity import PAIRS
 
 _OURS: Final = Path(__file__).parents[2] / ".perennial"
 STATE: Final = Path(os.environ.get("PERENNIAL_STATE_FOLDER", _OURS))
@@ -62,6 +63,21 @@ class StackFolder:
             known.setdefault(name, secrets.token_urlsafe(24))
         write_private(file, json.dumps(known))
         return known
+
+    def anchor_keys(self) -> Path:
+        """Return the file with the key of the heads that are kept, made once."""
+        file = self.path / "anchor.keys"
+        if not file.is_file():
+            write_private(file, f"local:{secrets.token_hex(32)}\n")
+        return file
+
+    def event_keys(self) -> Path:
+        """Return the file with all keys of our events, made once, that only its owner reads."""
+        file = self.path / "event.keys"
+        if not file.is_file():
+            lines = [f"{writer}/{reader}/local:{secrets.token_hex(32)}" for writer, reader in PAIRS]
+            write_private(file, "\n".join(lines) + "\n")
+        return file
 
     def release(self) -> None:
         """Let others take the folder."""

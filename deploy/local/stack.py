@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from deploy.local.broker_security import ADMIN, USERS, BrokerSecurity
 from deploy.local.errors import StackError
 from deploy.local.folder import JAR_CACHE, StackFolder
 from deploy.local.kafka import KafkaBroker, fetch_jars
@@ -25,7 +26,6 @@ from deploy.local.services import (
     wait_until_ready,
 )
 from services.cli.setup import set_up
-from services.runtime.settings import KafkaSettings
 
 _PORTS: Final = ("kafka", "kafka-controller", "postgres", "smtp", *SERVICES)
 _PASSWORDS: Final = ("postgres", *SERVICES, "esim-hash-salt")
@@ -41,13 +41,19 @@ def _silent(_: str) -> None:
 class LocalStack:
     """A system whose parts end with the process that opened it. Use as a context manager."""
 
-    def __init__(self, folder: Path, *, fresh: bool = False, say: Say = _silent) -> None:
+    def __init__(
+        self, folder: Path, *, fresh: bool = False, secure: bool = False, say: Say = _silent
+    ) -> None:
         """Take `folder`, end what a crash left running there; `fresh` forgets all data.
+
+        A `secure` stack's broker wants TLS and a login of everybody, and allows what the table of
+        who may do what says. A folder is for one profile: the users are in the broker's data.
 
         Raises:
             StackError: the folder is in use.
         """
         self._say = say
+        self._secure = secure
         self._folder = StackFolder(folder)
         self._services: dict[str, Child] = {}
         self._mail: Child | None = None
@@ -67,11 +73,20 @@ class LocalStack:
     def _prepare(self, folder: Path) -> None:
         self._ports = choose_ports(folder / "ports.json", _PORTS)
         self._passwords = self._folder.passwords(_PASSWORDS)
+        self.event_keys_file = self._folder.event_keys()
+        self.anchor_keys_file = self._folder.anchor_keys()
+        self.heads_folder = folder / "heads"
+        self.heads_folder.mkdir(exist_ok=True)
         self.mail_folder = folder / "mail"
         self.postgres = PostgresServer(
             folder, self._ports["postgres"], self._passwords["postgres"], self._processes
         )
         self.kafka: KafkaBroker | None = None
+        self._security: BrokerSecurity | None = None
+        if self._secure:
+            logins = self._folder.passwords(tuple(f"kafka-{user}" for user in USERS))
+            passwords = {user: logins[f"kafka-{user}"] for user in USERS}
+            self._security = BrokerSecurity(folder / "kafka-access", passwords)
 
     def __enter__(self) -> Self:
         """Nothing runs yet."""
@@ -136,6 +151,11 @@ class LocalStack:
             smtp_port=self._ports["smtp"],
             sandbox_folder=self.folder / "sandbox",
             esim_hash_salt=self._passwords["esim-hash-salt"],
+            event_keys=self.event_keys_file.read_text(encoding="utf-8"),
+            heads=(self.heads_folder, self.anchor_keys_file.read_text(encoding="utf-8")),
+            kafka_logins={user: self._security.login(user) for user in USERS}
+            if self._security
+            else {},
         )
 
     def start_infrastructure(self) -> None:
@@ -147,26 +167,30 @@ class LocalStack:
         with ThreadPoolExecutor(2) as pool:
             self._say("starting Postgres and Kafka")
             database = pool.submit(self.postgres.start)
-            self.kafka = KafkaBroker(
-                self.folder,
-                fetch_jars(JAR_CACHE),
-                (self._ports["kafka"], self._ports["kafka-controller"]),
-                self._processes,
-            )
-            self.kafka.start()
+            self.start_kafka()
             database.result()
 
+    def start_kafka(self) -> None:
+        """Start Kafka alone.
+
+        Raises:
+            StackError: it cannot be started.
+        """
+        self.kafka = KafkaBroker(
+            self.folder,
+            fetch_jars(JAR_CACHE),
+            (self._ports["kafka"], self._ports["kafka-controller"]),
+            self._processes,
+            self._security,
+        )
+        self.kafka.start()
+
     def set_up(self) -> None:
-        """Create roles, schemas, tables and topics."""
+        """Create roles, schemas, tables and topics, and bring who may do what to the broker."""
         self._say("creating schemas and topics")
         passwords = {service: self._passwords[service] for service in SERVICES}
-        asyncio.run(
-            set_up(
-                admin_dsn=self.admin_dsn,
-                kafka=KafkaSettings(bootstrap_servers=self.bootstrap_servers),
-                passwords=passwords,
-            )
-        )
+        kafka = self.addresses().kafka_settings(ADMIN)
+        asyncio.run(set_up(admin_dsn=self.admin_dsn, kafka=kafka, passwords=passwords))
 
     def start_mail_sink(self) -> None:
         """Start the SMTP server that keeps messages as files."""
@@ -190,7 +214,11 @@ class LocalStack:
     def start_service(self, service: str, settings: Mapping[str, str] | None = None) -> None:
         """Start one service without waiting for it."""
         self._services[service] = start_service(
-            self._processes, service, self.addresses(), settings=settings
+            self._processes,
+            service,
+            self.addresses(),
+            settings=settings,
+            secrets=self.folder / "secrets",
         )
 
     def start(self, settings: Mapping[str, str] | None = None) -> None:

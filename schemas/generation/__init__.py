@@ -1,4 +1,4 @@
-"""What is generated from the contract: JSON Schemas, the AsyncAPI document and the event tables.
+"""What is generated from the contract: JSON Schemas, types, the AsyncAPI document, event tables.
 
 `python -m schemas` writes the files; nothing at run time imports this package.
 """
@@ -9,15 +9,19 @@ import json
 from pathlib import Path
 from typing import Final
 
-from schemas import EVENTS
+from schemas import MESSAGES
 from schemas.generation.asyncapi import asyncapi_document
 from schemas.generation.event_table import with_event_tables
+from schemas.generation.golang import GO_MODULE, go_file
 from schemas.generation.json_schema import json_schema
+from schemas.generation.typescript import typescript_file
 from schemas.generation.yaml_text import yaml_text
 
 ROOT: Final = Path(__file__).parents[2]
 JSON_SCHEMAS: Final = ROOT / "schemas" / "json"
 ASYNCAPI: Final = ROOT / "schemas" / "asyncapi.yaml"
+TYPESCRIPT: Final = ROOT / "schemas" / "typescript" / "events.ts"
+GO: Final = ROOT / "schemas" / "go" / "events.go"
 EVENT_PAGES: Final = (ROOT / "docs" / "EVENTS.md", ROOT / "README.md")
 
 
@@ -28,9 +32,10 @@ def generated_files() -> dict[Path, str]:
             json_schema(model), indent=2, ensure_ascii=False
         )
         + "\n"
-        for model, _ in EVENTS
+        for model, _ in MESSAGES
     }
     files[ASYNCAPI] = yaml_text(asyncapi_document())
+    files |= {TYPESCRIPT: typescript_file(), GO: go_file(), GO.with_name("go.mod"): GO_MODULE}
     pages = {page: with_event_tables(page.read_text(encoding="utf-8")) for page in EVENT_PAGES}
     return files | pages
 

@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from schemas import EVENTS
-from schemas.envelope import Event
+from schemas import MESSAGES
+from schemas.envelope import Message
 from schemas.generation.event_table import summary_of
 from schemas.generation.headers import dead_letter_headers, event_headers, example_headers
 from schemas.generation.json_schema import json_schema
-from schemas.topics import SHARD_COUNT_DEFAULT, TOPICS, Topic
+from schemas.topics import ALL_TOPICS, SHARD_COUNT_DEFAULT, Topic
 
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _DEAD_LETTER: Final = "DeadLetter"
+_CORRELATION: Final = {"location": "$message.header#/ce_correlationid"}
 
 
-def example_of(model: type[Event]) -> dict[str, Any]:
+def example_of(model: type[Message]) -> dict[str, Any]:
     """Return the golden example of `model`: a CloudEvent in structured mode."""
     path = EXAMPLES / model.__name__ / f"v{model.schema_version}.json"
     example: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -35,8 +36,8 @@ def asyncapi_document() -> dict[str, Any]:
             "description": (
                 "Event-sourced billing for prepaid eSIM plans. Every message is a CloudEvent 1.0 "
                 "in binary mode; requests may also arrive in structured mode. The message key is "
-                "the account_id, placed by Kafka's murmur2 partitioner. docs/EVENTS.md explains "
-                "the rest."
+                "the account_id, placed by Kafka's murmur2 partitioner; on the catalogue, a table, "
+                "it is the plan_code. docs/EVENTS.md explains the rest."
             ),
             "license": {"name": "Apache-2.0"},
         },
@@ -49,9 +50,9 @@ def asyncapi_document() -> dict[str, Any]:
 
 def _channels() -> dict[str, Any]:
     channels = {
-        topic.name: _channel(topic.name, topic.about, _names(topic), topic) for topic in TOPICS
+        topic.name: _channel(topic.name, topic.about, _names(topic), topic) for topic in ALL_TOPICS
     }
-    for topic in TOPICS:
+    for topic in ALL_TOPICS:
         for group in topic.groups:
             name = topic.dead_letter_topic(group)
             about = f"records of {topic.name} that {group} could not handle, as they arrived"
@@ -60,10 +61,11 @@ def _channels() -> dict[str, Any]:
 
 
 def _names(topic: Topic) -> list[str]:
-    return [model.__name__ for model, written_to in EVENTS if written_to == topic]
+    return [model.__name__ for model, written_to in MESSAGES if written_to == topic]
 
 
 def _channel(name: str, about: str, messages: list[str], topic: Topic) -> dict[str, Any]:
+    kept = "delete.retention.ms" if topic.compacted else "retention.ms"
     return {
         "address": name,
         "description": about,
@@ -71,10 +73,10 @@ def _channel(name: str, about: str, messages: list[str], topic: Topic) -> dict[s
         "bindings": {
             "kafka": {
                 "topic": name,
-                "partitions": SHARD_COUNT_DEFAULT,
+                "partitions": topic.partition_count(SHARD_COUNT_DEFAULT),
                 "topicConfiguration": {
-                    "cleanup.policy": ["delete"],
-                    "retention.ms": topic.retention_days * _DAY_MS,
+                    "cleanup.policy": ["compact" if topic.compacted else "delete"],
+                    kept: topic.retention_days * _DAY_MS,
                 },
                 "bindingVersion": "0.5.0",
             }
@@ -84,7 +86,7 @@ def _channel(name: str, about: str, messages: list[str], topic: Topic) -> dict[s
 
 def _operations() -> dict[str, Any]:
     operations = {}
-    for topic in TOPICS:
+    for topic in ALL_TOPICS:
         operations[f"{topic.written_by}.send.{topic.name}"] = _operation(
             "send", topic.written_by, topic.name
         )
@@ -92,7 +94,7 @@ def _operations() -> dict[str, Any]:
             operations[f"{group}.receive.{topic.name}"] = _operation("receive", group, topic.name)
             letters = topic.dead_letter_topic(group)
             operations[f"{group}.send.{letters}"] = _operation("send", group, letters)
-        if topic.written_by != "upstream":
+        if not topic.external:
             operations[f"upstream.receive.{topic.name}"] = _operation(
                 "receive", "upstream", topic.name
             )
@@ -108,7 +110,7 @@ def _operation(action: str, service: str, channel: str) -> dict[str, Any]:
 
 
 def _messages() -> dict[str, Any]:
-    messages = {model.__name__: _message(model, topic) for model, topic in EVENTS}
+    messages = {model.__name__: _message(model, topic) for model, topic in MESSAGES}
     messages[_DEAD_LETTER] = {
         "name": _DEAD_LETTER,
         "title": _DEAD_LETTER,
@@ -120,19 +122,19 @@ def _messages() -> dict[str, Any]:
     return messages
 
 
-def _message(model: type[Event], topic: Topic) -> dict[str, Any]:
+def _message(model: type[Message], topic: Topic) -> dict[str, Any]:
     name, example = model.__name__, example_of(model)
     return {
         "name": model.wire_type(),
         "title": name,
         "summary": summary_of(model),
         "contentType": "application/json",
-        "correlationId": {"location": "$message.header#/ce_correlationid"},
+        **({} if topic.compacted else {"correlationId": _CORRELATION}),
         "headers": event_headers(model, topic),
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "bindings": {
             "kafka": {
-                "key": {"type": "string", "description": "the account_id"},
+                "key": {"type": "string", "description": _key(topic)},
                 "bindingVersion": "0.5.0",
             }
         },
@@ -142,9 +144,13 @@ def _message(model: type[Event], topic: Topic) -> dict[str, Any]:
     }
 
 
+def _key(topic: Topic) -> str:
+    return "the plan_code" if topic.compacted else "the account_id"
+
+
 def _schemas() -> dict[str, Any]:
     schemas: dict[str, Any] = {}
-    for model, _ in EVENTS:
+    for model, _ in MESSAGES:
         schema = _in_components(json_schema(model))
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from schemas import EVENTS
-from schemas.envelope import Event
+from schemas import MESSAGES
+from schemas.envelope import Message
 from schemas.generation.json_schema import json_schema
 from schemas.generation.sections import with_sections
-from schemas.topics import TOPICS
+from schemas.topics import ALL_TOPICS, Topic
 
 
 def with_event_tables(page: str) -> str:
@@ -32,14 +32,16 @@ def _topics() -> str:
     rows = ["| topic | written by | read by | carries |", "|---|---|---|---|"]
     rows += [
         f"| `{topic.name}` | {topic.written_by} "
-        f"| {', '.join((*topic.groups, *_upstream_reader(topic.written_by)))} | {topic.about} |"
-        for topic in TOPICS
+        f"| {', '.join((*topic.groups, *_upstream_reader(topic)))} | {topic.about} |"
+        for topic in ALL_TOPICS
     ]
     return "\n".join(rows)
 
 
-def _upstream_reader(written_by: str) -> tuple[str, ...]:
-    return () if written_by == "upstream" else ("upstream",)
+def _upstream_reader(topic: Topic) -> tuple[str, ...]:
+    if topic.compacted:
+        return ("everybody",)
+    return () if topic.external else ("upstream",)
 
 
 def _events() -> str:
@@ -48,7 +50,7 @@ def _events() -> str:
         f"| `{model.__name__}` | `{topic.name}` | {summary_of(model)} "
         f"| [schema](../schemas/json/{model.__name__}.v{model.schema_version}.json), "
         f"[example](../schemas/examples/{model.__name__}/v{model.schema_version}.json) |"
-        for model, topic in EVENTS
+        for model, topic in MESSAGES
     ]
     return "\n".join(rows)
 
@@ -59,7 +61,7 @@ def _event_list() -> str:
     rows += [
         f"| [`{model.__name__}`](docs/EVENTS.md#{model.__name__.lower()}) | `{topic.name}` "
         f"| {summary_of(model)} |"
-        for model, topic in EVENTS
+        for model, topic in MESSAGES
     ]
     return "\n".join(rows)
 
@@ -67,13 +69,13 @@ def _event_list() -> str:
 def _fields() -> str:
     return "\n\n".join(
         f"### {model.__name__}\n\n{summary_of(model)}\n\n{_field_table(json_schema(model))}"
-        for model, _ in EVENTS
+        for model, _ in MESSAGES
     )
 
 
 def _parts() -> str:
     parts: dict[str, dict[str, Any]] = {}
-    for model, _ in EVENTS:
+    for model, _ in MESSAGES:
         parts |= json_schema(model).get("$defs", {})
     return "\n\n".join(f"### {name}\n\n{_part(part)}" for name, part in sorted(parts.items()))
 
@@ -107,6 +109,6 @@ def _type_of(part: dict[str, Any]) -> str:
     return f"{part.get('format') or part['type']}{default}"
 
 
-def summary_of(model: type[Event]) -> str:
+def summary_of(model: type[Message]) -> str:
     """Return the docstring of `model` on one line."""
     return " ".join((inspect.getdoc(model) or "").split())

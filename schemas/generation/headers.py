@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from schemas.envelope import SPEC_VERSION, UPSTREAM_PREFIX, Event
+from schemas.envelope import SPEC_VERSION, Message
 from schemas.topics import Topic
 
 CONTENT_TYPE: Final = "content-type"
@@ -14,27 +14,35 @@ _MOMENT: Final = {"type": "string", "format": "date-time"}
 _COUNT: Final = {"type": "string", "pattern": "^[0-9]{1,20}$"}
 
 
-def event_headers(model: type[Event], topic: Topic) -> dict[str, Any]:
+def event_headers(model: type[Message], topic: Topic) -> dict[str, Any]:
     """Return the headers of `model` on `topic`: our own topics have more of them than requests."""
-    upstream = topic.written_by == "upstream"
     properties: dict[str, Any] = {
-        CONTENT_TYPE: {"const": "application/json"},
         "ce_specversion": {"const": SPEC_VERSION},
         "ce_id": _UUID,
-        "ce_source": {"type": "string", "pattern": f"^{UPSTREAM_PREFIX}[a-z0-9][a-z0-9-]{{0,62}}$"}
-        if upstream
-        else {"const": f"/billing/{topic.written_by}"},
+        "ce_source": {
+            "type": "string",
+            "pattern": f"^{topic.source_prefix}[a-z0-9][a-z0-9-]{{0,62}}$",
+        }
+        if topic.external
+        else {"const": topic.source_rule},
         "ce_type": {"const": model.wire_type()},
         "ce_time": _MOMENT,
-        "ce_partitionkey": {"type": "string", "description": "the account_id, as the key is"},
     }
+    key = "plan_code" if topic.compacted else "account_id"
+    ours: dict[str, Any] = {
+        CONTENT_TYPE: {"const": "application/json"},
+        "ce_partitionkey": {"type": "string", "description": f"the {key}, as the key is"},
+    }
+    if topic.compacted:
+        return _row_headers(model, properties | ours)
     optional: dict[str, Any] = {
+        **ours,
         "ce_subject": {"type": "string", "description": "the stream the event belongs to"},
         "ce_dataschema": {"const": model.schema_uri()},
         "ce_correlationid": {"type": "string", "description": "the request that started it"},
         "ce_traceparent": {"type": "string", "description": "W3C trace context of the origin"},
     }
-    if not upstream:
+    if not topic.external:
         optional["ce_causationid"] = _UUID
         optional["ce_recordedtime"] = _MOMENT
         optional["ce_sequence"] = {
@@ -42,9 +50,29 @@ def event_headers(model: type[Event], topic: Topic) -> dict[str, Any]:
             "description": "dense per source and partition: tells duplicates and gaps",
         }
         optional["ce_streamversion"] = _COUNT
+        optional["ce_chainhash"] = {
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "description": "the event's hash in the log of its producer, chained to the one before",
+        }
+        optional["ce_mac"] = {
+            "type": "string",
+            "pattern": "^[a-z0-9][a-z0-9-]{0,31}:[0-9a-f]{64}$",
+            "description": "key id and HMAC-SHA256 of the whole record; for our services",
+        }
     return {
         "type": "object",
-        "required": [*properties, *(["ce_sequence"] if not upstream else [])],
+        "required": [*properties, *([] if topic.external else [*ours, "ce_sequence"])],
+        "properties": properties | optional,
+    }
+
+
+def _row_headers(model: type[Message], properties: dict[str, Any]) -> dict[str, Any]:
+    subject = {"type": "string", "description": "what the row is about"}
+    optional = {"ce_subject": subject, "ce_dataschema": {"const": model.schema_uri()}}
+    return {
+        "type": "object",
+        "required": list(properties),
         "properties": properties | optional,
     }
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from schemas.envelope import Event
+from schemas.envelope import Message
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _FIRST: Final = ("$schema", "$id", "title", "description", "type", "properties", "required")
 
 
-def json_schema(model: type[Event]) -> dict[str, Any]:
+def json_schema(model: type[Message]) -> dict[str, Any]:
     """Return the schema that a producer must satisfy; `$id` is the `dataschema` of the envelope."""
     schema = _plain(model.model_json_schema())
     schema["$schema"] = DIALECT

@@ -15,15 +15,17 @@ from rich.table import Table
 from schemas.topics import REQUESTS, TOPICS
 from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
-from services.orders.catalog_file import load_catalogue
+from services.cli.words import counted
+from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.restoration import requests_of, take_up
-from services.orders.settings import CATALOGUE_DEFAULT
 from services.runtime.errors import ConfigurationError
+from services.runtime.kafka.authenticity import EventKeys
 from services.runtime.log.adoption import Adopted, adopt, events_after, heads, records_between
 from services.runtime.log.recovery import refuse_running
 from services.runtime.settings import KafkaSettings
 
 _ADOPTING = ("orders", "notifier")
+_SALT = "PERENNIAL_ORDERS_ESIM_HASH_SALT"
 
 
 def adopt_command(
@@ -45,13 +47,17 @@ def adopt_command(
     Console().print(table)
     events = sum(each.events for each in adopted)
     done = "are in the log again" if yes else "would be taken back: repeat with --yes"
-    typer.echo(f"{events} events of {service} {done} ({effects} effects to look up)")
+    typer.echo(
+        f"{counted(events, 'event')} of {service} {done} ({counted(effects, 'effect')} to look up)"
+    )
 
 
 async def _adopt(service: str, *, yes: bool) -> tuple[list[Adopted], int]:
     settings = await admitted(broker_settings())
     topic = next(each.name for each in TOPICS if each.written_by == service)
     source = f"/billing/{service}"
+    keys = EventKeys.of(settings.event_keys)
+    verifier = keys.own(service) if keys else None
     async with connect(service) as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -62,7 +68,7 @@ async def _adopt(service: str, *, yes: bool) -> tuple[list[Adopted], int]:
             firsts = {shard: recorded_at for shard, (_, recorded_at) in ends.items()}
             records = await records_between(settings, topic, firsts)
             found = {
-                shard: events_after(head, shard, source, records[shard])
+                shard: events_after(head, shard, source, records[shard], verifier)
                 for shard, (head, _) in ends.items()
             }
             adopted = await adopt(connection, found)
@@ -93,4 +99,14 @@ async def _settle(
     catalogue = load_catalogue(
         Path(os.environ.get("PERENNIAL_ORDERS_CATALOGUE", CATALOGUE_DEFAULT))
     )
-    return await take_up(connection, stream_ids, requests, catalogue)
+    return await take_up(connection, stream_ids, requests, catalogue, _salt())
+
+
+def _salt() -> str:
+    """Return what keys the digests of requests: they tell a request from another with its id."""
+    if path := os.environ.get(f"{_SALT}_FILE"):
+        return Path(path).read_text(encoding="utf-8").strip()
+    if salt := os.environ.get(_SALT):
+        return salt
+    message = f"set {_SALT}_FILE (or {_SALT}) to the one that orders runs with"
+    raise ConfigurationError(message)

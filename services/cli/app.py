@@ -2,46 +2,95 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from typing import ClassVar
 
 import typer
 
-from services.cli import (
-    contacts,
-    dlq,
-    effects,
-    ledger,
-    orders,
-    publish,
-    recover,
-    setup_command,
-    status,
-)
+from services.cli.lazy import LazyGroup
 from services.runtime.errors import ConfigurationError, Transient
 
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 
+
+class Commands(LazyGroup):
+    """What `perennial` can do."""
+
+    entries: ClassVar = {
+        "publish": ("Publish requests from a file.", "services.cli.publish:publish"),
+        "check-records": (
+            "Say what records would become; publish nothing, store nothing.",
+            "services.cli.check_records:check_records",
+        ),
+        "catalogue": (
+            "Show plans, prices, taxes, ways to pay, limits and promotions.",
+            "services.cli.catalogue:catalogue",
+        ),
+        "quote": ("Show what an order would cost.", "services.cli.catalogue:quote"),
+        "setup": (
+            "Create roles, schemas, tables and topics.",
+            "services.cli.setup_command:setup",
+        ),
+        "status": ("Show how the services stand.", "services.cli.status:status"),
+        "verify": (
+            "Check that no log was changed and that nothing was taken that its producer did not write.",
+            "services.cli.verify:verify",
+        ),
+        "heads": (
+            "Print the heads of the logs, a line for each service, to be kept where no database is.",
+            "services.cli.verify:heads",
+        ),
+        "orders": ("What became of an order.", "services.cli.orders"),
+        "ledger": (
+            "The books: who is owed what, and whether it adds up.",
+            "services.cli.ledger",
+        ),
+        "dlq": ("Records that could not be handled.", "services.cli.dlq"),
+        "shards": ("Shards that wait for a person.", "services.cli.shards"),
+        "effects": ("What the services do outside: charges, emails.", "services.cli.effects"),
+        "contacts": ("The contact data of customers.", "services.cli.contacts"),
+        "recover": (
+            "After a topic was made again, a broker moved, or a database restored.",
+            "services.cli.recover",
+        ),
+        "archive": (
+            "What is settled and old leaves the database for files.",
+            "services.cli.archive",
+        ),
+        "sandbox": ("The sandbox: its gateway has no money.", "services.cli.sandbox"),
+    }
+
+
 app = typer.Typer(
     name="perennial",
     help="Event-sourced billing for prepaid eSIM plans.",
+    cls=Commands,
     no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("publish")(publish.publish)
-app.command("setup")(setup_command.setup)
-app.command("status")(status.status)
-app.add_typer(orders.app, name="orders")
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(effects.app, name="effects")
-app.add_typer(contacts.app, name="contacts")
-app.add_typer(recover.app, name="recover")
+
+
+@app.callback()
+def perennial() -> None:
+    """Event-sourced billing for prepaid eSIM plans."""
+
+
+def _is_text(argument: str) -> bool:
+    """Say whether an argument can be sent on: bytes that are no UTF-8 arrive as lone surrogates."""
+    return "\0" not in argument and not any("\ud800" <= each <= "\udfff" for each in argument)
 
 
 def main() -> None:
     """Run the command line; exit 2 on a usage error, 3 when Postgres or Kafka cannot be reached."""
+    # Imports make many objects and no cycles: looking for those takes a tenth of a short command.
+    gc.set_threshold(100_000)
+    if any(not _is_text(each) for each in sys.argv):
+        sys.stderr.write("perennial: an argument is not UTF-8: write it anew\n")
+        sys.exit(EXIT_USAGE)
     try:
         app()
     except ConfigurationError as error:

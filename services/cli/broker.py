@@ -24,8 +24,17 @@ def broker_settings(bootstrap_servers: str | None = None) -> BrokerSettings:
     Raises:
         ConfigurationError: no broker is known, or a setting is wrong.
     """
-    servers = bootstrap_servers or load_addresses().bootstrap_servers
-    return load_settings(BrokerSettings, {**os.environ, "PERENNIAL_BOOTSTRAP_SERVERS": servers})
+    environ = dict(os.environ)
+    if bootstrap_servers is None:
+        addresses = load_addresses()
+        bootstrap_servers = addresses.bootstrap_servers
+        for kind, file in addresses.key_files.items():
+            if (variable := f"PERENNIAL_{kind.upper()}_KEYS") not in environ:
+                environ.setdefault(f"{variable}_FILE", file)
+        if "PERENNIAL_KAFKA_SECURITY_PROTOCOL" not in environ:
+            environ |= {f"PERENNIAL_{name}": each for name, each in addresses.kafka_login.items()}
+    environ["PERENNIAL_BOOTSTRAP_SERVERS"] = bootstrap_servers
+    return load_settings(BrokerSettings, environ)
 
 
 async def admitted(settings: KafkaSettings) -> KafkaSettings:

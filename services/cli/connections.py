@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from services.cli.addresses import load_addresses
-from services.runtime.errors import Transient
+from services.runtime.errors import ConfigurationError, Transient
+from services.runtime.postgres import refusal, verified
 
 
 @asynccontextmanager
@@ -17,13 +18,16 @@ async def connect(service: str, dsn: str | None = None) -> AsyncIterator[asyncpg
 
     Raises:
         Transient: Postgres cannot be reached.
+        ConfigurationError: it is not trusted.
     """
-    address = dsn or load_addresses().dsn(service)
+    address = verified(dsn or load_addresses().dsn(service))
     try:
         connection = await asyncpg.connect(
             address, timeout=10, server_settings={"search_path": service}
         )
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        if reason := refusal(error):
+            raise ConfigurationError(reason) from None
         message = f"the database of {service} ({type(error).__name__}): is the stack up?"
         raise Transient(message) from None
     try:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from services.cli.connections import connect
-from services.notifier.contacts import Erasure
-from services.notifier.contacts import erase as erase_contact
+from services.cli.words import counted
+from services.notifier.erasure import Erasure, blank_letters
+from services.notifier.erasure import erase as erase_contact
 
 app = typer.Typer(help="The contact data of customers.", no_args_is_help=True)
 
@@ -22,21 +25,30 @@ def contacts() -> None:
 @app.command()
 def erase(
     account_id: Annotated[str, typer.Argument(help="The account, as in the events.")],
+    address: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--address",
+            help="An address to look for in refused requests, beside those known of the account.",
+        ),
+    ] = None,
 ) -> None:
-    """Blank the contact of an account, and the refused requests that hold one.
+    """Blank the contact of an account, and the refused requests of notifier and orders with it.
 
     A request that the customer makes later brings its contact again.
     """
-    erasure = asyncio.run(_erase(account_id))
+    erasure = asyncio.run(_erase(account_id, address or []))
     if not erasure.contact and not erasure.dead_letters:
         typer.echo(f"no contact of {account_id} was kept; older requests will not bring one")
         return
     typer.echo(
         f"{account_id}: contact {'erased' if erasure.contact else 'was not kept'}, "
-        f"{erasure.dead_letters} dead letters blanked"
+        f"{counted(erasure.dead_letters, 'dead letter')} blanked"
     )
 
 
-async def _erase(account_id: str) -> Erasure:
-    async with connect("notifier") as connection:
-        return await erase_contact(connection, account_id)
+async def _erase(account_id: str, addresses: Sequence[str]) -> Erasure:
+    async with connect("notifier") as notifier, connect("orders") as orders:
+        erasure, known = await erase_contact(notifier, account_id, addresses)
+        blanked = await blank_letters(orders, account_id, known)
+    return replace(erasure, dead_letters=erasure.dead_letters + blanked)

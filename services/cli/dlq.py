@@ -5,43 +5,91 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from typing import Annotated, Any
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from services.cli.connections import connect
-from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.cli.words import counted
+from services.runtime.flow.dead_letters import (
+    Chosen,
+    DeadLetterBox,
+    LetterCount,
+    StoredDeadLetter,
+)
 
+ID_MAX: Final = (1 << 63) - 1
+_TIMES: Final = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]
 app = typer.Typer(help="Records that could not be handled.", no_args_is_help=True)
 Service = Annotated[str, typer.Option("--service", "-s", help="orders, ledger or notifier")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+Reason = Annotated[str | None, typer.Option("--reason", help="Only those with this code.")]
+Source = Annotated[str | None, typer.Option("--source", help="Only those of this ce_source.")]
+OfTopic = Annotated[str | None, typer.Option("--topic", help="Only those of this topic.")]
+Until = Annotated[
+    datetime | None,
+    typer.Option("--until", formats=_TIMES, help="Only those that old, in UTC."),
+]
 
 
 @app.command("list")
 def list_(
     service: Service = "orders",
     closed: Annotated[bool, typer.Option("--closed", help="Closed ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, the oldest first.")] = 200,
     as_json: AsJson = False,
 ) -> None:
     """List the open dead letters of a service, oldest first."""
-    letters = asyncio.run(_listed(service, closed=closed))
+    letters, counts = asyncio.run(_listed(service, closed=closed, limit=limit))
     if as_json:
         typer.echo(json.dumps([_summary(letter) for letter in letters], indent=2))
         return
-    table = Table("id", "topic", "partition", "offset", "reason", "attempts", "at", "state")
+    table = Table(
+        "id", "topic", "partition", "offset", "source", "reason", "attempts", "at", "state"
+    )
     for letter in letters:
         row = _summary(letter)
         table.add_row(*(str(row[name]) for name in row if name != "detail"))
     console = Console()
     console.print(table)
-    console.print(f"{len(letters)} dead letters of {service}")
+    console.print(f"{counted(len(letters), 'dead letter')} of {service}")
+    open_ones, overflow = sum(each.kept for each in counts), sum(each.overflow for each in counts)
+    if len(letters) == limit or overflow:
+        console.print(
+            f"{open_ones} {_be(open_ones)} open, and {overflow} more {_be(overflow)} on the dead-letter "
+            f"topic alone: `perennial dlq summary --service {service}`"
+        )
+
+
+@app.command()
+def summary(service: Service = "orders", as_json: AsJson = False) -> None:
+    """Count the open dead letters by topic, source and reason, and what there was no room for."""
+    counts = asyncio.run(_counted(service))
+    rows = [
+        asdict(each) | {"oldest": each.oldest.isoformat(), "newest": each.newest.isoformat()}
+        for each in counts
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("topic", "source", "reason", "kept", "overflow", "oldest", "newest")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console = Console()
+    console.print(table)
+    kept, overflow = sum(each.kept for each in counts), sum(each.overflow for each in counts)
+    console.print(f"{counted(kept, 'dead letter')} of {service}, and {overflow} on the topic alone")
 
 
 @app.command()
 def show(
-    dead_letter_id: int,
+    dead_letter_id: Annotated[int, typer.Argument(min=1, max=ID_MAX)],
     service: Service = "orders",
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Print the record too; it may hold personal data.")
@@ -53,6 +101,11 @@ def show(
         _say_unknown("no", [dead_letter_id], service)
         raise typer.Exit(1)
     shown = _summary(letter)
+    if letter.whole:
+        shown |= {
+            "original_bytes": letter.whole.record_bytes,
+            "original_value_sha256": letter.whole.value_sha256.hex(),
+        }
     if reveal:
         shown |= {
             "key": _shown(letter.key),
@@ -63,17 +116,29 @@ def show(
 
 
 @app.command()
-def redrive(
+def redrive(  # noqa: PLR0913, PLR0917 - each is an option of the command
     dead_letter_ids: Annotated[list[int] | None, typer.Argument()] = None,
     service: Service = "orders",
     every: Annotated[bool, typer.Option("--all", help="Every open one.")] = False,
+    reason: Reason = None,
+    source: Source = None,
+    topic: OfTopic = None,
+    until: Until = None,
     wait_seconds: Annotated[int, typer.Option(help="How long to wait for the outcome.")] = 30,
 ) -> None:
     """Have the running service handle dead letters again, in the order they arrived."""
-    if not dead_letter_ids and not every:
-        typer.echo("name dead letters, or --all", err=True)
+    chosen = _chosen(reason, source, topic, until)
+    if not dead_letter_ids and not every and chosen is None:
+        typer.echo(
+            "name dead letters, or choose by --reason, --source, --topic, or --all", err=True
+        )
         raise typer.Exit(2)
-    outcomes = asyncio.run(_redrive(service, dead_letter_ids or [], wait_seconds, every=every))
+    outcomes = asyncio.run(
+        _redrive(service, dead_letter_ids or [], chosen, wait_seconds, every=every)
+    )
+    if not outcomes and not dead_letter_ids:
+        _say_none_matches(service, "redriven")
+        raise typer.Exit(1)
     for letter in outcomes:
         row = _summary(letter)
         typer.echo(f"{row['id']}: {row['state']} ({letter.closed_note or letter.detail})")
@@ -85,20 +150,73 @@ def redrive(
 
 
 @app.command()
-def discard(
-    dead_letter_id: int,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept with the record.")],
+def discard(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    dead_letter_id: Annotated[int | None, typer.Argument()] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            "--reason",
+            help="With an id: why; it is kept with the record. Without: only those with this code.",
+        ),
+    ] = None,
     service: Service = "orders",
+    source: Source = None,
+    topic: OfTopic = None,
+    until: Until = None,
+    note: Annotated[
+        str, typer.Option("--note", help="Why, for many at once.")
+    ] = "discarded in bulk",
 ) -> None:
-    """Close a dead letter without handling it. The record is kept."""
+    """Close one dead letter, or all that match, without handling them. The records are kept.
+
+    Those about events of our own services are left out unless --topic names them: their order counts.
+    """
+    if dead_letter_id is None:
+        chosen = _chosen(reason, source, topic, until)
+        if chosen is None:
+            typer.echo("name a dead letter, or choose by --reason, --source, --topic", err=True)
+            raise typer.Exit(2)
+        closed, forgotten = asyncio.run(_discard_many(service, chosen, note))
+        if not closed and not forgotten:
+            _say_none_matches(service, "discarded")
+            raise typer.Exit(1)
+        typer.echo(
+            f"{counted(closed, 'dead letter')} of {service} discarded, "
+            f"{counted(forgotten, 'counted one')} forgotten"
+        )
+        return
+    if reason is None:
+        typer.echo("say why with --reason; it is kept with the record", err=True)
+        raise typer.Exit(2)
     if not asyncio.run(_discard(service, dead_letter_id, reason)):
         _say_unknown("no open", [dead_letter_id], service)
         raise typer.Exit(1)
 
 
-async def _listed(service: str, *, closed: bool) -> list[StoredDeadLetter]:
+def _chosen(
+    reason: str | None, source: str | None, topic: str | None, until: datetime | None
+) -> Chosen | None:
+    moment = until.replace(tzinfo=UTC) if until and until.tzinfo is None else until
+    chosen = Chosen(reason, source, topic, moment)
+    return None if chosen == Chosen() else chosen
+
+
+async def _listed(
+    service: str, *, closed: bool, limit: int
+) -> tuple[list[StoredDeadLetter], list[LetterCount]]:
     async with connect(service) as connection:
-        return await DeadLetterBox(connection).listed(include_closed=closed)
+        box = DeadLetterBox(connection)
+        return await box.listed(include_closed=closed, limit=limit), await box.summary()
+
+
+async def _counted(service: str) -> list[LetterCount]:
+    async with connect(service) as connection:
+        return await DeadLetterBox(connection).summary()
+
+
+async def _discard_many(service: str, chosen: Chosen, note: str) -> tuple[int, int]:
+    async with connect(service) as connection:
+        return await DeadLetterBox(connection).discard_matching(chosen, note)
 
 
 async def _one(service: str, dead_letter_id: int) -> StoredDeadLetter | None:
@@ -112,18 +230,36 @@ async def _discard(service: str, dead_letter_id: int, reason: str) -> bool:
 
 
 async def _redrive(
-    service: str, dead_letter_ids: list[int], wait_seconds: int, *, every: bool
+    service: str,
+    dead_letter_ids: list[int],
+    chosen: Chosen | None,
+    wait_seconds: int,
+    *,
+    every: bool,
 ) -> list[StoredDeadLetter]:
     async with connect(service) as connection:
         box = DeadLetterBox(connection)
-        ids = [letter.dead_letter_id for letter in await box.listed()] if every else dead_letter_ids
-        await box.ask_redrive(ids)
+        ids = dead_letter_ids
+        if every or chosen:
+            ids = await box.ask_redrive_matching(replace(chosen or Chosen(), own=True))
+        else:
+            await box.ask_redrive(ids)
         for _ in range(wait_seconds * 5):
             if not await box.asked():
                 break
             await asyncio.sleep(0.2)
-        found = [await box.one(dead_letter_id) for dead_letter_id in ids]
-        return [letter for letter in found if letter is not None]
+        return await box.some(ids)
+
+
+def _be(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _say_none_matches(service: str, done: str) -> None:
+    message = (
+        f"no open dead letter of {service} matches: nothing was {done}; see `perennial dlq summary`"
+    )
+    typer.echo(message, err=True)
 
 
 def _say_unknown(which: str, dead_letter_ids: list[int], service: str) -> None:
@@ -138,6 +274,7 @@ def _summary(letter: StoredDeadLetter) -> dict[str, Any]:
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.record_offset,
+        "source": letter.source,
         "reason": letter.reason,
         "attempts": letter.attempts,
         "at": letter.dead_lettered_at.isoformat(),

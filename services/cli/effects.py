@@ -16,7 +16,9 @@ from rich.text import Text
 
 from schemas.envelope import utc_text
 from services.cli.connections import connect
+from services.cli.words import counted
 from services.runtime.flow.effect_box import ClosedRequest, EffectBox, EffectRow, RetryAnswer
+from services.runtime.plain_words import problems_of
 from services.runtime.processor import GiveUp
 
 EXIT_NOT_DONE: Final = 1
@@ -44,7 +46,7 @@ def list_(
         typer.echo(json.dumps([_data(row) for row in rows], indent=2))
         return
     Console().print(_table(rows, datetime.now(UTC)))
-    typer.echo(f"{len(rows)} effects of {service}")
+    typer.echo(f"{counted(len(rows), 'effect')} of {service}")
 
 
 @app.command()
@@ -88,7 +90,7 @@ def give_up(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
     charge: captured (--gateway, --reference) or not_charged. activate: activated (--provider,
     --reference) or not_activated. refund: refunded (--gateway, --reference) or not_refunded.
-    expire: expired. email (--service notifier): sent (--reference) or not_sent.
+    confirm: settled. expire: expired. email (--service notifier): sent (--reference) or not_sent.
 
     The running service decides it, between two attempts.
     """
@@ -103,7 +105,9 @@ def give_up(  # noqa: PLR0913, PLR0917 - each is an option of the command
             at=at.replace(tzinfo=at.tzinfo or UTC) if at else None,
         )
     except ValidationError as error:
-        wrong = ", ".join(f"--{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+        wrong = ", ".join(
+            f"--{problem['loc'][0]} {problem['msg']}" for problem in problems_of(error)
+        )
         typer.echo(f"not asked: {wrong}", err=True)
         raise typer.Exit(EXIT_USAGE) from None
     answer = asyncio.run(_given_up(service, effect_id, ruling, wait_seconds))
@@ -153,6 +157,7 @@ def _table(rows: list[EffectRow], now: datetime) -> Table:
         Column("attempts", justify="right"),
         Column("stream", overflow="fold"),
         Column("account", overflow="fold"),
+        Column("trouble", overflow="fold"),
     )
     for row in rows:
         due = "" if row.due_at is None else f"{int((row.due_at - now).total_seconds())} s"
@@ -164,6 +169,7 @@ def _table(rows: list[EffectRow], now: datetime) -> Table:
             str(row.attempt),
             Text(row.stream_id),
             Text(row.account_id),
+            Text(row.trouble or ""),
         )
     return table
 
@@ -179,4 +185,5 @@ def _data(row: EffectRow) -> dict[str, Any]:
         "due_at": utc_text(row.due_at) if row.due_at else None,
         "attempts": row.attempt,
         "checkpoint": row.checkpoint,
+        "trouble": row.trouble,
     }

@@ -6,7 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -14,13 +14,15 @@ from services.cli import ledger_tables as tables
 from services.cli.addresses import load_addresses
 from services.cli.connections import connect
 from services.cli.progress import progress_bar
+from services.cli.words import counted
 from services.ledger.cache import cached_report, rebuild_balances
-from services.ledger.checks import Check
 from services.ledger.replay import covered_rows, fold_columns, resolve_scope
 from services.ledger.reports import Report, canonical_json, report
 from services.ledger.rules import POSTING_RULES, RuleSet, load_rules
 from services.ledger.statement import Statement, statement
-from services.ledger.verify import heads_of, verify
+from services.ledger.verify import verify
+from services.runtime.verify.checks import Check
+from services.runtime.verify.slices import heads_of
 
 SERVICE = "ledger"
 EXIT_FAILED = 1
@@ -82,6 +84,8 @@ def balances(
 ) -> None:
     """Show the balances that the ledger keeps up to date with every event (the cache)."""
     found = asyncio.run(_cached(load_rules(rules), account))
+    if account and not found.totals:
+        _refuse_empty(account)
     _print_report(found, source="cache", as_json=as_json)
 
 
@@ -100,6 +104,8 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of the command is one argume
 ) -> None:
     """Derive the balances from the log, from scratch. The same input gives the same SHA-256."""
     found = asyncio.run(_replayed(load_rules(rules), account, known_at, effective_at))
+    if account and not found.totals:
+        _refuse_empty(account)
     if output is not None:
         output.write_bytes(found.body)
     _print_report(found, source="replay", as_json=as_json)
@@ -121,6 +127,8 @@ def statement_(  # noqa: PLR0913, PLR0917 - each option of the command is one ar
 ) -> None:
     """Show every posting of an account with its event, rule and running balance."""
     found = asyncio.run(_stated(load_rules(rules), of, since, known_at, effective_at))
+    if not found.lines and not found.opening:
+        _refuse_empty(of)
     if as_json:
         _print_json(found.content())
     else:
@@ -144,7 +152,12 @@ def verify_(rules: Rules = POSTING_RULES, as_json: AsJson = False) -> None:
 def rebuild_cache(rules: Rules = POSTING_RULES) -> None:
     """Throw the cached balances away and derive them anew; the ledger waits meanwhile."""
     count = asyncio.run(_rebuilt(load_rules(rules)))
-    typer.echo(f"rebuilt {count} balances from the log")
+    typer.echo(f"rebuilt {counted(count, 'balance')} from the log")
+
+
+def _refuse_empty(of: str) -> NoReturn:
+    typer.echo(f"the books hold nothing of {of}: is it the account_id of an event?", err=True)
+    raise typer.Exit(EXIT_FAILED)
 
 
 async def _cached(rules: RuleSet, account_id: str | None) -> Report:

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from schemas.envelope import utc_text
 from schemas.money import decimal_text
-from services.ledger.checks import Check
+from services.cli.words import counted
 from services.ledger.reports import Report
 from services.ledger.statement import Line, Statement, Totals
+from services.runtime.verify.checks import Check
 
 
 def print_report(report: Report, source: str) -> None:
@@ -26,7 +27,8 @@ def print_report(report: Report, source: str) -> None:
     console.print(table)
     covered = sum(report.scope.positions.values())
     sums = report.trial_balance
-    console.print(f"source: {source}, {covered} events in {len(report.scope.positions)} shards")
+    shards = counted(len(report.scope.positions), "shard")
+    console.print(f"source: {source}, {counted(covered, 'event')} in {shards}")
     told = ", ".join(f"{decimal_text(sums[name], name)} {name}" for name in sorted(sums)) or "empty"
     console.print(f"sum of these accounts: {told}")
     console.print(f"sha256 {report.sha256}", soft_wrap=True)
@@ -94,6 +96,8 @@ def print_checks(checks: Sequence[Check]) -> None:
 def check_content(check: Check) -> dict[str, Any]:
     """Return a check for `--json`."""
     content: dict[str, Any] = {"name": check.name, "ok": check.ok, "compared": check.compared}
+    if check.unread:
+        content["unread"] = check.unread
     if check.ok:
         return content
     return content | {"problem": check.problem, "advice": check.advice}

@@ -1,4 +1,4 @@
-"""`perennial publish FILE`: publish the requests of a JSON Lines or CSV file."""
+"""`perennial publish FILE`: publish the requests and confirmations of a JSON Lines or CSV file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from schemas.topics import REQUESTS
 from services.cli.broker import admitted, broker_settings
+from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import KafkaSettings
 from services.upstream.delivery import DeliveryBroken, Receipt, deliver
 from services.upstream.files import CheckedFile, read_file
-from services.upstream.requests import SOURCE_PATTERN
+from services.upstream.requests import PUBLISHED_TOPICS, is_source
 
 PROBLEMS_SHOWN_MAX: Final = 50
 
@@ -38,8 +38,12 @@ def publish(  # noqa: PLR0913 - each is an option of the command
     file: Annotated[Path, typer.Argument(help="JSON Lines, or CSV when the name ends in .csv.")],
     *,
     source: Annotated[
-        str, typer.Option(help="Who publishes, for rows that do not say: /upstream/<name>.")
-    ] = "/upstream/cli",
+        str | None,
+        typer.Option(
+            help="Who publishes, for rows that do not say: /upstream/<name>, or /gateway/<name> for "
+            "confirmations; without it <name> is cli."
+        ),
+    ] = None,
     event_type: Annotated[
         str | None, typer.Option("--type", help="Event type of rows that do not name one.")
     ] = None,
@@ -51,7 +55,7 @@ def publish(  # noqa: PLR0913 - each is an option of the command
         ),
     ] = None,
     receipt: Annotated[
-        Path | None, typer.Option(help="Where to list each row's fate [FILE.receipt.jsonl].")
+        Path | None, typer.Option(help="Where to list each row's fate; FILE.receipt.jsonl without.")
     ] = None,
     timeout_seconds: Annotated[
         int, typer.Option(min=1, help="How long to wait for the broker.")
@@ -61,12 +65,16 @@ def publish(  # noqa: PLR0913 - each is an option of the command
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Publish requests from a file. When any row is bad, nothing is published."""
-    if not SOURCE_PATTERN.fullmatch(source):
-        _refuse("--source must be /upstream/<name>, in small letters, digits and hyphens")
+    if source is not None and not is_source(source):
+        rules = " or ".join(topic.source_rule for topic in PUBLISHED_TOPICS)
+        _refuse(f"--source must be {rules}, in small letters, digits and hyphens")
     try:
         checked = read_file(file, source=source, event_type=event_type)
     except OSError as error:
         _refuse(f"{file} cannot be read ({error.strerror}): check the name and the permissions")
+    if not checked.requests and not checked.problems:
+        typer.echo(f"{file} holds no request: nothing was published", err=True)
+        raise typer.Exit(ExitCode.ROWS_REFUSED)
     receipts = [Receipt(request) for request in checked.requests]
     broken, code = None, _code_before_publishing(checked, dry_run=dry_run, skip_bad=skip_bad)
     if code is None:
@@ -131,7 +139,7 @@ def _summary(
 ) -> dict[str, Any]:
     counts = Counter(receipt.status for receipt in receipts)
     return {
-        "topic": REQUESTS.name,
+        "topics": sorted({receipt.request.topic.name for receipt in receipts}),
         "dry_run": dry_run,
         "rows": len(receipts) + len(checked.problems),
         "refused": len(checked.problems),
@@ -151,6 +159,7 @@ def _summary(
 def _row(receipt: Receipt) -> dict[str, Any]:
     return {
         "line": receipt.request.line,
+        "topic": receipt.request.topic.name,
         "id": str(receipt.request.envelope.id),
         "type": receipt.request.envelope.type,
         "status": receipt.status,
@@ -160,20 +169,20 @@ def _row(receipt: Receipt) -> dict[str, Any]:
 
 
 def _told(summary: dict[str, Any]) -> str:
-    problems = summary["problems"]
+    problems, topics = summary["problems"], ", ".join(summary["topics"]) or "no topic"
     lines = [
         f"line {one['line']}{', ' if one['field'] else ''}{one['field']}: {one['message']}"
         for one in problems[:PROBLEMS_SHOWN_MAX]
     ]
     if len(problems) > PROBLEMS_SHOWN_MAX:
         lines.append(f"and {len(problems) - PROBLEMS_SHOWN_MAX} more problems: see --json")
-    lines.append(f"{summary['rows']} rows, {summary['refused']} of them bad")
+    lines.append(f"{counted(summary['rows'], 'row')}, {summary['refused']} of them bad")
     if summary["dry_run"]:
         lines.append("dry run: nothing was published")
     elif summary["refused"] and not summary["acknowledged"] and not summary["broken"]:
         lines.append("nothing was published: mend the bad rows, or pass --skip-bad")
     else:
-        lines.append(f"{summary['acknowledged']} acknowledged on {summary['topic']}")
+        lines.append(f"{summary['acknowledged']} acknowledged on {topics}")
     if summary["broken"]:
         lines.append(
             f"{summary['broken']}: {summary['unknown']} sent without an answer, "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
@@ -15,9 +15,12 @@ from schemas.topics import TOPICS, Topic
 from services.cli.addresses import SERVICES
 from services.cli.adopt import adopt_command
 from services.cli.broker import admitted, broker_settings
+from services.cli.claims import claims_command
 from services.cli.connections import connect
+from services.cli.words import counted
 from services.runtime.errors import ConfigurationError, Transient
 from services.runtime.kafka.client import client_options
+from services.runtime.kafka.consumers import build_consumer
 from services.runtime.kafka.topic_identity import identities
 from services.runtime.log.recovery import (
     Move,
@@ -29,6 +32,7 @@ from services.runtime.log.recovery import (
 from services.runtime.log.recovery import republish as start_over
 from services.runtime.settings import KafkaSettings
 
+POSITION_MAX: Final = (1 << 63) - 1
 app = typer.Typer(
     help=(
         "After a topic was made again, a broker moved, or a database restored. Without --yes, "
@@ -37,6 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("adopt")(adopt_command)
+app.command("claims")(claims_command)
 Service = Annotated[str, typer.Argument(help="orders, ledger or notifier")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")]
 
@@ -45,7 +50,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only say what 
 def republish(
     service: Service,
     from_position: Annotated[
-        int, typer.Option(min=1, help="First position of each shard's log to publish again.")
+        int,
+        typer.Option(
+            min=1, max=POSITION_MAX, help="First position of each shard's log to publish again."
+        ),
     ] = 1,
     yes: Yes = False,
 ) -> None:
@@ -59,11 +67,11 @@ def republish(
     for each in plan:
         table.add_row(*map(str, (each.shard, each.after_position, each.head_position, each.events)))
     _print(table)
-    events = sum(each.events for each in plan)
+    events = counted(sum(each.events for each in plan), "event")
     typer.echo(
-        f"{service} publishes {events} events again when it starts"
+        f"{service} publishes {events} again when it starts"
         if yes
-        else f"{events} events would be published again: stop {service}, then repeat with --yes"
+        else f"{events} would be published again: stop {service}, then repeat with --yes"
     )
 
 
@@ -153,7 +161,7 @@ async def _reread(
 
 async def _bounds(settings: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
     """Return the first offset and the end of each partition."""
-    consumer = AIOKafkaConsumer(topic, **client_options(settings), enable_auto_commit=False)
+    consumer = build_consumer(client_options(settings), topic)
     try:
         await consumer.start()
         partitions = [

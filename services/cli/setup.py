@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +12,25 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from schemas.topics import SHARD_COUNT_DEFAULT, TOPICS
+from schemas.topics import ALL_TOPICS, SHARD_COUNT_DEFAULT
+from services.cli.access import Principals, apply_access, principals
+from services.cli.scram import scram_verifier
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.access import confirm_access
+from services.runtime.kafka.acls import NoAuthorizer
 from services.runtime.kafka.client import client_options
+from services.runtime.kafka.topic_limits import (
+    Difference,
+    differences,
+    put_right,
+    wanted_limits,
+)
 from services.runtime.log.migrator import RUNTIME_MIGRATIONS, migrate
+from services.runtime.postgres import refusal, verified
 from services.runtime.settings import KafkaSettings
 
 _SERVICES_FOLDER: Final = Path(__file__).parents[1]
 _LEADERS_TIMEOUT_SECONDS: Final = 60
-_DAY_MS: Final = 24 * 60 * 60 * 1000
 
 
 def migration_folders(service: str) -> list[Path]:
@@ -30,15 +39,21 @@ def migration_folders(service: str) -> list[Path]:
     return [RUNTIME_MIGRATIONS, *([own] if own.is_dir() else [])]
 
 
-async def set_up(
+async def set_up(  # noqa: PLR0913 - all that a system is made of
     *,
     admin_dsn: str,
     kafka: KafkaSettings,
     passwords: Mapping[str, str],
     shard_count: int = SHARD_COUNT_DEFAULT,
     replication_factor: int = 1,
-) -> None:
+    users: Principals | None = None,
+    remove_other_access: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[int, int] | None:
     """Make Postgres and Kafka ready for the services named in `passwords` (service -> password).
+
+    Returns how many access entries were added and removed; None where the broker keeps none. Each
+    setting of a topic that was changed is told.
 
     Raises:
         ConfigurationError: the shard count or the topics differ from what was made before, or Kafka
@@ -47,18 +62,33 @@ async def set_up(
     await confirm_access(kafka, client_options(kafka))
     for service, password in passwords.items():
         await set_up_postgres(admin_dsn, service, password, shard_count)
-    await set_up_topics(kafka, shard_count, replication_factor)
+    for changed in await set_up_topics(kafka, shard_count, replication_factor):
+        tell(f"changed: {changed}")
+    return await set_up_access(kafka, users or principals(), remove_others=remove_other_access)
+
+
+async def set_up_access(
+    kafka: KafkaSettings, users: Principals, *, remove_others: bool
+) -> tuple[int, int] | None:
+    """Bring the table of who may do what to the broker; None where it has no authorizer."""
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    await admin.start()
+    try:
+        return await apply_access(admin, users, remove_others=remove_others)
+    except NoAuthorizer:
+        return None
+    finally:
+        await admin.close()
 
 
 async def set_up_postgres(admin_dsn: str, service: str, password: str, shard_count: int) -> None:
     """Create the role `perennial_<service>` and its schema, migrate it, and create the shards."""
-    connection = await asyncpg.connect(admin_dsn, timeout=10)
+    connection = await _connect(admin_dsn)
     role = f"perennial_{service}"
     try:
         exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
-        secret = await connection.fetchval("SELECT quote_literal($1::text)", password)
         verb = "ALTER" if exists else "CREATE"
-        await connection.execute(f"{verb} ROLE {role} LOGIN PASSWORD {secret}")
+        await connection.execute(f"{verb} ROLE {role} LOGIN PASSWORD '{scram_verifier(password)}'")
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {service}")
         await connection.execute(f"GRANT USAGE ON SCHEMA {service} TO {role}")
         await connection.execute(f"SET search_path = {service}")
@@ -77,29 +107,39 @@ async def set_up_postgres(admin_dsn: str, service: str, password: str, shard_cou
         await connection.close()
 
 
+async def _connect(admin_dsn: str) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(verified(admin_dsn), timeout=10)
+    except OSError as error:
+        if reason := refusal(error):
+            raise ConfigurationError(reason) from None
+        raise
+
+
 def topics_wanted(shard_count: int, replication_factor: int) -> list[NewTopic]:
     """Return every topic and dead-letter topic with its settings."""
     wanted = []
-    for topic in TOPICS:
+    for topic in ALL_TOPICS:
         names = [topic.name, *(topic.dead_letter_topic(group) for group in topic.groups)]
         wanted += [
             NewTopic(
                 name=name,
-                num_partitions=shard_count,
+                num_partitions=topic.partition_count(shard_count),
                 replication_factor=replication_factor,
-                topic_configs={
-                    "cleanup.policy": "delete",
-                    "retention.ms": str(topic.retention_days * _DAY_MS),
-                    "min.insync.replicas": str(max(1, replication_factor - 1)),
-                },
+                topic_configs=wanted_limits(topic, replication_factor),
             )
             for name in names
         ]
     return wanted
 
 
-async def set_up_topics(kafka: KafkaSettings, shard_count: int, replication_factor: int) -> None:
-    """Create the topics that are missing and wait until every partition has a leader."""
+async def set_up_topics(
+    kafka: KafkaSettings, shard_count: int, replication_factor: int
+) -> list[Difference]:
+    """Create the topics that are missing, and put right the settings of those that are there.
+
+    Returns what differed, when every partition has a leader.
+    """
     admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
     try:
@@ -112,25 +152,37 @@ async def set_up_topics(kafka: KafkaSettings, shard_count: int, replication_fact
                 if code and error is not TopicAlreadyExistsError:
                     message = f"topic {name} could not be created: {error.__name__}"
                     raise ConfigurationError(message)
-        await _wait_for_leaders(admin, [topic.name for topic in wanted], shard_count)
+        names = [topic.name for topic in wanted]
+        await _wait_for_leaders(admin, {each.name: each.num_partitions for each in wanted})
+        # What was made a moment ago has its settings, though not every broker may know them yet.
+        before = [name for name in names if name in existing]
+        described = await admin.describe_topics(before) if before else []
+        found = await differences(admin, ALL_TOPICS, described)
+        if found:
+            await put_right(admin, found)
+        return found
     finally:
         await admin.close()
 
 
-async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: list[str], shard_count: int) -> None:
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) -> None:
     ends_at = time.monotonic() + _LEADERS_TIMEOUT_SECONDS
     while True:
-        described = await admin.describe_topics(names)
+        described = await admin.describe_topics(list(partitions))
         waiting = [
             topic["topic"]
             for topic in described
             if topic["error_code"]
-            or len(topic["partitions"]) < shard_count
+            or len(topic["partitions"]) < partitions[topic["topic"]]
             or any(partition["leader"] < 0 for partition in topic["partitions"])
         ]
-        wrong = [t["topic"] for t in described if len(t["partitions"]) > shard_count]
+        wrong = [
+            f"{topic['topic']} has more than {partitions[topic['topic']]} partitions"
+            for topic in described
+            if len(topic["partitions"]) > partitions[topic["topic"]]
+        ]
         if wrong:
-            message = f"{', '.join(wrong)}: more partitions than the {shard_count} shards"
+            message = f"{'; '.join(wrong)}: the number is fixed"
             raise ConfigurationError(message)
         if not waiting:
             return

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.live import Live
 
 from services.cli.addresses import load_addresses
-from services.cli.ledger import replay_digest
 from services.cli.status_screen import as_data, screen
 from services.cli.survey import Limits, Survey, survey
 
@@ -56,7 +55,7 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if watch:
         raise typer.Exit(_watch(limits, every_seconds, as_json=as_json))
     found = _look(limits)
-    books = asyncio.run(replay_digest()) if digest and "ledger" in found.services else None
+    books = _books() if digest and "ledger" in found.services else None
     if as_json:
         typer.echo(json.dumps(as_data(found, books), indent=2))
     else:
@@ -70,6 +69,12 @@ def exit_code(found: Survey) -> int:
     if found.unreachable:
         return EXIT_UNREACHABLE
     return EXIT_NEEDS_A_PERSON if found.problems else 0
+
+
+def _books() -> str:
+    from services.cli.ledger import replay_digest  # noqa: PLC0415 - Arrow takes longer than a look
+
+    return asyncio.run(replay_digest())
 
 
 def _look(limits: Limits) -> Survey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
@@ -123,5 +124,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON takes
             return [_plain(each) for each in value]
         case datetime():
             return utc_text(value)
+        case UUID():
+            return str(value)
         case _:
             return value

@@ -12,16 +12,22 @@ from datetime import datetime
 from typing import Final
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from schemas.topics import TOPICS
+from schemas.access import our_topics
+from schemas.topics import ALL_TOPICS, TOPICS
+from services.cli.access import findings, principals
 from services.cli.addresses import SERVICES, Addresses
 from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
+from services.cli.words import counted
 from services.runtime.errors import ConfigurationError, Transient
+from services.runtime.kafka.acls import read_acls
 from services.runtime.kafka.client import client_options
+from services.runtime.kafka.consumers import build_consumer
+from services.runtime.kafka.topic_limits import differences
 from services.runtime.watch.service_status import ServiceStatus, service_status
 
 _PATIENCE_SECONDS: Final = 5
@@ -60,7 +66,7 @@ async def survey(addresses: Addresses, limits: Limits, now: datetime) -> Survey:
     bounds: Bounds = {}
     try:
         async with asyncio.timeout(2 * _PATIENCE_SECONDS):
-            bounds = await _bounds(addresses.bootstrap_servers)
+            bounds = await _bounds(found)
     except (KafkaError, OSError, TimeoutError):
         found.unreachable.append(f"Kafka at {addresses.bootstrap_servers}")
     for service in SERVICES:
@@ -92,14 +98,17 @@ async def _look_at(service: str, addresses: Addresses, bounds: Bounds, found: Su
         raise ConfigurationError(message) from None
 
 
-async def _bounds(bootstrap_servers: str) -> Bounds:
+async def _bounds(found: Survey) -> Bounds:
     """Return what each partition that is read holds, as (first, end); a missing topic is absent."""
-    settings = await admitted(broker_settings(bootstrap_servers))
+    settings = await admitted(broker_settings())
     options = client_options(settings) | {"request_timeout_ms": _PATIENCE_SECONDS * 1000}
     admin = AIOKafkaAdminClient(**options)
     await admin.start()
     try:
         described = await admin.describe_topics([topic.name for topic in TOPICS if topic.groups])
+        found.problems += await _limit_problems(admin)
+        if settings.kafka_security_protocol != "PLAINTEXT" or not settings.kafka_is_local():
+            found.problems += await _access_problems(admin)
     finally:
         await admin.close()
     partitions = [
@@ -107,7 +116,7 @@ async def _bounds(bootstrap_servers: str) -> Bounds:
         for topic in described
         for each in topic["partitions"]
     ]
-    consumer = AIOKafkaConsumer(**options)
+    consumer = build_consumer(options)
     await consumer.start()
     try:
         firsts = await consumer.beginning_offsets(partitions)
@@ -115,6 +124,27 @@ async def _bounds(bootstrap_servers: str) -> Bounds:
     finally:
         await consumer.stop()
     return {(tp.topic, tp.partition): (firsts[tp], ends[tp]) for tp in partitions}
+
+
+async def _access_problems(admin: AIOKafkaAdminClient) -> list[str]:
+    """Return what is wrong with who may do what; on one machine in plain text nothing can be."""
+    try:
+        return list(findings(await read_acls(admin), principals()))
+    except ConfigurationError as error:
+        return [str(error)]
+
+
+async def _limit_problems(admin: AIOKafkaAdminClient) -> list[str]:
+    """Return which settings of our topics are not those that we rely on."""
+    try:
+        described = await admin.describe_topics(sorted(our_topics()))
+        found = await differences(admin, ALL_TOPICS, described)
+    except ConfigurationError as error:
+        return [str(error)]
+    missing = {each["topic"] for each in described if each["error_code"]}
+    gone = [each.name for each in ALL_TOPICS if each.compacted and each.name in missing]
+    told = [f"no topic {name}" for name in gone] + [str(each) for each in found]
+    return [f"{each}: run `perennial setup`" for each in told]
 
 
 def _probe(address: str) -> list[str] | None:
@@ -134,7 +164,7 @@ def _problems(status: ServiceStatus, limits: Limits, now: datetime) -> Iterator[
     """Yield what needs a person, with the command that shows more."""
     service = status.service
     if status.lag > limits.lag_max:
-        yield f"{service} is behind by {status.lag} records"
+        yield f"{service} is behind by {counted(status.lag, 'record')}"
     for each in status.partitions:
         where = f"{service} at {each.next_offset} of {each.topic}/{each.partition}"
         if each.lost:
@@ -158,6 +188,16 @@ def _problems(status: ServiceStatus, limits: Limits, now: datetime) -> Iterator[
         age = (now - status.oldest_unpublished_at).total_seconds()
         if age > _UNPUBLISHED_SECONDS_MAX:
             yield f"{service} recorded an event {int(age)} s ago that is not published"
+    yield from _parked(status)
     if status.dead_letters:
-        count = sum(status.dead_letters.values())
-        yield f"{service} has {count} open dead letters: `perennial dlq list --service {service}`"
+        letters = counted(sum(status.dead_letters.values()), "open dead letter")
+        yield f"{service} has {letters}: `perennial dlq list --service {service}`"
+
+
+def _parked(status: ServiceStatus) -> Iterator[str]:
+    for parking in status.parked:
+        event = f" at {parking.event_type} {parking.event_id}" if parking.event_id else ""
+        yield (
+            f"shard {parking.shard} of {status.service} is parked{event}: {parking.reason}; "
+            f"`perennial shards list --service {status.service}`"
+        )

@@ -18,9 +18,11 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMethod
-from services.runtime.errors import Halt
+from schemas.surplus import SurplusCaptured, SurplusCredited, SurplusReturned
+from services.runtime.errors import Park
 
 PURPOSES: Final = ("renewal", "topup")
+AMOUNTS_CONTRADICT: Final = "amounts_contradict"
 _CONSIDERATION: Final = ("net", "tax", "bonus")
 
 
@@ -38,6 +40,9 @@ SHAPES: Final[dict[type[Event], EventShape]] = {
     ActivationFailed: EventShape(_CONSIDERATION, by_method=True),
     RefundCompleted: EventShape(_CONSIDERATION, by_method=True),
     WalletToppedUp: EventShape(("amount",), by_method=True),
+    SurplusCaptured: EventShape(("amount", "fee"), by_purpose=True, by_method=True),
+    SurplusReturned: EventShape(("amount",), by_method=True),
+    SurplusCredited: EventShape(("amount",), by_method=True),
     BonusGranted: EventShape(("amount",)),
     WalletCharged: EventShape(_CONSIDERATION),
 }
@@ -74,7 +79,7 @@ def amounts_of(event: Event) -> list[Amount]:
     """Return the non-zero amounts of `event` in a fixed order.
 
     Raises:
-        Halt: the parts do not add up to the whole, so booking them would lose or make money.
+        Park: the parts do not add up to the whole, so booking them would lose or make money.
     """
     match event:
         case PaymentCaptured():
@@ -82,7 +87,7 @@ def amounts_of(event: Event) -> list[Amount]:
             parts = _parts(event, event.consideration, event.amount)
             amounts = _considered(event, parts, event.consideration, purpose, event.method)
             if event.fee is not None:
-                _check_currency(event, event.amount, event.fee)
+                # A gateway may bill in the currency that it settles in: no part of the amount.
                 kind = kind_of(PaymentCaptured, purpose, event.method, "fee")
                 amounts.append(Amount(kind, event.fee))
         case ActivationFailed():
@@ -91,9 +96,17 @@ def amounts_of(event: Event) -> list[Amount]:
         case RefundCompleted():
             parts = _parts(event, event.refund, event.amount)
             amounts = _considered(event, parts, event.refund, None, event.method)
-        case WalletToppedUp():
-            kind = kind_of(WalletToppedUp, None, event.method, "amount")
+        case WalletToppedUp() | SurplusReturned() | SurplusCredited():
+            kind = kind_of(type(event), None, event.method, "amount")
             amounts = [Amount(kind, event.amount)]
+        case SurplusCaptured():
+            purpose = "renewal" if event.renewal_id else "topup"
+            stated = (("amount", event.amount), ("fee", event.fee))
+            amounts = [
+                Amount(kind_of(SurplusCaptured, purpose, event.method, name), money)
+                for name, money in stated
+                if money is not None
+            ]
         case BonusGranted():
             amounts = [Amount(kind_of(BonusGranted, None, None, "amount"), event.amount)]
         case WalletCharged():
@@ -128,9 +141,9 @@ def _parts(event: Event, whole: Consideration, total: Money | None) -> tuple[Mon
     if total is not None and sum(part.amount_minor for part in parts) != total.amount_minor:
         message = (
             f"{type(event).__name__} of {event.account_id}: net, tax and bonus do not add up to the "
-            "amount. Nothing was booked; correct the producer before the ledger goes on"
+            "amount. Nothing was booked; deploy a version that books it, then `perennial shards resume`"
         )
-        raise Halt(message)
+        raise Park(AMOUNTS_CONTRADICT, message)
     return parts
 
 
@@ -138,6 +151,7 @@ def _check_currency(event: Event, first: Money, second: Money) -> None:
     if first.currency != second.currency:
         message = (
             f"{type(event).__name__} of {event.account_id} mixes {first.currency} and "
-            f"{second.currency}: nothing was booked; correct the producer before the ledger goes on"
+            f"{second.currency}: nothing was booked; deploy a version that books it, then "
+            "`perennial shards resume`"
         )
-        raise Halt(message)
+        raise Park(AMOUNTS_CONTRADICT, message)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import asyncpg
 
-from services.ledger.decider import WalletState
 from services.ledger.handlers import build_processor, load_low_balance
 from services.ledger.rules import load_rules
 from services.ledger.settings import LedgerSettings
+from services.ledger.wallets import WalletState
 from services.runtime.processor import Processor
 
 
 @asynccontextmanager
 async def open_ledger(
-    settings: LedgerSettings, _pool: asyncpg.Pool
+    settings: LedgerSettings, _pool: asyncpg.Pool, _clock: Callable[[], datetime]
 ) -> AsyncIterator[Processor[WalletState]]:
     """Read the posting rules and the low-balance thresholds, and yield the ledger."""
     rules = load_rules(settings.posting_rules)

@@ -36,7 +36,7 @@ async def rebuild_balances(connection: asyncpg.Connection, rules: RuleSet) -> in
 async def cached_balances(connection: asyncpg.Connection) -> Balances:
     """Return the cache as it stands."""
     rows = await connection.fetch("SELECT shard, account, currency, amount_minor FROM balance")
-    return {(r["shard"], r["account"], r["currency"]): r["amount_minor"] for r in rows}
+    return {(r["shard"], r["account"], r["currency"]): int(r["amount_minor"]) for r in rows}
 
 
 async def cached_report(

@@ -13,20 +13,19 @@ from schemas.envelope import Event, Source
 from schemas.money import AMOUNT_MINOR_MAX, Money, exponent_of
 from schemas.orders import BonusGranted, RefundCompleted, WalletChargeRequested, WalletToppedUp
 from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusCredited
 from schemas.topics import LEDGER, ORDERS
 from services.ledger.decider import (
     AddLot,
     ChargeWallet,
     FileFact,
     RestoreCharge,
-    WalletState,
     decide,
-    evolve,
-    initial_state,
 )
 from services.ledger.metrics import COUNTERS
 from services.ledger.projection import projection
 from services.ledger.rules import RuleSet
+from services.ledger.wallets import WalletState, evolve, initial_state
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.processor import Handler, Incoming, Processor, Subscription, Task
 
@@ -62,7 +61,7 @@ def on_fact(incoming: Incoming, _now: datetime) -> Task:
 
 def on_wallet_topped_up(incoming: Incoming, _now: datetime) -> Task:
     """Add a lot of paid credit."""
-    fact = cast("WalletToppedUp", incoming.event)
+    fact = cast("WalletToppedUp | SurplusCredited", incoming.event)
     return Task(wallet_stream(fact), AddLot(fact))
 
 
@@ -98,6 +97,7 @@ def build_processor(*, rules: RuleSet, low_balance: Mapping[str, Money]) -> Proc
     }
     handlers |= {
         WalletToppedUp: on_wallet_topped_up,
+        SurplusCredited: on_wallet_topped_up,
         BonusGranted: on_bonus_granted,
         RefundCompleted: on_refund_completed,
         WalletChargeRequested: on_wallet_charge_requested,

@@ -1,19 +1,31 @@
-"""Checks that Postgres itself can answer: streams, sequences, cursors, dead letters."""
+"""Checks of what the ledger numbers and takes: streams, sequences, cursors, dead letters."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from schemas.envelope import Source
 from schemas.topics import ORDERS
-from services.ledger.checks import RESTORE, Check
+from services.ledger.checks import RESTORE
+from services.runtime.log.event_log import ShardHead, StoredEvent
+from services.runtime.verify.checks import Check
+from services.runtime.verify.slices import Mark
 
 if TYPE_CHECKING:
     import asyncpg
 
+EVENTS_AT_ONCE: Final = 20_000
+_LAST_ACCOUNT: Final = """
+SELECT max(account_id) FROM (
+    SELECT account_id FROM event WHERE account_id > $1 ORDER BY account_id LIMIT $2
+) AS next
+"""
 _WALLET_STREAMS: Final = """
 SELECT stream_id, count(*) AS events, max(stream_version) AS newest FROM event
-WHERE stream_id LIKE 'wallet/%' GROUP BY stream_id
+WHERE stream_id LIKE 'wallet/%' AND account_id > $1 AND account_id <= $2 GROUP BY stream_id
 HAVING min(stream_version) <> 1 OR max(stream_version) <> count(*)
 ORDER BY stream_id LIMIT 1
 """
@@ -23,87 +35,108 @@ SELECT max(stream_id) FILTER (WHERE NOT moved) AS stream_id, count(*) AS events,
 FROM (
     SELECT stream_id, stream_version, stream_id LIKE 'wallet/%' AS moved,
         CASE WHEN stream_id LIKE 'wallet/%' THEN correlation_id
+            WHEN stream_id LIKE 'refused/%' THEN stream_id
             ELSE split_part(stream_id, '/', 2) END AS order_id
-    FROM event WHERE source = $1
+    FROM event WHERE source = $3 AND account_id > $1 AND account_id <= $2
 ) AS told
 GROUP BY order_id HAVING max(stream_version) FILTER (WHERE NOT moved) > count(*)
 ORDER BY stream_id LIMIT 1
 """
-_MARKS: Final = """
-WITH mark AS (
-    SELECT source, shard, last_sequence FROM source_sequence
-    UNION ALL SELECT $1, shard, head_sequence FROM shard WHERE head_sequence > 0
-), held AS (
-    SELECT source, shard, count(*) AS events, count(DISTINCT sequence) AS different,
-        min(sequence) AS first, max(sequence) AS newest
-    FROM event GROUP BY source, shard
+_STREAMS: Final = (
+    "SELECT count(DISTINCT stream_id) FROM event WHERE account_id > $1 AND account_id <= $2"
 )
-SELECT source, shard, coalesce(events, 0) AS events, coalesce(different, 0) AS different,
-    coalesce(first, 1) AS first, coalesce(newest, 0) AS newest,
-    coalesce(last_sequence, 0) AS last_sequence
-FROM mark FULL JOIN held USING (source, shard) ORDER BY source, shard
-"""
-_FIRST_GAP: Final = """
-SELECT number FROM (
-    SELECT sequence, row_number() OVER (ORDER BY sequence) AS number FROM event
-    WHERE source = $1 AND shard = $2
-) AS numbered WHERE sequence <> number ORDER BY number LIMIT 1
-"""
-_CURSORS: Final = """
-SELECT held.shard, held.events, next_offset FROM (
-    SELECT shard, count(*) AS events FROM event WHERE source = $1 GROUP BY shard
-) AS held LEFT JOIN cursor ON cursor.partition = held.shard AND cursor.topic = $2
-ORDER BY held.shard
-"""
+_CURSORS: Final = "SELECT partition, next_offset FROM cursor WHERE topic = $1"
 
 
 async def check_streams(connection: asyncpg.Connection) -> Check:
-    """Look for versions missing from a stream.
+    """Look for versions missing from a stream, some accounts at a time.
 
     A wallet's stream is numbered here. An order's stream keeps the numbers that orders gave; those
-    of its events that concern the wallet are in the wallet's stream.
+    of its events that concern the wallet are in the wallet's stream, of the same account.
     """
-    streams = await connection.fetchval("SELECT count(DISTINCT stream_id) FROM event")
-    row = await connection.fetchrow(_WALLET_STREAMS) or await connection.fetchrow(
-        _FILED_STREAMS, Source.ORDERS
-    )
-    problem = None
-    if row is not None:
-        problem = (
-            f"{row['stream_id']} goes up to version {row['newest']} and the log holds "
-            f"{row['events']} of its events"
-        )
+    streams, problem = 0, None
+    last = ""
+    while end := await connection.fetchval(_LAST_ACCOUNT, last, EVENTS_AT_ONCE):
+        streams += await connection.fetchval(_STREAMS, last, end)
+        row = await connection.fetchrow(_WALLET_STREAMS, last, end)
+        row = row or await connection.fetchrow(_FILED_STREAMS, last, end, Source.ORDERS)
+        if row is not None and problem is None:
+            problem = (
+                f"{row['stream_id']} goes up to version {row['newest']} and the log holds "
+                f"{row['events']} of its events"
+            )
+        last = end
     return Check("dense stream versions", f"{streams} streams", problem, RESTORE)
 
 
-async def check_sequences(connection: asyncpg.Connection) -> Check:
-    """Compare what each source numbered 1..n with what is held, and n with the high-water mark."""
-    rows = await connection.fetch(_MARKS, Source.LEDGER)
-    problem = None
-    for row in rows:
-        counts = (row["events"], row["different"], row["newest"], row["last_sequence"])
-        if problem is None and (row["first"] != 1 or len(set(counts)) > 1):
-            gap = await connection.fetchval(_FIRST_GAP, row["source"], row["shard"])
-            where = f"sequence {gap or row['events'] + 1}" if row["events"] else "everything"
-            problem = (
-                f"{where} of {row['source']} in shard {row['shard']} is missing: {row['events']} "
-                f"events up to {row['newest']}, high-water mark {row['last_sequence']}"
-            )
-    compared = f"{sum(row['events'] for row in rows)} sequences of {len(rows)} sources and shards"
-    return Check("complete sequences", compared, problem, RESTORE)
+@dataclass(slots=True)
+class _Numbers:
+    events: int = 0
+    newest: int = 0
+    gap: int | None = None
 
 
-async def check_cursors(connection: asyncpg.Connection) -> Check:
-    """Look for events that the cursors say have not been read yet."""
-    rows = await connection.fetch(_CURSORS, Source.ORDERS, ORDERS.name)
+@dataclass(slots=True)
+class SequenceCheck:
+    """What each source numbered 1..n is held, in order, and n is the high-water mark of the source."""
+
+    marks: Mapping[tuple[str, int], int]
+    _held: dict[tuple[str, int], _Numbers] = field(default_factory=lambda: defaultdict(_Numbers))
+
+    @classmethod
+    def of(
+        cls, marks: Mapping[tuple[str, int], Mark], heads: Mapping[int, ShardHead]
+    ) -> SequenceCheck:
+        """Expect what was taken last of others, and the own numbers that the heads hold."""
+        own = {
+            (str(Source.LEDGER), shard): head.sequence
+            for shard, head in heads.items()
+            if head.sequence
+        }
+        return cls({key: mark.sequence for key, mark in marks.items()} | own)
+
+    def look(self, events: Sequence[StoredEvent]) -> None:
+        """Count on the numbers of each source."""
+        for stored in events:
+            held = self._held[stored.source, stored.shard]
+            if stored.sequence != held.newest + 1 and held.gap is None:
+                held.gap = held.newest + 1
+            held.events, held.newest = held.events + 1, max(held.newest, stored.sequence)
+
+    def events_of(self, source: str) -> dict[int, int]:
+        """Return how many events of a source each shard holds; after the walk."""
+        return {
+            shard: held.events for (of, shard), held in sorted(self._held.items()) if of == source
+        }
+
+    def result(self) -> Check:
+        """Compare with the marks, too."""
+        keys = sorted(self.marks.keys() | self._held.keys())
+        problem = None
+        for key in keys:
+            held, mark = self._held.get(key, _Numbers()), self.marks.get(key, 0)
+            if problem is None and (held.gap is not None or held.newest != mark):
+                where = f"sequence {held.gap or held.events + 1}" if held.events else "everything"
+                problem = (
+                    f"{where} of {key[0]} in shard {key[1]} is missing: {held.events} "
+                    f"events up to {held.newest}, high-water mark {mark}"
+                )
+        events = sum(held.events for held in self._held.values())
+        compared = f"{events} sequences of {len(keys)} sources and shards"
+        return Check("complete sequences", compared, problem, RESTORE)
+
+
+async def check_cursors(connection: asyncpg.Connection, held: Mapping[int, int]) -> Check:
+    """Look for events of orders, `held` by shard, that the cursors say have not been read yet."""
+    cursors = {row[0]: row[1] for row in await connection.fetch(_CURSORS, ORDERS.name)}
     problem = None
-    for row in rows:
-        if problem is None and (row["next_offset"] or 0) < row["events"]:
+    for shard, events in held.items():
+        if problem is None and cursors.get(shard, 0) < events:
             problem = (
-                f"shard {row['shard']} holds {row['events']} events of orders and its cursor "
-                f"stands at offset {row['next_offset']}"
+                f"shard {shard} holds {events} events of orders and its cursor "
+                f"stands at offset {cursors.get(shard)}"
             )
-    compared = f"{len(rows)} cursors of {ORDERS.name}"
+    compared = f"{len(held)} cursors of {ORDERS.name}"
     return Check("cursors", compared, problem, RESTORE)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from iso4217 import Currency
 
 from schemas import EVENTS
+from schemas.envelope import Event
 from schemas.ledger import (
     ChargeRefusalReason,
     LowBalanceDetected,
@@ -15,11 +17,29 @@ from schemas.ledger import (
     WalletChargeRefused,
 )
 from schemas.orders import BonusGranted, PaymentCaptured, RefundCompleted, WalletToppedUp
+from schemas.surplus import SurplusCaptured, SurplusCredited, SurplusReturned
 from schemas.topics import LEDGER, ORDERS
 from services.ledger.amounts import SHAPES
 from services.runtime.watch.event_counter import EventCounter
 
-_BOOKED: Final = (PaymentCaptured, RefundCompleted, WalletToppedUp, BonusGranted, WalletCharged)
+_BOOKED: Final = (
+    PaymentCaptured,
+    RefundCompleted,
+    WalletToppedUp,
+    BonusGranted,
+    WalletCharged,
+)
+_SURPLUS: Final = (SurplusCaptured, SurplusReturned, SurplusCredited)
+
+
+def _series_of(facts: Iterable[type[Event]]) -> frozenset[tuple[str, str]]:
+    names = tuple(model.__name__ for model in facts)
+    return frozenset(product(names, tuple(currency.code for currency in Currency)))
+
+
+def _by_fact(event: Any) -> tuple[tuple[str, str], int]:  # noqa: ANN401 - any fact with an amount
+    return (type(event).__name__, event.amount.currency), event.amount.amount_minor
+
 
 WALLET_DECISIONS: Final = EventCounter(
     name="ledger_wallet_decisions",
@@ -50,16 +70,16 @@ BOOKED: Final = EventCounter(
     name="ledger_booked_minor_units",
     meaning="Amounts of the facts that were booked, in minor units.",
     labels=("fact", "currency"),
-    series=frozenset(
-        product(
-            tuple(model.__name__ for model in _BOOKED),
-            tuple(currency.code for currency in Currency),
-        )
-    ),
-    count=dict.fromkeys(
-        _BOOKED,
-        lambda event: ((type(event).__name__, event.amount.currency), event.amount.amount_minor),
-    ),
+    series=_series_of(_BOOKED),
+    count=dict.fromkeys(_BOOKED, _by_fact),
     sparse=True,
 )
-COUNTERS: Final = (WALLET_DECISIONS, ENTRIES, BOOKED)
+SURPLUS: Final = EventCounter(
+    name="ledger_surplus_minor_units",
+    meaning="Money that orders did not take, as it came in, went back or was credited, in minor units.",
+    labels=("fact", "currency"),
+    series=_series_of(_SURPLUS),
+    count=dict.fromkeys(_SURPLUS, _by_fact),
+    sparse=True,
+)
+COUNTERS: Final = (WALLET_DECISIONS, ENTRIES, BOOKED, SURPLUS)

@@ -36,7 +36,7 @@ def post(event: Event, occurred_at: datetime, rules: RuleSet) -> Entry:
     """Return the entry of an event that happened at `occurred_at`; it sums to zero per currency.
 
     Raises:
-        Halt: no rule covers the event, or its amounts contradict each other.
+        Park: no rule covers the event, or its amounts contradict each other.
     """
     if type(event) not in SHAPES:
         return Entry((), (_reason(rules.for_event(type(event).__name__, occurred_at)),))

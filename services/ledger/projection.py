@@ -12,7 +12,7 @@ from services.ledger.amounts import SHAPES, Amount, amounts_of
 from services.ledger.postings import Balances, post, postings_of
 from services.ledger.rules import RuleSet
 from services.runtime.log.event_log import StoredEvent, Transaction
-from services.runtime.processor import Incoming, Projection
+from services.runtime.processor import Filed, Incoming, Projection
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 AMOUNT_COLUMNS: Final = (
@@ -31,7 +31,7 @@ _MOVING: Final = frozenset(model.wire_type() for model in SHAPES)
 
 _ADD_TO_BALANCES: Final = (
     "INSERT INTO balance (shard, account, currency, amount_minor)"
-    " SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[])"
+    " SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::numeric[])"
     " ON CONFLICT (shard, account, currency)"
     " DO UPDATE SET amount_minor = balance.amount_minor + excluded.amount_minor"
 )
@@ -41,13 +41,11 @@ def projection(rules: RuleSet) -> Projection:
     """Return the projection that books by `rules`."""
 
     async def project(
-        tx: Transaction, appended: Sequence[StoredEvent], handled: Sequence[Incoming]
+        tx: Transaction, appended: Sequence[Filed], _handled: Sequence[Incoming]
     ) -> None:
-        parsed = {incoming.envelope.id: incoming.event for incoming in handled}
         rows: list[tuple[object, ...]] = []
         balances: Balances = defaultdict(int)
-        for stored in appended:
-            event = parsed.get(stored.event_id) or stored.event()
+        for stored, event in appended:
             if stored.type in _MOVING:
                 amounts = amounts_of(event)
                 rows += amount_rows(stored, amounts)

@@ -20,9 +20,11 @@ import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi  # type: ignore[import-untyped]
 
 from schemas.envelope import utc_text
+from services.ledger.amount_slices import EXTENT, confirm_same_file, slices
 from services.ledger.postings import Balances
 from services.ledger.rules import RuleSet, missing_rule
 from services.runtime.errors import Transient
+from services.runtime.postgres import verified
 
 if TYPE_CHECKING:
     import asyncpg
@@ -163,7 +165,7 @@ class ColumnFold:
         """Book the sums by the rules.
 
         Raises:
-            Halt: no rule covers an amount.
+            Park: no rule covers an amount.
         """
         balances: Balances = defaultdict(int)
         for row in partial.to_pylist():
@@ -192,7 +194,7 @@ def fold_columns(
 
     Raises:
         Transient: Postgres cannot be reached.
-        Halt: no rule covers an amount.
+        Park: no rule covers an amount.
     """
     fold = ColumnFold(rules)
     partials: list[pa.Table] = []
@@ -211,11 +213,24 @@ def _batches(dsn: str, schema: str, scope: Scope) -> Iterator[pa.RecordBatch]:
         f" FROM {scope.covered()} WHERE {scope.condition()}"
     )
     try:
-        with dbapi.connect(dsn) as connection, connection.cursor() as cursor:
+        # A transaction for each statement.
+        with (
+            dbapi.connect(verified(dsn), autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
             quoted = '"' + schema.replace('"', '""') + '"'
             cursor.execute(f"SET search_path = {quoted}")
-            cursor.execute(query)
-            yield from cursor.fetch_record_batch()
+            pages, file = _extent(cursor)
+            for part in slices(pages):
+                cursor.execute(f"{query} AND {part}")
+                yield from cursor.fetch_record_batch()
+            confirm_same_file(file, _extent(cursor)[1])
     except adbc_driver_manager.Error as error:
         message = f"reading the ledger's amounts failed ({type(error).__name__}): is Postgres up?"
         raise Transient(message) from None
+
+
+def _extent(cursor: dbapi.Cursor) -> tuple[int, int]:
+    cursor.execute(EXTENT)
+    pages, file = cursor.fetchone()
+    return pages, file

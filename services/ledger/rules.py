@@ -19,7 +19,8 @@ from schemas.requests import PaymentMethod
 from schemas.topics import LEDGER, ORDERS
 from services.ledger.accounts import AccountRef, account_ref
 from services.ledger.amounts import PURPOSES, SHAPES, kinds_of
-from services.runtime.errors import ConfigurationError, Halt
+from services.runtime.errors import ConfigurationError, Park
+from services.runtime.plain_words import problems_of
 
 POSTING_RULES: Final = Path(__file__).with_name("posting_rules.toml")
 RECORDED: Final[dict[str, type[Event]]] = {
@@ -86,7 +87,7 @@ class RuleSet:
         """Return the rule for one amount of an event that happened at `moment`.
 
         Raises:
-            Halt: there is none.
+            Park: there is none.
         """
         return _holding(self.by_kind.get(kind, ()), kind, moment)
 
@@ -94,7 +95,7 @@ class RuleSet:
         """Return the rule that says why an event without amounts posts nothing.
 
         Raises:
-            Halt: there is none.
+            Park: there is none.
         """
         return _holding(self.by_event.get(event_name, ()), event_name, moment)
 
@@ -109,12 +110,13 @@ class RuleSet:
         return sorted({rule.valid_from for _, rule in self.rows()})
 
 
-def missing_rule(what: str, moment: datetime | None = None) -> Halt:
+def missing_rule(what: str, moment: datetime | None = None) -> Park:
     """Return the error for an amount or event that nobody said how to book."""
     when = f" at {moment.isoformat()}" if moment else ""
-    return Halt(
+    return Park(
+        "no_posting_rule",
         f"no posting rule for {what}{when}: nothing was booked. Add a row to posting_rules.toml "
-        "(or a no_posting row with the reason), or correct the producer, and start again"
+        "(or a no_posting row with the reason), start again, then `perennial shards resume`",
     )
 
 
@@ -144,7 +146,7 @@ def load_rules(path: Path = POSTING_RULES) -> RuleSet:
         try:
             rows.append(_Row.model_validate(table))
         except ValidationError as error:
-            found = "; ".join(f"{_where(each['loc'])}{each['msg']}" for each in error.errors())
+            found = "; ".join(f"{_where(each['loc'])}{each['msg']}" for each in problems_of(error))
             problems.append(f"rule {number} ({table.get('id', 'without id')}): {found}")
     by_kind: dict[str, list[Rule]] = {}
     by_event: dict[str, list[Rule]] = {}

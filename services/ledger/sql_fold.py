@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from services.ledger.accounts import AccountRef
+from services.ledger.amount_slices import EXTENT, confirm_same_file, slices
 from services.ledger.postings import Balances
 from services.ledger.replay import Scope
 from services.ledger.rules import RuleSet, missing_rule
@@ -44,13 +46,21 @@ async def fold_sql(connection: asyncpg.Connection, scope: Scope, rules: RuleSet)
     """Return the balances as Postgres computes them.
 
     Raises:
-        Halt: no rule covers an amount.
+        Park: no rule covers an amount.
+        Transient: the table was written anew meanwhile.
     """
-    query = _FOLD.format(covered=scope.covered(), condition=scope.condition())
-    rows = await connection.fetch(query, *rule_columns(rules))
-    if unruled := [row["unruled"] for row in rows if row["unruled"] is not None]:
-        raise missing_rule(unruled[0])
-    return {(row["shard"], row["account"], row["currency"]): int(row["total"]) for row in rows}
+    balances: Balances = defaultdict(int)
+    [(pages, file)] = await connection.fetch(EXTENT)
+    for part in slices(pages):
+        condition = f"{scope.condition()} AND {part}"
+        query = _FOLD.format(covered=scope.covered(), condition=condition)
+        for row in await connection.fetch(query, *rule_columns(rules)):
+            if row["unruled"] is not None:
+                raise missing_rule(row["unruled"])
+            balances[row["shard"], row["account"], row["currency"]] += int(row["total"])
+    [(_, file_now)] = await connection.fetch(EXTENT)
+    confirm_same_file(file, file_now)
+    return dict(balances)
 
 
 def rule_columns(rules: RuleSet) -> tuple[list[Any], ...]:

@@ -113,7 +113,7 @@ async def statement(
     """Return the postings that `scope` covers; what was recorded before `since` is the opening.
 
     Raises:
-        Halt: no rule covers an event.
+        Park: no rule covers an event.
     """
     subject = subject_of(of, rules)
     opening: Totals = defaultdict(int)

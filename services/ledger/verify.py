@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from schemas.envelope import Source
 from services.ledger.accounts import BONUS_OFFSET, WALLET_BONUS, chart_entry
 from services.ledger.cache import cached_balances
 from services.ledger.checks import (
     REBUILD,
     RESTORE,
     BodyCheck,
-    ChainCheck,
-    Check,
     Chunk,
-    EventCheck,
-    PositionCheck,
 )
 from services.ledger.log_checks import (
+    SequenceCheck,
     check_cursors,
     check_dead_letters,
-    check_sequences,
     check_streams,
 )
 from services.ledger.postings import Balances
@@ -31,72 +28,71 @@ from services.ledger.replay import Progress, Scope, fold_columns
 from services.ledger.reports import report
 from services.ledger.rules import RuleSet
 from services.ledger.sql_fold import fold_sql
-from services.runtime.errors import Halt
-from services.runtime.log.event_log import ShardHead
-from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
+from services.runtime.errors import Park
+from services.runtime.log.event_log import StoredEvent
+from services.runtime.verify.checks import ChainCheck, Check, LogCheck, LogHead, PositionCheck
+from services.runtime.verify.slices import heads_of, marks_of, slices_of
 
 if TYPE_CHECKING:
     import asyncpg
 
-_CHUNK: Final = 2000
 _FOLDS: Final = (
     "when `amount table` failed too, mend that; else correct posting_rules.toml or the fold"
 )
 _SIDES: Final = "read `perennial ledger statement` of that account: which event took too much?"
-_EVENTS: Final = (
-    f"SELECT {EVENT_COLUMNS} FROM event"  # noqa: S608 - a constant list of columns
-    " WHERE shard = $1 AND position > $2 AND position <= $3 ORDER BY position"
-)
 _AMOUNTS: Final = (
     f"SELECT {', '.join(AMOUNT_COLUMNS)} FROM amount"  # noqa: S608 - as above
     " WHERE shard = $1 AND position > $2 AND position <= $3 ORDER BY position, ordinal"
 )
-_AMOUNT_OF_NO_EVENT: Final = (
-    "SELECT amount.shard, amount.position FROM amount LEFT JOIN event USING (shard, position)"
-    " WHERE event.shard IS NULL ORDER BY 1, 2 LIMIT 1"
+_BEYOND: Final = (
+    # What was appended since has its event.
+    "SELECT amount.shard, amount.position FROM unnest($1::int[], $2::bigint[]) AS walked(shard, last)"
+    " JOIN amount ON amount.shard = walked.shard AND amount.position > walked.last"
+    " LEFT JOIN event ON event.shard = amount.shard AND event.position = amount.position"
+    " WHERE event.shard IS NULL"
+    " UNION ALL SELECT shard, position FROM amount WHERE shard < $3 OR shard > $4"
+    " ORDER BY 1, 2 LIMIT 1"
 )
 
 
-async def heads_of(connection: asyncpg.Connection) -> dict[int, ShardHead]:
-    """Return where each shard of the log ends."""
-    rows = await connection.fetch(
-        "SELECT shard, head_position, head_hash, head_sequence FROM shard ORDER BY shard"
-    )
-    return {row["shard"]: ShardHead(*tuple(row)[1:]) for row in rows}
-
-
-async def verify(
+async def verify(  # noqa: PLR0913 - what the folds need, and what of it is wanted
     connection: asyncpg.Connection,
     dsn: str,
     schema: str,
     rules: RuleSet,
     on_progress: Progress | None = None,
+    *,
+    chain: bool = True,
 ) -> list[Check]:
-    """Run every check on one snapshot; the ledger may go on meanwhile.
+    """Run every check up to the heads of this moment, in slices; the ledger may go on meanwhile.
 
-    `on_progress` counts events read. `dsn` and `schema` are for the columnar fold, which has a
-    connection of its own and reads no further than the positions of the snapshot.
+    Without `chain`, the log is not compared with itself: somebody else does it. `on_progress`
+    counts events read. `dsn` and `schema` are for the columnar fold, which has a connection of its
+    own. Balances change, so they are read together with the heads; the rest only grows.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         heads = await heads_of(connection)
-        chain, positions, bodies = ChainCheck(heads), PositionCheck(heads), BodyCheck(rules)
-        await _walk(connection, heads, (chain, positions, bodies), on_progress)
-        scope = Scope({shard: head.position for shard, head in heads.items()})
-        by_columns = await _folded(asyncio.to_thread(fold_columns, dsn, schema, scope, rules))
-        by_sql = await _folded(fold_sql(connection, scope, rules))
-        log = [
-            await check(connection)
-            for check in (check_streams, check_sequences, check_cursors, check_dead_letters)
-        ]
-        beyond = await connection.fetchrow(_AMOUNT_OF_NO_EVENT)
+        marks = await marks_of(connection)
         cached = await cached_balances(connection)
-    stray = f"shard {beyond[0]} position {beyond[1]} has amounts and no event" if beyond else None
+    log_checks: list[LogCheck] = [ChainCheck(heads), PositionCheck(heads)] if chain else []
+    sequences = SequenceCheck.of(marks, heads)
+    bodies = BodyCheck(rules)
+    walked = await _walk(connection, heads, [*log_checks, sequences], bodies, on_progress)
+    scope = Scope({shard: head.position for shard, head in heads.items()})
+    by_columns = await _folded(asyncio.to_thread(fold_columns, dsn, schema, scope, rules))
+    by_sql = await _folded(fold_sql(connection, scope, rules))
+    tables = [
+        await check_streams(connection),
+        sequences.result(),
+        await check_cursors(connection, sequences.events_of(Source.ORDERS)),
+        await check_dead_letters(connection),
+    ]
+    bodies.see_stray(await _beyond(connection, walked))
     return [
-        chain.result(),
-        positions.result(),
-        *log,
+        *(check.result() for check in log_checks),
+        *tables,
         bodies.result(),
-        bodies.amounts(stray),
+        bodies.amounts(),
         _same("SQL fold = body fold", by_sql, bodies.balances, _FOLDS),
         _same("columnar fold = body fold", by_columns, bodies.balances, _FOLDS),
         _same("cache = replay", cached, by_columns, REBUILD),
@@ -106,42 +102,57 @@ async def verify(
 
 async def _walk(
     connection: asyncpg.Connection,
-    heads: Mapping[int, ShardHead],
-    checks: Sequence[EventCheck],
+    heads: Mapping[int, LogHead],
+    log_checks: Sequence[LogCheck],
+    bodies: BodyCheck,
     on_progress: Progress | None,
-) -> None:
+) -> dict[int, int]:
+    """Show the whole log to the checks; return the last position of each shard."""
+    walked = dict.fromkeys(heads, 0)
     for shard in heads:
-        async for chunk in _chunks(connection, shard):
-            for check in checks:
-                check.take(chunk)
+        async for events in slices_of(connection, shard, heads):
+            for check in log_checks:
+                check.look(events)
+            bodies.take(await _with_amounts(connection, shard, walked[shard], events))
+            walked[shard] = events[-1].position if events else walked[shard]
             if on_progress is not None:
-                on_progress(len(chunk.events))
-            await asyncio.sleep(0)
+                on_progress(len(events))
+    return walked
 
 
-async def _chunks(connection: asyncpg.Connection, shard: int) -> AsyncIterator[Chunk]:
-    newest = await connection.fetchval("SELECT max(position) FROM event WHERE shard = $1", shard)
-    for first in range(0, newest or 0, _CHUNK):
-        bounds = (shard, first, first + _CHUNK)
-        events = [stored_event(row) for row in await connection.fetch(_EVENTS, *bounds)]
-        amounts: dict[int, list[tuple[object, ...]]] = defaultdict(list)
+async def _beyond(
+    connection: asyncpg.Connection, walked: Mapping[int, int]
+) -> tuple[int, int] | None:
+    """Return the place of an amount behind the events of its shard, or in no shard."""
+    shards = list(walked)
+    bounds = (shards, list(walked.values()), min(shards, default=0), max(shards, default=0))
+    row = await connection.fetchrow(_BEYOND, *bounds)
+    return None if row is None else (row[0], row[1])
+
+
+async def _with_amounts(
+    connection: asyncpg.Connection, shard: int, after: int, events: Sequence[StoredEvent]
+) -> Chunk:
+    amounts: dict[int, list[tuple[object, ...]]] = defaultdict(list)
+    if events:
+        bounds = (shard, after, events[-1].position)
         for row in await connection.fetch(_AMOUNTS, *bounds):
             amounts[row["position"]].append(tuple(row))
-        yield Chunk(events, amounts)
+    return Chunk(events, amounts)
 
 
-async def _folded(fold: Awaitable[Balances]) -> Balances | Halt:
+async def _folded(fold: Awaitable[Balances]) -> Balances | Park:
     try:
         return await fold
-    except Halt as error:
+    except Park as error:
         return error
 
 
-def _same(name: str, left: Balances | Halt, right: Balances | Halt, advice: str) -> Check:
+def _same(name: str, left: Balances | Park, right: Balances | Park, advice: str) -> Check:
     """Compare two ways to the same balances; the name of the check says which ways."""
-    if isinstance(left, Halt):
+    if isinstance(left, Park):
         return Check(name, "nothing", str(left), advice)
-    if isinstance(right, Halt):
+    if isinstance(right, Park):
         return Check(name, "nothing", str(right), advice)
     first, second = name.split(" = ")
     compared = f"{len(right)} balances"

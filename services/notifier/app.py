@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import aiosmtplib
 import asyncpg
@@ -18,29 +19,36 @@ from services.notifier.contacts import Contacts, contacts_projection
 from services.notifier.evolution import NotificationState
 from services.notifier.executors import EmailExecutor, build_executors
 from services.notifier.handlers import build_processor
+from services.notifier.mail_limits import MailLimits, settle_held_mail
 from services.notifier.settings import PORT_OF, NotifierSettings, letterhead_of, policy_of
+from services.notifier.sweeper import Sweeper, swept
 from services.runtime.errors import ConfigurationError
-from services.runtime.process import utc_now
 from services.runtime.processor import Processor
 
 
 @asynccontextmanager
 async def open_notifier(
-    settings: NotifierSettings, pool: asyncpg.Pool
+    settings: NotifierSettings, pool: asyncpg.Pool, clock: Callable[[], datetime]
 ) -> AsyncIterator[Processor[NotificationState]]:
     """Open the email channel and yield the notifier."""
     channel = build_channel(settings)
+    policy = policy_of(settings)
+    logger = structlog.get_logger().bind(service="notifier")
     executor = EmailExecutor(
         contacts=Contacts(pool),
+        turns=MailLimits(pool, limit_of=policy.limit_of, clock=clock),
         channel=channel,
         letterhead=letterhead_of(settings),
-        clock=utc_now,
-        logger=structlog.get_logger().bind(service="notifier"),
+        clock=clock,
+        logger=logger,
+    )
+    projections = (
+        contacts_projection(clock, accepted_kept=policy.contact_deadline),
+        settle_held_mail,
     )
     try:
-        yield build_processor(
-            policy_of(settings), build_executors(executor), contacts_projection(utc_now)
-        )
+        async with swept(Sweeper(pool, clock=clock, logger=logger)):
+            yield build_processor(policy, build_executors(executor), projections)
     finally:
         await channel.close()
 

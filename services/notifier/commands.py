@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from services.notifier.channels.email import Deferred, Refused, Unknown
 from services.notifier.facts import Fact
@@ -42,6 +43,11 @@ class ReleaseHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAside:
+    """A contact that may count later, or no more: the projection keeps or forgets it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordNoContact:
     """There is nobody to write to yet."""
 
@@ -73,6 +79,27 @@ class RecordNotDelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordHeldBack:
+    """The mailbox had too many: it is asked again at `until`, or soon, when that is None."""
+
+    fact: Fact
+    template: Template
+    until: datetime | None
+    attempt: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInDigest:
+    """The message about the fact with the key `digest` told of this one too."""
+
+    fact: Fact
+    template: Template
+    digest: UUID
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class FoundSent:
     """A person found the message accepted, under a reference of the mail server."""
 
@@ -93,5 +120,13 @@ class SettleEmail:
 
 
 Command = (
-    Notify | ReleaseHeld | RecordNoContact | RecordDelivered | RecordNotDelivered | SettleEmail
+    Notify
+    | ReleaseHeld
+    | KeepAside
+    | RecordNoContact
+    | RecordDelivered
+    | RecordNotDelivered
+    | RecordHeldBack
+    | RecordInDigest
+    | SettleEmail
 )

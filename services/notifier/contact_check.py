@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final, Never
-from zoneinfo import available_timezones
 
 from email_validator import EmailNotValidError, validate_email
 
 from schemas.requests import Contact
+from services.notifier.emails.locales import zone_named
 from services.runtime.errors import Poison
 
-_ADDRESS_CHARACTERS_MAX: Final = 254
+LOCALE_OTHERWISE: Final = "en"
+ZONE_OTHERWISE: Final = "UTC"
+_ADDRESS_OCTETS_MAX: Final = 254
 """RFC 5321, 4.5.3.1.3: a path is at most 256 octets, two of them brackets."""
 _PLAIN_LOCAL_PART: Final = re.compile(r"(?=.{1,64}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@", re.ASCII)
 _DOMAINS_KEPT: Final = 4096
@@ -33,16 +35,17 @@ def checked(contact: Contact) -> Contact:
     """
     for name in ("email", "name", "phone", "locale", "time_zone"):
         _check_one_line(name, getattr(contact, name) or "")
-    if _LOCALE.fullmatch(contact.locale) is None:
-        _refuse("locale", "send a BCP 47 tag such as zh-Hans")
-    if contact.time_zone not in _time_zones():
-        _refuse("time_zone", "send an IANA name such as Asia/Hong_Kong")
     changed = {"email": mail_address(contact.email), "name": (contact.name or "").strip() or None}
+    # A mail in English or with times in UTC is better than none.
+    if _LOCALE.fullmatch(contact.locale) is None:
+        changed["locale"] = LOCALE_OTHERWISE
+    if zone_named(contact.time_zone) is None:
+        changed["time_zone"] = ZONE_OTHERWISE
     return contact.model_copy(update=changed)
 
 
 def mail_address(text: str) -> str:
-    """Return the address with an ASCII domain.
+    """Return the address with an ASCII domain, which every mail server takes.
 
     Raises:
         Poison: it cannot be an address on the public internet. Nothing is looked up.
@@ -52,7 +55,7 @@ def mail_address(text: str) -> str:
         return _validated(text)
     # The domain alone is what takes the library long, and a few of them serve most customers.
     address = local_part.group() + _ascii_domain(text[local_part.end() :])
-    return address if len(address) <= _ADDRESS_CHARACTERS_MAX else _validated(text)
+    return address if len(address) <= _ADDRESS_OCTETS_MAX else _validated(text)
 
 
 @lru_cache(_DOMAINS_KEPT)
@@ -61,16 +64,15 @@ def _ascii_domain(domain: str) -> str:
 
 
 def _validated(text: str) -> str:
+    """Return the address; before the @ it may be written in any script (RFC 6531)."""
     try:
-        address = validate_email(
-            text, check_deliverability=False, allow_smtputf8=False, strict=True
-        )
+        address = validate_email(text, check_deliverability=False, allow_smtputf8=True, strict=True)
     except EmailNotValidError:
         address = None
-    ascii_email = address.ascii_email if address else None
-    if ascii_email is None or len(ascii_email) > _ADDRESS_CHARACTERS_MAX:
-        _refuse("email", "send a plain address such as name@example.com, ASCII before the @")
-    return ascii_email
+    mailed = f"{address.local_part}@{address.ascii_domain}" if address else ""
+    if not mailed or len(mailed.encode()) > _ADDRESS_OCTETS_MAX:
+        _refuse("email", "send a plain address such as name@example.com")
+    return mailed
 
 
 def _check_one_line(field: str, text: str) -> None:
@@ -89,8 +91,3 @@ def _check_one_line(field: str, text: str) -> None:
 def _refuse(field: str, what_to_do: str) -> Never:
     message = f"contact.{field} is refused: {what_to_do}, in CustomerContactChanged"
     raise Poison("contact_refused", message)
-
-
-@cache
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 
 from schemas.envelope import Event
-from schemas.requests import Contact, CustomerContactChanged, RenewalRequested, TopUpRequested
-from schemas.topics import REQUESTS
+from schemas.requests import Contact, CustomerContactChanged
+from services.notifier.candidates import (
+    ContactChange,
+    answer_of,
+    candidate_of,
+    keep,
+    one_of_each,
+    take,
+)
 from services.notifier.contact_check import checked
-from services.runtime.log.event_log import StoredEvent, Transaction
+from services.notifier.decider import hold_key
+from services.notifier.gathering import Gathered
+from services.runtime.log.event_log import Transaction
 from services.runtime.log.postgres_errors import transient_when_unwell
-from services.runtime.processor import Incoming, Projection
+from services.runtime.processor import Filed, Incoming, Projection
 
 _FIND: Final = (
     "SELECT account_id, email, phone, name, locale, time_zone FROM contact"
@@ -26,66 +31,58 @@ _FIND: Final = (
 )
 _CONTACT: Final = ("email", "phone", "name", "locale", "time_zone")
 _STORE: Final = (
-    "INSERT INTO contact (account_id, email, phone, name, locale, time_zone, as_of)"
+    # What could not be used before needs nobody's attention any more.
+    "WITH mended AS (UPDATE dead_letter SET closed_at = clock_timestamp(), closed_as = 'discarded',"
+    " closed_note = 'a later contact took its place', redrive_asked_at = NULL"
+    " WHERE account_id = ANY($1::text[]) AND reason = 'contact_refused' AND closed_at IS NULL)"
+    " INSERT INTO contact (account_id, email, phone, name, locale, time_zone, as_of)"
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
     " $7::timestamptz[])"
     " ON CONFLICT (account_id) DO UPDATE SET email = excluded.email, phone = excluded.phone,"
     " name = excluded.name, locale = excluded.locale, time_zone = excluded.time_zone,"
     " as_of = excluded.as_of, erased_at = NULL WHERE contact.as_of <= excluded.as_of"
 )
-_ERASE: Final = (
-    "WITH kept AS (SELECT account_id FROM contact WHERE account_id = $1 AND erased_at IS NULL)"
-    " INSERT INTO contact (account_id, as_of, erased_at)"
-    " VALUES ($1, clock_timestamp(), clock_timestamp())"
-    " ON CONFLICT (account_id) DO UPDATE SET email = NULL, phone = NULL, name = NULL,"
-    " locale = NULL, time_zone = NULL, as_of = excluded.as_of, erased_at = excluded.erased_at"
-    " RETURNING EXISTS (SELECT FROM kept)"
-)
-_BLANK_DEAD_LETTERS: Final = (
-    "UPDATE dead_letter SET record_value = NULL, closed_at = coalesce(closed_at, clock_timestamp()),"
-    " closed_as = coalesce(closed_as, 'discarded'), closed_note = 'contact erased',"
-    " redrive_asked_at = NULL WHERE topic = $1 AND record_value IS NOT NULL"
-    " AND (record_key = $2 OR record_headers @> $3::jsonb)"
+_LET_GO: Final = (
+    "UPDATE effect SET hold_key = NULL, due_at = $3"
+    " WHERE shard = ANY($1::int[]) AND hold_key = ANY($2::text[])"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ContactChange:
-    """What a request says about how to reach its customer, and since when."""
-
-    account_id: str
-    contact: Contact
-    as_of: datetime
-
-
-def contact_change(event: Event) -> ContactChange | None:
-    """Return what `event` says of a contact, or None.
+def changed_contact(event: Event) -> ContactChange | None:
+    """Return the contact that the customer has from now on, when `event` says so by itself.
 
     Raises:
         Poison: the contact is unusable.
     """
-    match event:
-        case CustomerContactChanged(contact=contact, changed_at=as_of):
-            pass
-        case RenewalRequested(contact=Contact() as contact, requested_at=as_of):
-            pass
-        case TopUpRequested(contact=Contact() as contact, requested_at=as_of):
-            pass
-        case _:
-            return None
-    return ContactChange(event.account_id, checked(contact), as_of)
+    if not isinstance(event, CustomerContactChanged):
+        return None
+    return ContactChange(event.account_id, checked(event.contact), event.changed_at)
 
 
-def contacts_projection(clock: Callable[[], datetime]) -> Projection:
-    """Return the projection that keeps the newest contact of each account."""
+def contacts_projection(
+    clock: Callable[[], datetime], *, accepted_kept: timedelta = timedelta(days=1)
+) -> Projection:
+    """Return the projection that keeps the newest contact of each account.
+
+    A request's counts once orders accepted it; an acceptance waits `accepted_kept` for its request.
+    """
 
     async def project(
-        tx: Transaction, _appended: Sequence[StoredEvent], handled: Sequence[Incoming]
+        tx: Transaction, _appended: Sequence[Filed], handled: Sequence[Incoming]
     ) -> None:
-        found = (contact_change(incoming.event) for incoming in handled)
-        newest = newest_by_account([change for change in found if change], clock())
-        if newest:
+        now = clock()
+        changes = [change for each in handled if (change := changed_contact(each.event))]
+        late: list[ContactChange] = []
+        if brought := [found for each in handled if (found := candidate_of(each))]:
+            late = await keep(tx.connection, one_of_each(brought, now), now)
+        if answers := {answer for each in handled if (answer := answer_of(each))}:
+            changes += await take(tx.connection, list(answers), now + accepted_kept)
+        if newest := newest_by_account([*changes, *late], now):
             await tx.connection.execute(_STORE, *_columns(newest))
+        if late:
+            # Their facts may wait already; nothing else lets them go before they are due.
+            keys = [hold_key(change.account_id) for change in late]
+            await tx.connection.execute(_LET_GO, list(tx.heads), keys, now)
 
     return project
 
@@ -109,15 +106,13 @@ def newest_by_account(changes: Sequence[ContactChange], now: datetime) -> list[C
 class Contacts:
     """The `contact` table, read anew for everyone who asks: an erasure counts at once.
 
-    One query at a time; what is asked for meanwhile goes into the next one.
+    Whoever asks meanwhile is answered by the next query.
     """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         """Work on `pool`, whose search_path begins with the notifier's schema."""
         self._pool = pool
-        self._one_query = asyncio.Lock()
-        self._asked_for: list[str] = []
-        self._next: asyncio.Task[Mapping[str, asyncpg.Record]] | None = None
+        self._gathered: Gathered[str, Contact | None] = Gathered(self._read)
 
     async def find(self, account_id: str) -> Contact | None:
         """Return the contact of an account, or None, as the table has it after this was asked.
@@ -125,42 +120,15 @@ class Contacts:
         Raises:
             Transient: the database is unwell.
         """
-        self._asked_for.append(account_id)
-        if self._next is None:
-            self._next = asyncio.create_task(self._read())
-        # Others wait for the same answer: cancelling one of them must not cancel it.
-        row = (await asyncio.shield(self._next)).get(account_id)
-        return None if row is None else Contact(**{name: row[name] for name in _CONTACT})
+        return await self._gathered.ask(account_id)
 
-    async def _read(self) -> Mapping[str, asyncpg.Record]:
-        async with self._one_query:
-            account_ids, self._asked_for, self._next = self._asked_for, [], None
-            with transient_when_unwell():
-                rows = await self._pool.fetch(_FIND, account_ids)
-        return {row["account_id"]: row for row in rows}
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What was blanked: whether there was a contact, and how many dead letters held requests."""
-
-    contact: bool
-    dead_letters: int
-
-
-async def erase(connection: asyncpg.Connection, account_id: str) -> Erasure:
-    """Blank what the notifier's schema holds of a customer; a later request may bring it again.
-
-    Emails about the account that still wait find no contact any more, and are not sent.
-    """
-    partition_key = ["ce_partitionkey", b64encode(account_id.encode()).decode()]
-    with transient_when_unwell():
-        async with connection.transaction():
-            existed: bool = await connection.fetchval(_ERASE, account_id)
-            status: str = await connection.execute(
-                _BLANK_DEAD_LETTERS, REQUESTS.name, account_id.encode(), json.dumps([partition_key])
-            )
-    return Erasure(existed, int(status.rpartition(" ")[2]))
+    async def _read(self, account_ids: Sequence[str]) -> list[Contact | None]:
+        with transient_when_unwell():
+            rows = await self._pool.fetch(_FIND, account_ids)
+        found = {
+            row["account_id"]: Contact(**{name: row[name] for name in _CONTACT}) for row in rows
+        }
+        return [found.get(account_id) for account_id in account_ids]
 
 
 def _columns(changes: Sequence[ContactChange]) -> list[list[Any]]:

@@ -6,13 +6,23 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, assert_never
+from uuid import UUID
 
-from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from schemas.notifier import (
+    NotificationFailed,
+    NotificationFailureReason,
+    NotificationSent,
+    NotificationSuppressed,
+    NotificationSuppressionReason,
+)
 from services.notifier.channels.email import Deferred, Refused, Unknown
 from services.notifier.commands import (
     Command,
+    KeepAside,
     Notify,
     RecordDelivered,
+    RecordHeldBack,
+    RecordInDigest,
     RecordNoContact,
     RecordNotDelivered,
     ReleaseHeld,
@@ -42,10 +52,20 @@ def hold_key(account_id: str) -> str:
     return f"contact/{account_id}"
 
 
+def notification_id(fact_key: UUID) -> str:
+    """Return the id of the notification of a fact."""
+    return f"ntf-{fact_key}"
+
+
+def fact_key_of(notification_id: str) -> UUID:
+    """Return the key of the fact that a notification is about."""
+    return UUID(notification_id.removeprefix("ntf-"))
+
+
 def decide(command: Command, state: NotificationState, policy: Policy) -> Decision | Ignored:
     """Return the new facts and the effects they want, or why there is nothing to do."""
-    if isinstance(command, ReleaseHeld):
-        return Decision(effects=(Release(hold_key(command.account_id)),))
+    if isinstance(command, ReleaseHeld | KeepAside):
+        return _release(command)
     if isinstance(state, Settled):
         return Ignored(IgnoredReason.ALREADY_SETTLED)
     match command:
@@ -57,15 +77,25 @@ def decide(command: Command, state: NotificationState, policy: Policy) -> Decisi
             return _record_sent(command)
         case RecordNotDelivered():
             return _record_not_sent(command, policy)
+        case RecordHeldBack():
+            return _hold_back(command, policy)
+        case RecordInDigest():
+            return _record_suppressed(command)
         case SettleEmail():
             return _settle(command)
         case _:
             assert_never(command)
 
 
+def _release(command: ReleaseHeld | KeepAside) -> Decision:
+    if isinstance(command, KeepAside):
+        return Decision()
+    return Decision(effects=(Release(hold_key(command.account_id)),))
+
+
 def _start(command: Notify) -> Decision:
     fact = command.fact
-    return Decision(effects=(Start(f"email/{fact.event_id}", EMAIL, fact.payload()),))
+    return Decision(effects=(Start(f"email/{fact.key}", EMAIL, fact.payload()),))
 
 
 def _wait_for_contact(command: RecordNoContact, policy: Policy) -> Decision:
@@ -100,6 +130,8 @@ def _record_not_sent(command: RecordNotDelivered, policy: Policy) -> Decision:
     match command.outcome:
         case Refused(what="recipient"):
             return _failed(fact, template, NotificationFailureReason.RECIPIENT_REFUSED, now)
+        case Refused(what="address"):
+            return _failed(fact, template, NotificationFailureReason.ADDRESS_NOT_SUPPORTED, now)
         case Refused():
             return _failed(fact, template, NotificationFailureReason.MESSAGE_REFUSED, now)
         case Unknown():
@@ -142,6 +174,31 @@ def _try_again(command: RecordNotDelivered, policy: Policy) -> Decision:
     return Decision(effects=(Retry(due_at, payload=fact.to_send_by(send_by).payload()),))
 
 
+def _hold_back(command: RecordHeldBack, policy: Policy) -> Decision:
+    """Wait for the mailbox: the deadline of sending begins when its next turn is due.
+
+    Another mail that tells of this one ends by its own deadline; if it failed, this one asks anew.
+    """
+    fact, now = command.fact, command.now
+    until = command.until or now + policy.pause_after(command.attempt)
+    send_by = fact.send_by or until + policy.send_deadline
+    ends_at = send_by + policy.send_deadline
+    if now >= ends_at:
+        return _failed(fact, command.template, NotificationFailureReason.DEADLINE_PASSED, now)
+    payload = fact.to_send_by(send_by).payload()
+    return Decision(effects=(Retry(min(until, ends_at), payload=payload),))
+
+
+def _record_suppressed(command: RecordInDigest) -> Decision:
+    event = NotificationSuppressed(
+        **_identity(command.fact, command.template),
+        reason=NotificationSuppressionReason.RATE_LIMITED,
+        digest_notification_id=notification_id(command.digest),
+        suppressed_at=command.now,
+    )
+    return Decision(events=(event,))
+
+
 def _failed(
     fact: Fact, template: Template, reason: NotificationFailureReason, now: datetime
 ) -> Decision:
@@ -152,7 +209,7 @@ def _failed(
 def _identity(fact: Fact, template: Template) -> dict[str, Any]:
     return {
         "account_id": fact.account_id,
-        "notification_id": f"ntf-{fact.event_id}",
+        "notification_id": notification_id(fact.key),
         "fact_event_id": fact.event_id,
         "fact_type": fact.type,
         "channel": "email",

@@ -14,7 +14,7 @@ class Untold:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The email was sent or given up; nothing follows."""
+    """The email was sent, given up, or told in another one; nothing follows."""
 
 
 NotificationState = Untold | Settled
@@ -26,5 +26,5 @@ def initial_state() -> NotificationState:
 
 
 def evolve(_state: NotificationState, _event: Event) -> NotificationState:
-    """Fold one event: both NotificationSent and NotificationFailed are the last word."""
+    """Fold one event: NotificationSent, NotificationFailed, NotificationSuppressed are the last word."""
     return Settled()

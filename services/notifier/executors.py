@@ -18,20 +18,23 @@ from services.notifier.channels.email import (
 )
 from services.notifier.commands import (
     RecordDelivered,
+    RecordHeldBack,
+    RecordInDigest,
     RecordNoContact,
     RecordNotDelivered,
     SentText,
     Template,
 )
 from services.notifier.decider import EMAIL
-from services.notifier.emails import TEMPLATE_OF, render
+from services.notifier.emails import TEMPLATE_OF, order_of, render
 from services.notifier.emails.wording import VERSIONS
 from services.notifier.facts import Fact
+from services.notifier.mail_limits import Admitted, HeldBack, InDigest, MailKind, MailTurns
 from services.notifier.message import Letterhead, UnsafeMessage, build_mail, sha256_of
 from services.runtime.logs import Logger
 from services.runtime.processor import EffectRun, Executor, Mark
 
-EmailResult = RecordNoContact | RecordDelivered | RecordNotDelivered
+Result = RecordNoContact | RecordHeldBack | RecordInDigest | RecordDelivered | RecordNotDelivered
 
 
 class ContactSource(Protocol):
@@ -46,12 +49,13 @@ class EmailExecutor:
     """Does the one effect of the notifier over its ports and a clock."""
 
     contacts: ContactSource
+    turns: MailTurns
     channel: EmailChannel
     letterhead: Letterhead
     clock: Callable[[], datetime]
     logger: Logger
 
-    async def send(self, run: EffectRun, mark: Mark) -> EmailResult:
+    async def send(self, run: EffectRun, mark: Mark) -> Result:
         """Send once: what may have been accepted before a crash is never sent again."""
         fact = Fact.from_payload(run.payload)
         event = fact.event()
@@ -62,7 +66,12 @@ class EmailExecutor:
         contact = await self.contacts.find(fact.account_id)
         if contact is None:
             return RecordNoContact(fact, template, run.attempt, self.clock())
-        rendered = render(event, contact)
+        kind = MailKind(name, order_of(event))
+        turn = await self.turns.ask(run, fact, kind, contact.email)
+        if not isinstance(turn, Admitted):
+            return self._held_back(run, fact, template, turn)
+        fact = fact.admitted_to(turn.mailbox)
+        rendered = render(event, contact, turn.listed, self.letterhead.house)
         try:
             mail = build_mail(fact, rendered, contact.email, self.letterhead)
         except UnsafeMessage:
@@ -72,6 +81,16 @@ class EmailExecutor:
             text = SentText(rendered.locale, mail.message_id, sha256_of(mail))
             return RecordDelivered(fact, template, text, self.clock())
         return self._not_delivered(run, fact, template, outcome)
+
+    def _held_back(
+        self, run: EffectRun, fact: Fact, template: Template, turn: HeldBack | InDigest
+    ) -> RecordHeldBack | RecordInDigest:
+        if isinstance(turn, InDigest):
+            return RecordInDigest(fact, template, turn.digest, self.clock())
+        self.logger.info(
+            "email_held_back", fact_event_id=str(fact.event_id), template=template.name
+        )
+        return RecordHeldBack(fact, template, turn.until, run.attempt, self.clock())
 
     def _not_delivered(
         self,

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from schemas import EVENT_TYPES
-from schemas.envelope import Event, utc_text
-from services.runtime.errors import Halt
+from schemas.envelope import Event, name_based_uuid, utc_text
+from services.runtime.errors import Park
 from services.runtime.processor import Incoming, JsonObject
+
+_NAMESPACE: Final = UUID("0c1f7a6e-5b0e-5f7c-8a36-2a3c1d0e9b45")
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One event to tell of. Without a contact until `contact_by`, nobody is told."""
+    """One event to tell of. Without a contact until `contact_by`, nobody is told.
 
+    `admitted` is the mailbox in which it had its turn, and needs no other one.
+
+    `key` is the fact's in the whole system, and names its notification, effect and message: an
+    event id alone may come from two sources, or twice from one that is wrong.
+    """
+
+    key: UUID
     event_id: UUID
     type: str
     account_id: str
@@ -24,12 +33,15 @@ class Fact:
     body: str
     contact_by: datetime
     send_by: datetime | None = None
+    admitted: str | None = None
 
     @classmethod
     def of(cls, incoming: Incoming, contact_by: datetime) -> Self:
         """Take what the email will need from a consumed event."""
         envelope = incoming.envelope
+        place = f"{envelope.source}/{envelope.id}/{envelope.partitionkey}/{envelope.sequence}"
         return cls(
+            key=name_based_uuid(_NAMESPACE, place),
             event_id=envelope.id,
             type=envelope.type,
             account_id=incoming.event.account_id,
@@ -43,6 +55,8 @@ class Fact:
         """Read what `payload` wrote."""
         send_by = payload["send_by"]
         return cls(
+            # An email that an older version started has the event's id in all its names.
+            key=UUID(payload.get("key", payload["event_id"])),
             event_id=UUID(payload["event_id"]),
             type=payload["type"],
             account_id=payload["account_id"],
@@ -50,11 +64,13 @@ class Fact:
             body=payload["body"],
             contact_by=datetime.fromisoformat(payload["contact_by"]),
             send_by=None if send_by is None else datetime.fromisoformat(send_by),
+            admitted=payload.get("admitted"),
         )
 
     def payload(self) -> JsonObject:
         """Return the fact as the payload of an effect."""
         return {
+            "key": str(self.key),
             "event_id": str(self.event_id),
             "type": self.type,
             "account_id": self.account_id,
@@ -62,20 +78,25 @@ class Fact:
             "body": self.body,
             "contact_by": utc_text(self.contact_by),
             "send_by": None if self.send_by is None else utc_text(self.send_by),
+            "admitted": self.admitted,
         }
 
     def to_send_by(self, deadline: datetime) -> Self:
         """Return the fact with the time after which sending is given up."""
         return replace(self, send_by=deadline)
 
+    def admitted_to(self, mailbox: str) -> Self:
+        """Return the fact with the mailbox in which it had its turn."""
+        return replace(self, admitted=mailbox)
+
     def event(self) -> Event:
         """Return the parsed body.
 
         Raises:
-            Halt: the type is unknown to this version of the code.
+            Park: the type is unknown to this version of the code.
         """
         model = EVENT_TYPES.get(self.type)
         if model is None:
             message = f"an email about {self.type} waits: deploy the version that started it"
-            raise Halt(message)
+            raise Park("unknown_event", message)
         return model.parse(self.body.encode())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from schemas.envelope import Event, Source
+from schemas.orders import RenewalAccepted, RenewalRejected, TopUpAccepted, TopUpRejected
 from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequested
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
-from services.notifier.commands import Command, Notify, ReleaseHeld
-from services.notifier.contacts import contact_change
+from services.notifier.archival import ARCHIVAL
+from services.notifier.candidates import candidate_of
+from services.notifier.commands import Command, KeepAside, Notify, ReleaseHeld
+from services.notifier.contacts import changed_contact
 from services.notifier.decider import EMAIL, IgnoredReason, decide, hold_key
 from services.notifier.emails import TEMPLATE_OF
 from services.notifier.evolution import NotificationState, evolve, initial_state
@@ -18,9 +21,11 @@ from services.notifier.facts import Fact
 from services.notifier.give_ups import on_email_given_up
 from services.notifier.metrics import COUNTERS
 from services.notifier.policy import Policy
+from services.runtime.log.event_log import Transaction
 from services.runtime.processor import (
     Decision,
     Executor,
+    Filed,
     Handler,
     Ignored,
     Incoming,
@@ -34,32 +39,64 @@ _RESULTS_WAIT_SECONDS: Final = 0.02
 """Nobody waits for NotificationSent, and mail servers answer one by one."""
 
 
+def on_contact_changed(incoming: Incoming, _now: datetime) -> Task:
+    """Let the emails go that waited for this contact; the projection keeps it.
+
+    Raises:
+        Poison: the contact is unusable.
+    """
+    changed_contact(incoming.event)
+    account_id = incoming.event.account_id
+    return Task(hold_key(account_id), ReleaseHeld(account_id), stateless=True)
+
+
 def on_request(incoming: Incoming, _now: datetime) -> Task | Ignored:
-    """Let the emails go that waited for this contact; the projection keeps it."""
-    change = contact_change(incoming.event)
-    if change is None:
+    """Have the projection keep the contact aside: it counts when orders accepts the request.
+
+    Raises:
+        Poison: the contact is unusable.
+    """
+    candidate = candidate_of(incoming)
+    if candidate is None:
         return Ignored(IgnoredReason.NO_CONTACT_IN_REQUEST)
-    release = ReleaseHeld(change.account_id)
-    return Task(hold_key(change.account_id), release, stateless=True)
+    return Task(hold_key(candidate.account_id), KeepAside(), stateless=True)
+
+
+def on_accepted(incoming: Incoming, _now: datetime) -> Task:
+    """Let the emails go that waited for a contact: the projection takes the request's."""
+    account_id = incoming.event.account_id
+    return Task(hold_key(account_id), ReleaseHeld(account_id), stateless=True)
+
+
+def on_rejected(incoming: Incoming, _now: datetime) -> Task:
+    """Have the projection forget the contact of a request that was refused."""
+    return Task(hold_key(incoming.event.account_id), KeepAside(), stateless=True)
 
 
 def build_processor(
-    policy: Policy, executors: Mapping[str, Executor], project: Projection | None
+    policy: Policy, executors: Mapping[str, Executor], projections: Sequence[Projection] = ()
 ) -> Processor[NotificationState]:
     """Return the notifier as the runtime runs it."""
 
+    async def project(
+        tx: Transaction, appended: Sequence[Filed], handled: Sequence[Incoming]
+    ) -> None:
+        for each in projections:
+            await each(tx, appended, handled)
+
     def on_fact(incoming: Incoming, now: datetime) -> Task:
         fact = Fact.of(incoming, contact_by=now + policy.contact_deadline)
-        return Task(f"notification/{fact.event_id}", Notify(fact))
+        return Task(f"notification/{fact.key}", Notify(fact))
 
     def decide_by_policy(command: Command, state: NotificationState) -> Decision | Ignored:
         return decide(command, state, policy)
 
     # Facts without a template have no handler, so their bodies are not even parsed.
     handlers: dict[type[Event], Handler] = dict.fromkeys(TEMPLATE_OF, on_fact)
-    handlers |= dict.fromkeys(
-        (RenewalRequested, TopUpRequested, CustomerContactChanged), on_request
-    )
+    handlers[CustomerContactChanged] = on_contact_changed
+    handlers |= dict.fromkeys((RenewalRequested, TopUpRequested), on_request)
+    handlers |= dict.fromkeys((RenewalAccepted, TopUpAccepted), on_accepted)
+    handlers |= dict.fromkeys((RenewalRejected, TopUpRejected), on_rejected)
     return Processor(
         source=Source.NOTIFIER,
         group="notifier",
@@ -78,4 +115,5 @@ def build_processor(
         results_wait_seconds=_RESULTS_WAIT_SECONDS,
         project=project,
         counters=COUNTERS,
+        archival=ARCHIVAL,
     )

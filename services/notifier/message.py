@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from services.notifier.channels.email import Mail
 from services.notifier.emails import RenderedEmail
+from services.notifier.emails.house import NOBODY, House
 from services.notifier.facts import Fact
 
 _HEADERS: Final = (
@@ -34,6 +35,10 @@ _UNFOLDED: Final = SMTP.clone(max_line_length=998)
 _PLAIN_ADDRESS: Final = re.compile(
     r"(?=.{1,254}\Z)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 )
+_INTERNATIONAL_ADDRESS: Final = re.compile(
+    r"(?=.{1,254}\Z)[\w+.-]*[^\W\x00-\x7f][\w+.-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
+)
+"""Before the @ letters and digits of any script; marks and symbols go through the library."""
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _BASE64_LINE: Final = 76
 _SUBJECTS_KEPT: Final = 1024
@@ -51,10 +56,11 @@ class Letterhead:
     from_name: str
     reply_to: str | None
     message_id_domain: str
+    house: House = NOBODY
 
     def message_id(self, fact: Fact) -> str:
         """Return the Message-ID: one for each fact, whatever happens to its emails."""
-        return f"<{fact.event_id}@{self.message_id_domain}>"
+        return f"<{fact.key}@{self.message_id_domain}>"
 
 
 def build_mail(fact: Fact, rendered: RenderedEmail, recipient: str, letterhead: Letterhead) -> Mail:
@@ -64,7 +70,7 @@ def build_mail(fact: Fact, rendered: RenderedEmail, recipient: str, letterhead: 
         UnsafeMessage: the bytes do not read back as the headers that were set.
     """
     # Neither of the two encodings of a part can produce "=_", so the boundary is in no part.
-    boundary = f"=_{fact.event_id.hex}"
+    boundary = f"=_{fact.key.hex}"
     message_id = letterhead.message_id(fact)
     head = (
         f"{_sender_lines(letterhead)}{_to_line(recipient)}{_subject_lines(rendered.subject)}"
@@ -80,7 +86,7 @@ def build_mail(fact: Fact, rendered: RenderedEmail, recipient: str, letterhead: 
     border = f"--{boundary}".encode()
     content = b"".join(
         (
-            *(head.encode("ascii"), border, b"\r\n"),
+            *(head.encode(), border, b"\r\n"),
             *(*_part("plain", rendered.text), b"\r\n", border, b"\r\n"),
             *(*_part("html", rendered.html), b"\r\n", border, b"--\r\n"),
         )
@@ -109,7 +115,9 @@ def check_head(head: str, letterhead: Letterhead) -> None:
 @cache
 def _form_of_head(*, reply_to: bool) -> re.Pattern[str]:
     names = (name for name in _HEADERS if name != "Reply-To" or reply_to)
-    lines = (rf"{name}: [ -~]*\r\n(?:[ \t][ -~]*\r\n)*" for name in names)
+    # A recipient may be written in any script (RFC 6532); control characters and breaks may not.
+    text = {"To": r"[ -~\u00a1-\u2027\u202f-\U0010ffff]*"}
+    lines = (rf"{name}: {text.get(name, '[ -~]*')}\r\n(?:[ \t][ -~]*\r\n)*" for name in names)
     return re.compile("".join(lines) + r"\r\n")
 
 
@@ -125,6 +133,8 @@ def _sender_lines(letterhead: Letterhead) -> str:
 def _to_line(recipient: str) -> str:
     """Return the header for one recipient, which is kept nowhere: it may be erased at any time."""
     if _PLAIN_ADDRESS.fullmatch(recipient):
+        return f"To: {recipient}\r\n"
+    if _INTERNATIONAL_ADDRESS.fullmatch(recipient):
         return f"To: {recipient}\r\n"
     try:
         return _header_lines("To", Address(addr_spec=recipient))

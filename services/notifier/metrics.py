@@ -5,18 +5,26 @@ from __future__ import annotations
 from itertools import product
 from typing import Final
 
-from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from schemas.notifier import (
+    NotificationFailed,
+    NotificationFailureReason,
+    NotificationSent,
+    NotificationSuppressed,
+    NotificationSuppressionReason,
+)
 from services.notifier.emails import TEMPLATE_OF
 from services.runtime.watch.event_counter import EventCounter
 
 _OUTCOMES: Final = (
     ("sent", ""),
     *(("failed", reason.value) for reason in NotificationFailureReason),
+    *(("suppressed", reason.value) for reason in NotificationSuppressionReason),
 )
 
 NOTIFICATIONS: Final = EventCounter(
     name="notifier_notifications",
-    meaning="Emails by template and outcome; the reason is empty for `sent`.",
+    meaning="Emails by template and outcome; the reason is empty for `sent`. `suppressed`: told in"
+    " another email, since the mailbox had too many.",
     labels=("template", "outcome", "reason"),
     series=frozenset(
         (template, *outcome) for template, outcome in product(TEMPLATE_OF.values(), _OUTCOMES)
@@ -24,6 +32,7 @@ NOTIFICATIONS: Final = EventCounter(
     count={
         NotificationSent: lambda event: ((event.template, "sent", ""), 1),
         NotificationFailed: lambda event: ((event.template, "failed", event.reason), 1),
+        NotificationSuppressed: lambda event: ((event.template, "suppressed", event.reason), 1),
     },
 )
 COUNTERS: Final = (NOTIFICATIONS,)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.notifier.emails.house import House
 from services.notifier.message import Letterhead
 from services.notifier.policy import Policy
+from services.notifier.rate_limit import Limit
+from services.runtime.environment import refuse_outside_demo
 from services.runtime.settings import RuntimeSettings
 
 PORT_OF: Final = {"none": 25, "starttls": 587, "tls": 465}
 """The port of each way to encrypt, when SMTP_PORT is not set (RFC 5321, RFC 6409, RFC 8314)."""
 
 Seconds = Annotated[float, Field(gt=0)]
+_URL: Final = re.compile(r"https://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]{1,490}")
 
 
 def _own_address(value: str) -> str:
@@ -33,7 +39,23 @@ def _own_address(value: str) -> str:
     return address.ascii_email
 
 
+def _app_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, user = parts.hostname, parts.username
+    except ValueError:
+        parts, host, user = urlsplit(""), None, None
+    plain = _URL.fullmatch(value) is not None
+    if parts.scheme != "https" or not host or user is not None or not plain:
+        message = "write an https:// address without a name or password in it"
+        raise ValueError(message)
+    return value
+
+
 OwnAddress = Annotated[str, AfterValidator(_own_address)]
+AppUrl = Annotated[str, AfterValidator(_app_url)]
+SellerLine = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]{0,200}$")]
+"""One line of a receipt."""
 
 
 class NotifierSettings(RuntimeSettings):
@@ -60,6 +82,10 @@ class NotifierSettings(RuntimeSettings):
         str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]{0,64}$")
     ] = ""
     reply_to: OwnAddress | None = None
+    seller_name: SellerLine = ""
+    seller_address: SellerLine = ""
+    seller_tax_number: SellerLine = ""
+    app_url: AppUrl | None = None
     message_id_domain: (
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$")] | None
     ) = None
@@ -67,16 +93,23 @@ class NotifierSettings(RuntimeSettings):
     send_deadline_seconds: Seconds = 86_400
     retry_seconds: Seconds = 5
     retry_seconds_max: Seconds = 300
+    notices_at_once: int = Field(default=5, ge=1, le=1_000_000)
+    notice_seconds: Seconds = 3_600
+    receipts_at_once: int = Field(default=100, ge=1, le=1_000_000)
+    receipt_seconds: Seconds = 60
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
+        if self.channel == "counting":
+            instead = "set CHANNEL=smtp and SMTP_HOST"
+            refuse_outside_demo(self.perennial_environment, "CHANNEL=counting", instead)
         if message := self._contradiction():
             raise ValueError(message)
         return self
 
     def _contradiction(self) -> str | None:
         if self.channel == "smtp" and not self.smtp_host:
-            return "set SMTP_HOST to the mail server, or CHANNEL=counting to deliver nothing"
+            return "set SMTP_HOST to the mail server"
         if (self.smtp_username is None) != (self.smtp_password is None):
             return "set SMTP_USERNAME and SMTP_PASSWORD (or SMTP_PASSWORD_FILE), or neither"
         if self.smtp_tls == "none" and self.smtp_password is not None:
@@ -95,6 +128,8 @@ def policy_of(settings: NotifierSettings) -> Policy:
         send_deadline=timedelta(seconds=settings.send_deadline_seconds),
         retry_first=timedelta(seconds=settings.retry_seconds),
         retry_longest=timedelta(seconds=settings.retry_seconds_max),
+        notices=Limit(settings.notices_at_once, timedelta(seconds=settings.notice_seconds)),
+        receipts=Limit(settings.receipts_at_once, timedelta(seconds=settings.receipt_seconds)),
     )
 
 
@@ -106,4 +141,10 @@ def letterhead_of(settings: NotifierSettings) -> Letterhead:
         from_name=settings.from_name,
         reply_to=settings.reply_to,
         message_id_domain=domain,
+        house=House(
+            seller_name=settings.seller_name,
+            seller_address=settings.seller_address,
+            seller_tax_number=settings.seller_tax_number,
+            app_url=settings.app_url,
+        ),
     )

@@ -2,7 +2,8 @@
 
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
+from services.orders.transactions import MIGRATIONS
 from services.runtime.start import run_service
 
 if __name__ == "__main__":
-    run_service("orders", OrdersSettings, open_orders, migrations=[])
+    run_service("orders", OrdersSettings, open_orders, migrations=[MIGRATIONS])

@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 from schemas.orders import ActivationDelayed, ActivationFailureReason, PlanActivated
 from services.orders import identities
-from services.orders.capture import owe_back, refund_completed
+from services.orders.capture import owe_back
 from services.orders.commands import RecordActivation, RecordRefund
 from services.orders.effects import look_up_activation
 from services.orders.gateways.gateway import Refunded
@@ -18,9 +18,10 @@ from services.orders.providers.provider import (
     Refused,
     Unavailable,
 )
+from services.orders.refunds import refund_completed
 from services.orders.rules import IgnoredReason, Rules
 from services.orders.state import AwaitingActivation, Renewal
-from services.runtime.errors import Halt
+from services.runtime.errors import Park
 from services.runtime.processor import Decision, Ignored, Retry
 
 _NOT_AWAITED: Final = Ignored(IgnoredReason.ACTIVATION_NOT_AWAITED)
@@ -51,7 +52,7 @@ def record_activation(
 
 def record_refund(command: RecordRefund, state: Renewal, rules: Rules) -> Decision | Ignored:
     """State that the money went back, or ask again: a refund is never given up."""
-    payment = next((each for each in state.owed if each.payment_id == command.payment_id), None)
+    payment = state.owed.get(command.payment_id)
     if payment is None:
         return Ignored(IgnoredReason.REFUND_NOT_OWED)
     outcome = command.outcome
@@ -105,7 +106,7 @@ def activated(
     """Return the fact that the plan works.
 
     Raises:
-        Halt: the catalogue has lost the plan that was sold.
+        Park: the catalogue has lost the plan that was sold.
     """
     price, payable = state.quote, state.payable
     plan = rules.catalogue.plan_version(price.plan_code, price.plan_version)
@@ -114,7 +115,7 @@ def activated(
             f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
             "put it back, then start again"
         )
-        raise Halt(message)
+        raise Park("catalogue_lost", message)
     return PlanActivated(
         account_id=payable.account_id,
         renewal_id=payable.renewal_id or "",

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import asyncpg
+import structlog
 
 from services.orders.catalog_file import load_catalogue
+from services.orders.catalogue_topic import CataloguePublisher, published
 from services.orders.executors import build_executors
 from services.orders.handlers import build_processor
+from services.orders.inquiries import build_inquiries
 from services.orders.ports import open_ports
 from services.orders.settings import OrdersSettings, policy_of
 from services.orders.state import OrderState
-from services.runtime.process import utc_now
+from services.orders.transactions import PostgresClaims, claim_captured
 from services.runtime.processor import Processor
 
 
 @asynccontextmanager
 async def open_orders(
-    settings: OrdersSettings, _pool: asyncpg.Pool
+    settings: OrdersSettings, pool: asyncpg.Pool, clock: Callable[[], datetime]
 ) -> AsyncIterator[Processor[OrderState]]:
-    """Read the catalogue, open the gateway and the provider, and yield orders."""
+    """Read the catalogue, open the gateway and the provider, publish what is sold, and yield orders."""
     catalogue = load_catalogue(settings.catalogue)
-    async with open_ports(settings, utc_now) as ports:
-        executors = build_executors(ports.gateway, ports.provider, utc_now)
-        yield build_processor(catalogue, policy_of(settings), executors)
+    async with open_ports(settings, clock) as ports:
+        executors = build_executors(
+            ports.gateway,
+            ports.provider,
+            clock,
+            claims=PostgresClaims(pool),
+            trusted_gateways=settings.trust_confirmations_of,
+        )
+        processor = build_processor(
+            catalogue,
+            policy_of(settings),
+            executors,
+            claim_captured,
+            build_inquiries(ports.gateway),
+        )
+        logger = structlog.get_logger().bind(service="orders")
+        async with published(CataloguePublisher(settings, catalogue, clock=clock, logger=logger)):
+            yield processor

@@ -13,28 +13,30 @@ from schemas.orders import (
     ActivationFailureReason,
     Consideration,
     PaymentCaptured,
-    RefundCompleted,
 )
 from schemas.requests import PaymentMethod, PaymentMode
+from schemas.surplus import SurplusCaptured, SurplusReason
 from services.orders import identities
-from services.orders.effects import expiry_key, refund_effect
+from services.orders.effects import expiry_key
+from services.orders.refunds import give_back, refund_completed
 from services.orders.rules import IgnoredReason, Rules
 from services.orders.state import (
+    AwaitingCharge,
     AwaitingConfirmation,
     AwaitingPayment,
+    AwaitingWallet,
     Expired,
     NotPaid,
-    Payable,
     Payment,
     Renewal,
     TopUp,
+    untaxed,
 )
 from services.orders.topups import credit
+from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Drop, EffectChange, Ignored, Release, Start
 
 WALLET_GATEWAY: Final = "wallet"
-_SURPLUS: Final = ActivationFailureReason.AMOUNT_MISMATCH
-"""Paid a second time: together, the payments are not what the order costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +51,81 @@ class Receipt:
     fee: Money | None
     captured_at: datetime
     consideration: Consideration | None = None
+    unverified: bool = False
+    external: bool = False
 
 
 def capture(
     state: Renewal | TopUp, receipt: Receipt, rules: Rules, now: datetime
 ) -> Decision | Ignored:
-    """Record the money once per gateway transaction: it buys what it was paid for or is owed."""
-    seen = {(each.gateway, each.gateway_txn_id) for each in state.payments}
-    if (receipt.gateway, receipt.gateway_txn_id) in seen:
+    """Record the money once per gateway transaction: it buys what it was paid for or is owed.
+
+    Raises:
+        Poison: the wallet paid an order that does not wait for it.
+    """
+    if state.payments.by_transaction(receipt.gateway, receipt.gateway_txn_id):
         return Ignored(IgnoredReason.PAYMENT_ALREADY_RECORDED)
-    drops = _drops_expiry(state)
-    if isinstance(state, TopUp):
-        payment = _payment(receipt, _whole(receipt.amount, "none"))
-        captured = _captured(state, payment, receipt.fee)
-        return Decision((captured, *credit(state, payment, rules, now)), drops)
     own = isinstance(state.stage, AwaitingPayment) and (
         receipt.payment_id == state.payable.payment_id
     )
-    if own and receipt.amount == state.payable.amount:
+    if not own:
+        return _surplus(state, receipt, rules, now)
+    drops = _drops_expiry(state)
+    if isinstance(state, TopUp):
+        payment = _payment(receipt, untaxed(receipt.amount, "none"))
+        captured = _captured(state, payment, receipt.fee)
+        return Decision((captured, *credit(state, payment, rules, now)), drops)
+    if receipt.amount == state.payable.amount:
         payment = _payment(receipt, _sale(state))
         return Decision(
             (_captured(state, payment, receipt.fee),),
             (Release(state.payable.stream_id), *drops),
         )
-    payment = _payment(receipt, _whole(receipt.amount, state.quote.tax_jurisdiction))
-    events, effects = owe_back(state, payment, _reason(state, own=own), now)
-    unheld = (Drop(state.payable.stream_id), *drops) if own else ()
+    payment = _payment(receipt, untaxed(receipt.amount, state.quote.tax_jurisdiction))
+    events, effects = owe_back(state, payment, ActivationFailureReason.AMOUNT_MISMATCH, now)
+    unheld = (Drop(state.payable.stream_id), *drops)
     return Decision((_captured(state, payment, receipt.fee), *events), (*unheld, *effects))
+
+
+def _surplus(state: Renewal | TopUp, receipt: Receipt, rules: Rules, now: datetime) -> Decision:
+    """Record money that the order does not take: into the wallet for a top-up, else owed."""
+    payable = state.payable
+    if receipt.method is PaymentMethod.WALLET:
+        message = "the ledger paid an order that does not wait for it: compare both logs"
+        raise Poison("charge_unknown", message)
+    reason = _why_surplus(state)
+    captured = SurplusCaptured(
+        account_id=payable.account_id,
+        renewal_id=payable.renewal_id,
+        topup_id=payable.topup_id,
+        payment_id=receipt.payment_id,
+        gateway=receipt.gateway,
+        gateway_txn_id=receipt.gateway_txn_id,
+        method=receipt.method,
+        amount=receipt.amount,
+        fee=receipt.fee,
+        reason=reason,
+        unverified=receipt.unverified or None,
+        external=receipt.external or None,
+        captured_at=receipt.captured_at,
+    )
+    payment = _payment(receipt, untaxed(receipt.amount, "none"), reason)
+    if isinstance(state, TopUp):
+        return Decision((captured, *credit(state, payment, rules, now)))
+    instructed, effects = give_back(payable, payment, now)
+    return Decision((captured, *instructed), effects)
+
+
+def _why_surplus(state: Renewal | TopUp) -> SurplusReason:
+    match state.stage:
+        case Expired():
+            return SurplusReason.ORDER_EXPIRED
+        case NotPaid():
+            return SurplusReason.PAYMENT_FAILED
+        case AwaitingCharge() | AwaitingConfirmation() | AwaitingWallet():
+            return SurplusReason.PAID_ANOTHER_WAY
+        case _:
+            return SurplusReason.PAID_TWICE
 
 
 def owe_back(
@@ -94,27 +144,10 @@ def owe_back(
         failed_at=now,
     )
     if payment.method is not PaymentMethod.WALLET:
-        return (failed,), (refund_effect(payment),)
+        instructed, effects = give_back(payable, payment, now)
+        return (failed, *instructed), effects
     reference = identities.refund_id(payment.payment_id)
     return (failed, refund_completed(payable, payment, WALLET_GATEWAY, reference, now)), ()
-
-
-def refund_completed(
-    payable: Payable, payment: Payment, gateway: str, reference: str, completed_at: datetime
-) -> RefundCompleted:
-    """Return the fact that `payment` went back in full."""
-    return RefundCompleted(
-        account_id=payable.account_id,
-        renewal_id=payable.renewal_id or "",
-        refund_id=identities.refund_id(payment.payment_id),
-        payment_id=payment.payment_id,
-        gateway=gateway,
-        gateway_refund_ref=reference,
-        method=payment.method,
-        amount=payment.amount,
-        refund=payment.consideration,
-        completed_at=completed_at,
-    )
 
 
 def confirmed_payment_id(state: Renewal | TopUp, gateway: str, gateway_txn_id: str) -> str:
@@ -123,14 +156,6 @@ def confirmed_payment_id(state: Renewal | TopUp, gateway: str, gateway_txn_id: s
     if state.payable.mode is PaymentMode.AWAIT_CONFIRMATION and not state.payments:
         return own
     return identities.surplus_payment_id(own, gateway, gateway_txn_id)
-
-
-def _reason(state: Renewal, *, own: bool) -> ActivationFailureReason:
-    if own:
-        return ActivationFailureReason.AMOUNT_MISMATCH
-    if isinstance(state.stage, Expired | NotPaid):
-        return ActivationFailureReason.ORDER_EXPIRED
-    return _SURPLUS
 
 
 def _drops_expiry(state: Renewal | TopUp) -> tuple[EffectChange, ...]:
@@ -149,13 +174,9 @@ def _sale(state: Renewal) -> Consideration:
     )
 
 
-def _whole(amount: Money, jurisdiction: str) -> Consideration:
-    """Return money that buys nothing, or credit, and so bears no tax."""
-    zero = Money.zero(amount.currency)
-    return Consideration(net=amount, tax=zero, tax_jurisdiction=jurisdiction, bonus=zero)
-
-
-def _payment(receipt: Receipt, consideration: Consideration) -> Payment:
+def _payment(
+    receipt: Receipt, consideration: Consideration, surplus: SurplusReason | None = None
+) -> Payment:
     return Payment(
         payment_id=receipt.payment_id,
         gateway=receipt.gateway,
@@ -164,6 +185,9 @@ def _payment(receipt: Receipt, consideration: Consideration) -> Payment:
         amount=receipt.amount,
         consideration=receipt.consideration or consideration,
         captured_at=receipt.captured_at,
+        unverified=receipt.unverified,
+        external=receipt.external,
+        surplus=surplus,
     )
 
 
@@ -173,12 +197,14 @@ def _captured(state: Renewal | TopUp, payment: Payment, fee: Money | None) -> Pa
         renewal_id=state.payable.renewal_id,
         topup_id=state.payable.topup_id,
         payment_id=payment.payment_id,
-        attempt=len(state.payments) + 1,
+        attempt=state.payments.next_attempt,
         gateway=payment.gateway,
         gateway_txn_id=payment.gateway_txn_id,
         method=payment.method,
         amount=payment.amount,
         consideration=payment.consideration,
         fee=fee,
+        unverified=payment.unverified or None,
+        external=payment.external or None,
         captured_at=payment.captured_at,
     )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Final, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from schemas.catalogue import PlanKind, PlanTier
 from schemas.envelope import Identifier, ShortText, UtcDatetime
-from schemas.money import AMOUNT_MINOR_MAX, CurrencyCode
+from schemas.money import AMOUNT_MINOR_MAX, CurrencyCode, Money
 from schemas.orders import Allowance
 from schemas.requests import PaymentMethod, PaymentMode
 
 LANGUAGES: Final = ("zh-Hans", "zh-Hant", "en")
+MAXIMUM_MINOR_MAX: Final = 10**11
+"""A maximum leaves room for what is reckoned from it: two dozen periods, a tax, a bonus."""
 
 
 def _in_every_language(title: dict[str, str]) -> dict[str, str]:
@@ -26,27 +28,11 @@ def _in_every_language(title: dict[str, str]) -> dict[str, str]:
     return title
 
 
-class PlanKind(StrEnum):
-    """How a plan's period is measured."""
-
-    DAY = "day"
-    DATA = "data"
-    MONTH = "month"
-    YEAR = "year"
-
-
-class PlanTier(StrEnum):
-    """How much service a plan brings."""
-
-    BASIC = "basic"
-    PREMIUM = "premium"
-    DELUXE = "deluxe"
-
-
 DecimalRate = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(\.[0-9]{1,6})?$")]
 """A decimal as text, below 100: no float ever holds a rate."""
 IccidPrefix = Annotated[str, StringConstraints(pattern="^89[0-9]{0,16}$")]
 PriceMinor = Annotated[int, Field(ge=1, le=AMOUNT_MINOR_MAX)]
+Years = Annotated[int | None, Field(ge=1, le=100)]
 Title = Annotated[dict[Identifier, ShortText], AfterValidator(_in_every_language)]
 Kind = Annotated[PlanKind, Field(strict=False)]
 Tier = Annotated[PlanTier, Field(strict=False)]
@@ -120,13 +106,20 @@ class Promotion(_Entry):
 
     def covers(self, plan: PlanVersion, quantity: int, codes: Iterable[str]) -> bool:
         """Tell whether it lowers the price of `quantity` periods for someone who gave `codes`."""
+        asked = self.automatic or self.code in codes
+        return asked and self.is_for(plan) and quantity >= self.quantity_min
+
+    def is_for(self, plan: PlanVersion) -> bool:
+        """Tell whether orders of `plan` can have it."""
         return (
-            (self.automatic or self.code in codes)
-            and (not self.kinds or plan.kind in self.kinds)
+            (not self.kinds or plan.kind in self.kinds)
             and (not self.tiers or plan.tier in self.tiers)
             and (not self.plan_codes or plan.code in self.plan_codes)
-            and quantity >= self.quantity_min
         )
+
+    def runs(self, moment: datetime) -> bool:
+        """Tell whether it is in force at `moment`."""
+        return self.valid_from <= moment < self.valid_until
 
 
 class BonusTier(_Entry):
@@ -137,7 +130,7 @@ class BonusTier(_Entry):
 
 
 class TopUpRule(_Entry):
-    """How one currency is topped up; no expiry days means that the lot never expires."""
+    """How one currency is topped up; a lot with neither expiry days nor years never expires."""
 
     rule_id: Identifier
     version: Identifier
@@ -146,8 +139,45 @@ class TopUpRule(_Entry):
     valid_until: UtcDatetime | None = None
     minimum_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX)
     paid_expiry_days: int | None = Field(default=None, ge=1)
+    paid_expiry_years: Years = None
     bonus_expiry_days: int | None = Field(default=None, ge=1)
+    bonus_expiry_years: Years = None
     tiers: list[BonusTier] = []
+
+    def paid_until(self, credited_at: datetime) -> datetime | None:
+        """Return when credit that was paid for ends; None: never."""
+        return _end(credited_at, self.paid_expiry_days, self.paid_expiry_years)
+
+    def bonus_until(self, granted_at: datetime) -> datetime | None:
+        """Return when granted credit ends; None: never."""
+        return _end(granted_at, self.bonus_expiry_days, self.bonus_expiry_years)
+
+
+def _end(since: datetime, days: int | None, years: int | None) -> datetime | None:
+    """Return the end of a term. Years are those of the calendar: from 29 February to 1 March."""
+    if years is None:
+        return None if days is None else since + timedelta(days=days)
+    try:
+        return since.replace(year=since.year + years)
+    except ValueError:
+        return since.replace(year=since.year + years, month=3, day=1)
+
+
+class Maximum(_Entry):
+    """The most that one request may be about in one currency: a top-up's amount, an order's total."""
+
+    currency: CurrencyCode
+    amount_minor: int = Field(ge=1, le=MAXIMUM_MINOR_MAX)
+    valid_from: UtcDatetime
+    valid_until: None = None
+
+    def exceeded_by(self, amount: Money) -> bool:
+        """Say whether `amount`, in the same currency, is more."""
+        return amount.amount_minor > self.amount_minor
+
+    def money(self) -> Money:
+        """Return it as an amount, for who is to be told."""
+        return Money(amount_minor=self.amount_minor, currency=self.currency)
 
 
 class Catalogue(_Entry):
@@ -155,6 +185,7 @@ class Catalogue(_Entry):
 
     renewable_iccid_prefixes: list[IccidPrefix] = Field(min_length=1)
     taxes: list[Tax] = Field(alias="tax", min_length=1)
+    maxima: list[Maximum] = Field(alias="maximum", min_length=1)
     payments: list[AcceptedPayment] = Field(alias="payment", min_length=1)
     plans: list[PlanVersion] = Field(alias="plan", min_length=1)
     promotions: list[Promotion] = Field(alias="promotion", default=[])
@@ -186,6 +217,10 @@ class Catalogue(_Entry):
         """Return the tax on sales in `currency` at `moment`."""
         return holding_at((tax for tax in self.taxes if tax.currency == currency), moment)
 
+    def maximum(self, currency: str, moment: datetime) -> Maximum | None:
+        """Return the most that a request in `currency` may be about at `moment`."""
+        return holding_at((each for each in self.maxima if each.currency == currency), moment)
+
     def accepts(self, method: PaymentMethod, mode: PaymentMode, currency: str) -> bool:
         """Tell whether this way to pay is open in `currency`."""
         return (method, mode, currency) in self._accepted
@@ -202,10 +237,21 @@ class Catalogue(_Entry):
         eligible = (
             promotion
             for promotion in self.promotions
-            if promotion.valid_from <= moment < promotion.valid_until
-            and promotion.covers(plan, quantity, asked)
+            if promotion.runs(moment) and promotion.covers(plan, quantity, asked)
         )
         return max(eligible, key=lambda each: _sortable(each.percentage), default=None)
+
+    def idle_codes(
+        self, plan: PlanVersion, quantity: int, codes: Iterable[str], moment: datetime
+    ) -> tuple[str, ...]:
+        """Return those of `codes` that can lower nothing: unknown, not in force, not for this order."""
+        asked = tuple(dict.fromkeys(codes))
+        useful = {
+            promotion.code
+            for promotion in self.promotions
+            if promotion.runs(moment) and promotion.covers(plan, quantity, asked)
+        }
+        return tuple(code for code in asked if code not in useful)
 
     def top_up_rule(self, currency: str, moment: datetime) -> TopUpRule | None:
         """Return the rule for top-ups in `currency` at `moment`."""

@@ -14,11 +14,13 @@ from pydantic import ValidationError
 from schemas.requests import PaymentMethod, PaymentMode
 from services.orders.catalog import Catalogue, Dated, DatedT, Promotion, TopUpRule
 from services.runtime.errors import ConfigurationError
+from services.runtime.plain_words import problems_of
 
 Place = tuple[str | int, ...]
 """Where a fault lies: (table, index, key, ...), as pydantic reports it."""
 Fault = tuple[Place, str]
 
+CATALOGUE_DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 _TABLE: Final = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_-]+)\s*\]\]?")
 _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")
 _TOML_LINE: Final = re.compile(r"line (\d+)")
@@ -41,14 +43,16 @@ def load_catalogue(path: Path) -> Catalogue:
     except UnicodeDecodeError:
         message = f"{path}: is not UTF-8: save the catalogue as UTF-8"
         raise ConfigurationError(message) from None
+    except RecursionError:
+        message = f"{path}: is nested too deep for a catalogue"
+        raise ConfigurationError(message) from None
     except tomllib.TOMLDecodeError as error:
         message = f"{path}:{_toml_line(error, text)}: {error}"
         raise ConfigurationError(message) from None
     try:
         catalogue = Catalogue.model_validate(content)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        faults: list[Fault] = [(each["loc"], each["msg"]) for each in found]
+        faults: list[Fault] = [(each["loc"], each["msg"]) for each in problems_of(error)]
         raise ConfigurationError(_report(path, text, faults)) from None
     if faults := list(_faults(catalogue)):
         raise ConfigurationError(_report(path, text, faults))
@@ -58,6 +62,7 @@ def load_catalogue(path: Path) -> Catalogue:
 def _faults(catalogue: Catalogue) -> Iterator[Fault]:
     yield from _plan_faults(catalogue)
     yield from _dated("tax", catalogue.taxes, lambda tax: tax.currency)
+    yield from _dated("maximum", catalogue.maxima, lambda maximum: maximum.currency)
     yield from _payment_faults(catalogue)
     yield from _promotion_faults(catalogue)
     yield from _dated("top_up", catalogue.top_ups, lambda rule: rule.currency)
@@ -65,19 +70,31 @@ def _faults(catalogue: Catalogue) -> Iterator[Fault]:
         "top_up", "version", ((rule.rule_id, rule.version) for rule in catalogue.top_ups)
     )
     for index, rule in enumerate(catalogue.top_ups):
+        place: Place = ("top_up", index, "minimum_minor")
+        yield from _maximum_faults(place, catalogue, rule, rule.currency, rule.minimum_minor)
         yield from _tier_faults(("top_up", index, "tiers"), rule)
+        yield from _expiry_faults(index, rule)
 
 
 def _plan_faults(catalogue: Catalogue) -> Iterator[Fault]:
     yield from _repeated("plan", "version", ((plan.code, plan.version) for plan in catalogue.plans))
     yield from _dated("plan", catalogue.plans, lambda plan: plan.code)
     for index, plan in enumerate(catalogue.plans):
-        for currency in plan.price:
+        place: Place = ("plan", index, "price")
+        for currency, price in plan.price.items():
             if catalogue.tax(currency, plan.valid_from) is None:
-                yield (
-                    ("plan", index, "price"),
-                    f"no tax rate for {currency} at valid_from: add a [[tax]] table",
-                )
+                yield place, f"no tax rate for {currency} at valid_from: add a [[tax]] table"
+            yield from _maximum_faults(place, catalogue, plan, currency, price)
+
+
+def _maximum_faults(
+    place: Place, catalogue: Catalogue, entry: Dated, currency: str, least_minor: int
+) -> Iterator[Fault]:
+    maximum = catalogue.maximum(currency, entry.valid_from)
+    if maximum is None:
+        yield place, f"no maximum for {currency} at valid_from: add a [[maximum]] table"
+    elif maximum.amount_minor < least_minor:
+        yield place, f"above the maximum for {currency}: no request could ask for it"
 
 
 def _payment_faults(catalogue: Catalogue) -> Iterator[Fault]:
@@ -96,6 +113,15 @@ def _promotion_faults(catalogue: Catalogue) -> Iterator[Fault]:
         if unknown := sorted(set(promotion.plan_codes) - known):
             yield ("promotion", index, "plan_codes"), f"unknown plan code {', '.join(unknown)}"
         yield from _period_fault(("promotion", index, "valid_until"), promotion)
+
+
+def _expiry_faults(index: int, rule: TopUpRule) -> Iterator[Fault]:
+    for name, days, years in (
+        ("paid", rule.paid_expiry_days, rule.paid_expiry_years),
+        ("bonus", rule.bonus_expiry_days, rule.bonus_expiry_years),
+    ):
+        if days is not None and years is not None:
+            yield ("top_up", index, f"{name}_expiry_years"), "set days or years, not both"
 
 
 def _tier_faults(place: Place, rule: TopUpRule) -> Iterator[Fault]:

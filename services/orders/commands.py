@@ -6,26 +6,35 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from schemas.confirmations import PaymentConfirmed, RefundConfirmed
 from schemas.ledger import WalletCharged, WalletChargeRefused
-from schemas.requests import PaymentConfirmed, RenewalRequested, TopUpRequested
-from services.orders.gateways.gateway import ChargeLookUp, ChargeOutcome, RefundOutcome
+from schemas.requests import RenewalRequested, TopUpRequested
+from services.orders.gateways.gateway import (
+    ChargeLookUp,
+    ChargeOutcome,
+    Found,
+    RefundOutcome,
+    TransactionLookUp,
+)
 from services.orders.providers.provider import ActivationOutcome, NotFound
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptRenewal:
-    """A customer asks for a renewal."""
+    """A customer asks for a renewal, through the upstream that is the `source`."""
 
     request: RenewalRequested = field(repr=False)
     now: datetime
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptTopUp:
-    """A customer asks to top up the wallet."""
+    """A customer asks to top up the wallet, through the upstream that is the `source`."""
 
     request: TopUpRequested = field(repr=False)
     now: datetime
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,41 @@ class ConfirmPayment:
     """The customer says to have paid in the app."""
 
     confirmation: PaymentConfirmed
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmRefund:
+    """The shop's gateway says that it gave a payment back."""
+
+    confirmation: RefundConfirmed
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordConfirmation:
+    """The gateway answered about a confirmed transaction, which serves the stream `owner`, if any.
+
+    `not_found_count` is that of earlier look-ups.
+    """
+
+    gateway: str
+    gateway_txn_id: str
+    answer: TransactionLookUp
+    owner: str | None
+    not_found_count: int
+    attempt: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SettleConfirmation:
+    """A person has seen to what a confirmation said: it counts for nothing any more."""
+
+    gateway: str
+    gateway_txn_id: str
+    by: str
+    reason: str
     now: datetime
 
 
@@ -64,11 +108,15 @@ class RecordLookUp:
 
 @dataclass(frozen=True, slots=True)
 class CapturedElsewhere:
-    """A person found the money at `gateway`, under its transaction id."""
+    """A person found the money at `gateway`, under its transaction id.
+
+    `told` is what the gateway says of it, None when it cannot be asked.
+    """
 
     gateway: str
     gateway_txn_id: str
     captured_at: datetime | None = None
+    told: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +217,9 @@ Command = (
     AcceptRenewal
     | AcceptTopUp
     | ConfirmPayment
+    | ConfirmRefund
+    | RecordConfirmation
+    | SettleConfirmation
     | ExpireOrder
     | RecordCharge
     | RecordLookUp

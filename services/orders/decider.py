@@ -12,29 +12,38 @@ from services.orders.commands import (
     ApplyWalletRefusal,
     Command,
     ConfirmPayment,
+    ConfirmRefund,
     ExpireOrder,
     RecordActivation,
     RecordCharge,
+    RecordConfirmation,
     RecordLookUp,
     RecordRefund,
     SettleActivation,
+    SettleConfirmation,
     SettleExpiry,
     SettleRefund,
     SettleUnknownPayment,
 )
+from services.orders.confirmations import (
+    confirm,
+    confirm_archived,
+    record_confirmation,
+    settle_confirmation,
+)
 from services.orders.payments import (
     apply_wallet_charged,
     apply_wallet_refusal,
-    confirm,
     expire,
     record_charge,
     record_look_up,
     settle,
 )
+from services.orders.refunds import confirm_refund
 from services.orders.renewals import accept_renewal
-from services.orders.rules import Rules
+from services.orders.rules import IgnoredReason, Rules
 from services.orders.settlement import settle_activation, settle_expiry, settle_refund
-from services.orders.state import NewOrder, OrderState, RefusedOrder, Renewal, TopUp
+from services.orders.state import ArchivedOrder, NewOrder, OrderState, RefusedOrder, Renewal, TopUp
 from services.orders.topups import accept_top_up
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored
@@ -44,6 +53,8 @@ _WHAT_TO_DO: Final = (
     "or refund the payment at the gateway and discard it"
 )
 
+_SEE: Final = "see its past with `perennial orders show`, then discard this record"
+
 
 def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be forgotten
     command: Command, state: OrderState, rules: Rules
@@ -52,7 +63,7 @@ def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be for
 
     Raises:
         Poison: the command is about an order that does not exist or is of another kind.
-        Halt: the catalogue has lost what an accepted order refers to.
+        Park: the catalogue has lost what an accepted order refers to.
     """
     match command:
         case AcceptRenewal():
@@ -60,9 +71,17 @@ def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be for
         case AcceptTopUp():
             return accept_top_up(command, state, rules)
         case ConfirmPayment():
-            return confirm(command, _order(state), rules)
+            if isinstance(state, ArchivedOrder):
+                return confirm_archived(command, state)
+            return confirm(command, _order(state))
+        case ConfirmRefund():
+            return _refund_confirmed(command, state)
+        case RecordConfirmation():
+            return record_confirmation(command, _order(state), rules)
+        case SettleConfirmation():
+            return settle_confirmation(command, _order(state))
         case ExpireOrder():
-            return expire(command, _order(state))
+            return expire(command, _order(state), rules)
         case RecordCharge():
             return record_charge(command, _order(state), rules)
         case RecordLookUp():
@@ -95,8 +114,17 @@ def _order(state: OrderState) -> Renewal | TopUp:
             raise Poison("order_unknown", f"no order has this id: {_WHAT_TO_DO}")
         case RefusedOrder():
             raise Poison("order_refused", f"the order was refused: {_WHAT_TO_DO}")
+        case ArchivedOrder():
+            raise Poison("order_archived", f"the order was over and is archived: {_SEE}")
         case _:
             assert_never(state)
+
+
+def _refund_confirmed(command: ConfirmRefund, state: OrderState) -> Decision | Ignored:
+    if isinstance(state, ArchivedOrder):
+        # It was over, so nothing was owed any more: the shop says it once more.
+        return Ignored(IgnoredReason.REFUND_NOT_OWED)
+    return confirm_refund(command, _renewal(state))
 
 
 def _renewal(state: OrderState) -> Renewal:

@@ -11,13 +11,14 @@ from typing import Final
 from schemas.money import Money
 from schemas.requests import PaymentInstruction, RenewalRequested
 from services.orders import identities
-from services.orders.state import Payment
-from services.runtime.processor import JsonObject, Retry, Start
+from services.orders.state import Confirmation, Payable, Payment
+from services.runtime.processor import Drop, JsonObject, Retry, Start
 
 CHARGE: Final = "charge"
 ACTIVATE: Final = "activate"
 REFUND: Final = "refund"
 EXPIRE: Final = "expire"
+CONFIRM: Final = "confirm"
 
 
 def charge_effect(payment_id: str, payment: PaymentInstruction, amount: Money) -> Start:
@@ -66,8 +67,42 @@ def expire_effect(stream_id: str, due_at: datetime) -> Start:
     return Start(f"{EXPIRE}/{stream_id}", EXPIRE, due_at=due_at, hold_key=hold_key)
 
 
+def confirm_effect(payable: Payable, confirmation: Confirmation) -> Start:
+    """Ask the gateway about a confirmation; one that is `kept` only waits for a person."""
+    payload: JsonObject = {
+        "gateway": confirmation.gateway,
+        "gateway_txn_id": confirmation.gateway_txn_id,
+        "agreed": confirmation.claimed == payable.amount,
+        "not_found_count": 0,
+    }
+    effect_id = f"{CONFIRM}/{_confirmation_id(payable, confirmation)}"
+    hold_key = effect_id if confirmation.kept else None
+    return Start(effect_id, CONFIRM, payload, hold_key=hold_key)
+
+
+def look_up_confirmation(
+    payable: Payable, confirmation: Confirmation, not_found_count: int, due_at: datetime
+) -> Retry:
+    """Ask about the confirmation again, and remember how often it was not found."""
+    payload = confirm_effect(payable, confirmation).payload
+    return Retry(due_at, payload | {"not_found_count": not_found_count})
+
+
+def keep_confirmation(payable: Payable, confirmation: Confirmation) -> Retry:
+    """Ask about the confirmation no more; it is kept until a person has seen to the money."""
+    return Retry(None, hold_key=f"{CONFIRM}/{_confirmation_id(payable, confirmation)}")
+
+
+def _confirmation_id(payable: Payable, confirmation: Confirmation) -> str:
+    return identities.surplus_payment_id(payable.payment_id, *confirmation.key)
+
+
 def refund_effect(payment: Payment, *, kept: bool = False) -> Start:
-    """Give a payment back through its gateway; one that is `kept` only waits for a person."""
+    """Give a payment back through its gateway; one that is `kept` only waits for a person.
+
+    So does unverified money: no gateway told us that the transaction is ours to give back. What
+    the shop's own gateway took waits until it, or a person, says that it went back.
+    """
     refund_id = identities.refund_id(payment.payment_id)
     payload: JsonObject = {
         "refund_id": refund_id,
@@ -77,13 +112,19 @@ def refund_effect(payment: Payment, *, kept: bool = False) -> Start:
         "method": payment.method.value,
         "amount": payment.amount.model_dump(),
     }
-    hold_key = _refund_key(payment) if kept else None
+    held = kept or payment.unverified or payment.external
+    hold_key = _refund_key(payment) if held else None
     return Start(f"{REFUND}/{refund_id}", REFUND, payload, hold_key=hold_key)
 
 
 def keep_refund(payment: Payment) -> Retry:
     """Ask for the refund no more; it is kept until a person says that the money went back."""
     return Retry(None, hold_key=_refund_key(payment))
+
+
+def drop_refund(payment: Payment) -> Drop:
+    """Wait no longer for somebody to say that the money went back."""
+    return Drop(_refund_key(payment))
 
 
 def _refund_key(payment: Payment) -> str:

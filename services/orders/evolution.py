@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
+from schemas.confirmations import (
+    ConfirmationRefusal,
+    PaymentConfirmationReceived,
+    PaymentConfirmationRefused,
+)
 from schemas.envelope import Event
 from schemas.orders import (
     ActivationDelayed,
@@ -25,14 +30,17 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMode
+from schemas.surplus import SurplusCaptured, SurplusReturned, SurplusReturnFailed
 from services.orders import identities
 from services.orders.state import (
     Active,
+    ArchivedOrder,
     AwaitingActivation,
     AwaitingCharge,
     AwaitingConfirmation,
     AwaitingPayment,
     AwaitingWallet,
+    Confirmation,
     Credited,
     Expired,
     NewOrder,
@@ -46,9 +54,14 @@ from services.orders.state import (
     RenewalStage,
     TopUp,
     TopUpStage,
+    untaxed,
 )
 
+OrderT = TypeVar("OrderT", Renewal, TopUp)
+
 REFUSED_DIGESTS_MAX: Final = 16
+KEPT: Final = frozenset({ConfirmationRefusal.AMOUNT_DIFFERS, ConfirmationRefusal.ORDER_NOT_WAITING})
+"""Refusals after which money may lie at a gateway that cannot be asked: a person settles them."""
 _REUSED: Final = (RejectionReason.RENEWAL_ID_REUSED, TopUpRejectionReason.TOPUP_ID_REUSED)
 
 
@@ -70,10 +83,10 @@ def evolve(state: OrderState, event: Event) -> OrderState:
             pass
     match state:
         case Renewal():
-            return _evolve_renewal(state, event)
+            return _evolve_renewal(_with_confirmations(state, event), event)
         case TopUp():
-            return _evolve_top_up(state, event)
-        case NewOrder() | RefusedOrder():
+            return _evolve_top_up(_with_confirmations(state, event), event)
+        case NewOrder() | RefusedOrder() | ArchivedOrder():
             return state
 
 
@@ -130,6 +143,34 @@ def _first_stage(mode: PaymentMode) -> AwaitingPayment:
             return AwaitingWallet()
 
 
+def _with_confirmations(state: OrderT, event: Event) -> OrderT:
+    left = _confirmations(state.confirmations, event)
+    return state if left is state.confirmations else replace(state, confirmations=left)
+
+
+def _confirmations(known: tuple[Confirmation, ...], event: Event) -> tuple[Confirmation, ...]:
+    match event:
+        case PaymentConfirmationReceived():
+            taken = Confirmation(
+                gateway=event.gateway,
+                gateway_txn_id=event.gateway_txn_id,
+                method=event.method,
+                claimed=event.claimed,
+                claimed_fee=event.claimed_fee,
+                confirmed_at=event.confirmed_at,
+                received_at=event.received_at,
+            )
+            return (*known, taken)
+        case PaymentConfirmationRefused(reason=reason) if reason in KEPT:
+            key = (event.gateway, event.gateway_txn_id)
+            return tuple(replace(each, kept=each.kept or each.key == key) for each in known)
+        case PaymentConfirmationRefused() | PaymentCaptured() | SurplusCaptured() if known:
+            key = (event.gateway, event.gateway_txn_id)
+            return tuple(each for each in known if each.key != key)
+        case _:
+            return known
+
+
 def _evolve_renewal(state: Renewal, event: Event) -> Renewal:
     stage = state.stage
     match event:
@@ -138,8 +179,15 @@ def _evolve_renewal(state: Renewal, event: Event) -> Renewal:
             paid = isinstance(stage, AwaitingPayment) and _is_own(state.payable, event)
             return replace(
                 state,
-                payments=(*state.payments, payment),
+                payments=state.payments.added(payment),
                 stage=AwaitingActivation(payment) if paid else stage,
+            )
+        case SurplusCaptured():
+            surplus = _payment(event)
+            return replace(
+                state,
+                payments=state.payments.added(surplus),
+                owed=state.owed.insert(surplus.payment_id, surplus),
             )
         case ActivationDelayed() if isinstance(stage, AwaitingActivation):
             return replace(state, stage=replace(stage, delayed=True))
@@ -147,28 +195,35 @@ def _evolve_renewal(state: Renewal, event: Event) -> Renewal:
             return replace(state, stage=Active())
         case ActivationFailed():
             return _evolve_activation_failed(state, event)
-        case RefundCompleted():
-            left = tuple(each for each in state.owed if each.payment_id != event.payment_id)
-            return replace(state, owed=left)
-        case RefundFailed():
-            return replace(state, not_refundable=state.not_refundable | {event.payment_id})
+        case RefundCompleted() | SurplusReturned():
+            return replace(
+                state,
+                owed=state.owed.discard(event.payment_id),
+                returned=state.returned.insert(event.payment_id, _reference(event)),
+            )
+        case RefundFailed() | SurplusReturnFailed():
+            return replace(state, not_refundable=state.not_refundable.insert(event.payment_id))
         case _:
             unpaid = _unpaid_stage(stage, event)
             return replace(state, stage=unpaid) if unpaid else state
 
 
 def _evolve_activation_failed(state: Renewal, event: ActivationFailed) -> Renewal:
-    owed = tuple(each for each in state.payments if each.payment_id == event.payment_id)
+    owed, payment = state.owed, state.payments.get(event.payment_id)
+    if payment is not None:
+        owed = owed.insert(event.payment_id, payment)
     stage = state.stage
     if isinstance(stage, AwaitingActivation) and stage.payment.payment_id == event.payment_id:
         stage = NotActivated()
-    return replace(state, owed=(*state.owed, *owed), stage=stage)
+    return replace(state, owed=owed, stage=stage)
 
 
 def _evolve_top_up(state: TopUp, event: Event) -> TopUp:
     match event:
         case PaymentCaptured():
-            return replace(state, payments=(*state.payments, _payment(event)))
+            return replace(state, payments=state.payments.added(_payment(event)))
+        case SurplusCaptured():
+            return replace(state, payments=state.payments.added(_payment(event)))
         case WalletToppedUp():
             credited = event.payment_id == state.payable.payment_id
             return replace(state, stage=Credited()) if credited else state
@@ -195,13 +250,26 @@ def _is_own(payable: Payable, event: PaymentCaptured) -> bool:
     return event.payment_id == payable.payment_id
 
 
-def _payment(event: PaymentCaptured) -> Payment:
+def _reference(event: RefundCompleted | SurplusReturned) -> str:
+    """Return the gateway's reference; a person may have noted another one than the shop says later."""
+    return event.gateway_refund_ref if event.settled_by is None else ""
+
+
+def _payment(event: PaymentCaptured | SurplusCaptured) -> Payment:
+    """Return the money that came in; what the order does not take buys nothing and bears no tax."""
+    if isinstance(event, SurplusCaptured):
+        consideration, surplus = untaxed(event.amount, "none"), event.reason
+    else:
+        consideration, surplus = event.consideration, None
     return Payment(
         payment_id=event.payment_id,
         gateway=event.gateway,
         gateway_txn_id=event.gateway_txn_id,
         method=event.method,
         amount=event.amount,
-        consideration=event.consideration,
+        consideration=consideration,
         captured_at=event.captured_at,
+        unverified=bool(event.unverified),
+        external=bool(event.external),
+        surplus=surplus,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from schemas.money import Money
 from schemas.orders import UnknownCause
@@ -13,20 +14,24 @@ from services.orders.commands import (
     ExpireOrder,
     RecordActivation,
     RecordCharge,
+    RecordConfirmation,
     RecordLookUp,
     RecordRefund,
 )
-from services.orders.effects import ACTIVATE, CHARGE, EXPIRE, REFUND
+from services.orders.effects import ACTIVATE, CHARGE, CONFIRM, EXPIRE, REFUND
 from services.orders.gateways.gateway import (
     Captured,
     Charge,
     ChargeOutcome,
     Declined,
+    Found,
+    NotSupported,
     OutcomeUnknown,
     PaymentGateway,
     Refund,
     Refunded,
     RefundOutcome,
+    TransactionLookUp,
     Unavailable,
 )
 from services.orders.providers.provider import (
@@ -35,22 +40,28 @@ from services.orders.providers.provider import (
     PlanOrder,
 )
 from services.orders.providers.provider import NotFound as OrderNotFound
+from services.orders.transactions import Claims
+from services.runtime.errors import Halt
 from services.runtime.processor import EffectRun, Executor, Mark
+
+OutcomeT = TypeVar("OutcomeT")
 
 
 @dataclass(frozen=True, slots=True)
 class Executors:
-    """The four kinds of effects, over the two ports and a clock."""
+    """The kinds of effects, over the two ports, the claims on transactions and a clock."""
 
     gateway: PaymentGateway
     provider: EsimProvider
+    claims: Claims
+    trusted_gateways: frozenset[str]
     clock: Callable[[], datetime]
 
     async def charge(self, run: EffectRun, _mark: Mark) -> RecordCharge | RecordLookUp:
         """Charge once; a payload without a token is a look-up."""
         payload = run.payload
         if "token" not in payload:
-            found = await self.gateway.look_up_charge(payload["payment_id"])
+            found = self._ours(await self.gateway.look_up_charge(payload["payment_id"]))
             count = payload["not_found_count"]
             return RecordLookUp(found, count, run.attempt, self.clock())
         charge = Charge(
@@ -60,7 +71,21 @@ class Executors:
             amount=Money.model_validate(payload["amount"]),
         )
         outcome = await (self._recover(charge) if run.recovered else self.gateway.charge(charge))
-        return RecordCharge(outcome, run.attempt, self.clock())
+        return RecordCharge(self._ours(outcome), run.attempt, self.clock())
+
+    def _ours(self, outcome: OutcomeT) -> OutcomeT:
+        """Refuse to go on where a gateway that charges is believed without being asked.
+
+        Raises:
+            Halt: what it charged for one order could be confirmed for another.
+        """
+        if isinstance(outcome, Captured) and outcome.gateway in self.trusted_gateways:
+            message = (
+                f"the gateway charges as {outcome.gateway}, which is in TRUST_CONFIRMATIONS_OF: "
+                "take it out and start again; the charge is then looked up and recorded"
+            )
+            raise Halt(message)
+        return outcome
 
     async def _recover(self, charge: Charge) -> ChargeOutcome:
         """Look before charging again under the same key; what stays unclear is looked up later."""
@@ -101,19 +126,46 @@ class Executors:
         refund = Refund.model_validate({**payload, "method": PaymentMethod(payload["method"])})
         return await self.gateway.refund(refund)
 
+    async def confirm(self, run: EffectRun, _mark: Mark) -> RecordConfirmation:
+        """Ask what the gateway holds; a transaction of this order is claimed before that counts."""
+        payload = run.payload
+        gateway, txn = payload["gateway"], payload["gateway_txn_id"]
+        answer = await self.gateway.look_up_transaction(gateway, txn)
+        owner = None
+        if self._is_ours(answer, run):
+            owner = await self.claims.claim(gateway, txn, run.stream_id)
+        count = payload["not_found_count"]
+        return RecordConfirmation(gateway, txn, answer, owner, count, run.attempt, self.clock())
+
+    def _is_ours(self, answer: TransactionLookUp, run: EffectRun) -> bool:
+        match answer:
+            case Found():
+                return answer.holds_money and answer.reference == run.stream_id
+            case NotSupported():
+                agreed: bool = run.payload["agreed"]
+                return agreed and run.payload["gateway"] in self.trusted_gateways
+            case _:
+                return False
+
     async def expire(self, _run: EffectRun, _mark: Mark) -> ExpireOrder:
         """Say that the time has come."""
         return ExpireOrder(self.clock())
 
 
 def build_executors(
-    gateway: PaymentGateway, provider: EsimProvider, clock: Callable[[], datetime]
+    gateway: PaymentGateway,
+    provider: EsimProvider,
+    clock: Callable[[], datetime],
+    *,
+    claims: Claims,
+    trusted_gateways: frozenset[str] = frozenset(),
 ) -> Mapping[str, Executor]:
     """Return the executors by kind of effect."""
-    executors = Executors(gateway, provider, clock)
+    executors = Executors(gateway, provider, claims, trusted_gateways, clock)
     return {
         CHARGE: executors.charge,
         ACTIVATE: executors.activate,
         REFUND: executors.refund,
         EXPIRE: executors.expire,
+        CONFIRM: executors.confirm,
     }

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, cast
 
+from schemas.confirmations import PaymentConfirmed, RefundConfirmed
 from schemas.envelope import Event, Source
 from schemas.ledger import WalletCharged, WalletChargeRefused
 from schemas.requests import (
     CustomerContactChanged,
-    PaymentConfirmed,
     RenewalRequested,
     TopUpRequested,
 )
-from schemas.topics import LEDGER, ORDERS, REQUESTS
+from schemas.topics import CONFIRMATIONS, LEDGER, ORDERS, REQUESTS
+from services.orders.archival import ARCHIVAL
 from services.orders.catalog import Catalogue
 from services.orders.commands import (
     AcceptRenewal,
@@ -23,6 +24,7 @@ from services.orders.commands import (
     ApplyWalletRefusal,
     Command,
     ConfirmPayment,
+    ConfirmRefund,
 )
 from services.orders.decider import decide
 from services.orders.evolution import evolve, initial_state
@@ -37,7 +39,9 @@ from services.runtime.processor import (
     Handler,
     Ignored,
     Incoming,
+    Inquiry,
     Processor,
+    Projection,
     Subscription,
     Task,
 )
@@ -46,21 +50,29 @@ from services.runtime.processor import (
 def on_renewal_requested(incoming: Incoming, now: datetime) -> Task:
     """Accept or refuse the renewal."""
     request = cast("RenewalRequested", incoming.event)
-    return Task(f"order/{request.renewal_id}", AcceptRenewal(request, now))
+    return Task(
+        f"order/{request.renewal_id}", AcceptRenewal(request, now, incoming.envelope.source)
+    )
 
 
 def on_top_up_requested(incoming: Incoming, now: datetime) -> Task:
     """Accept or refuse the top-up."""
     request = cast("TopUpRequested", incoming.event)
-    return Task(f"topup/{request.topup_id}", AcceptTopUp(request, now))
+    return Task(f"topup/{request.topup_id}", AcceptTopUp(request, now, incoming.envelope.source))
 
 
 def on_payment_confirmed(incoming: Incoming, now: datetime) -> Task:
-    """Take what the customer paid in the app."""
+    """Ask about what the customer is said to have paid in the app."""
     confirmation = cast("PaymentConfirmed", incoming.event)
     renewal_id, topup_id = confirmation.renewal_id, confirmation.topup_id
     stream_id = f"order/{renewal_id}" if renewal_id else f"topup/{topup_id}"
     return Task(stream_id, ConfirmPayment(confirmation, now))
+
+
+def on_refund_confirmed(incoming: Incoming, now: datetime) -> Task:
+    """Take the word of the gateway that was instructed to give money back."""
+    confirmation = cast("RefundConfirmed", incoming.event)
+    return Task(f"order/{confirmation.renewal_id}", ConfirmRefund(confirmation, now))
 
 
 def on_customer_contact_changed(_incoming: Incoming, _now: datetime) -> Ignored:
@@ -84,6 +96,7 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     RenewalRequested: on_renewal_requested,
     TopUpRequested: on_top_up_requested,
     PaymentConfirmed: on_payment_confirmed,
+    RefundConfirmed: on_refund_confirmed,
     CustomerContactChanged: on_customer_contact_changed,
     WalletCharged: on_wallet_charged,
     WalletChargeRefused: on_wallet_charge_refused,
@@ -91,9 +104,13 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
 
 
 def build_processor(
-    catalogue: Catalogue, policy: Policy, executors: Mapping[str, Executor]
+    catalogue: Catalogue,
+    policy: Policy,
+    executors: Mapping[str, Executor],
+    project: Projection | None = None,
+    inquiries: Mapping[str, Inquiry] | None = None,
 ) -> Processor[OrderState]:
-    """Return orders as the runtime runs it."""
+    """Return orders as the runtime runs it; `project` claims what gateways captured."""
     rules = Rules(catalogue, policy)
 
     def decide_by_rules(command: Command, state: OrderState) -> Decision | Ignored:
@@ -105,6 +122,7 @@ def build_processor(
         output_topic=ORDERS.name,
         subscriptions=(
             Subscription(REQUESTS.name, strict=True),
+            Subscription(CONFIRMATIONS.name, strict=True),
             Subscription(LEDGER.name, strict=False),
         ),
         handlers=HANDLERS,
@@ -113,5 +131,8 @@ def build_processor(
         decide=decide_by_rules,
         executors=executors,
         give_ups=GIVE_UPS,
+        inquiries=inquiries or {},
+        project=project,
         counters=COUNTERS,
+        archival=ARCHIVAL,
     )

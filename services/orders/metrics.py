@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from iso4217 import Currency
 
+from schemas.confirmations import (
+    ConfirmationRefusal,
+    PaymentConfirmationReceived,
+    PaymentConfirmationRefused,
+)
 from schemas.orders import (
     ActivationDelayed,
     ActivationFailed,
@@ -29,10 +34,16 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusCaptured, SurplusReason, SurplusReturned
 from services.runtime.watch.event_counter import EventCounter
 
 _CURRENCIES: Final = tuple(currency.code for currency in Currency)
 _MONEY_SERIES: Final = frozenset(product(_CURRENCIES, tuple(PaymentMethod)))
+
+
+def _by_currency_and_method(event: Any) -> tuple[tuple[str, str], int]:  # noqa: ANN401 - any fact of money
+    return (event.amount.currency, event.method), event.amount.amount_minor
+
 
 RENEWALS: Final = EventCounter(
     name="orders_renewals",
@@ -70,19 +81,34 @@ TOP_UPS: Final = EventCounter(
 )
 PAYMENTS: Final = EventCounter(
     name="orders_payments",
-    meaning="Answers of gateways and wallets; `unknown` ones are looked up until `resolved`.",
+    meaning="Answers of gateways and wallets; `unknown` ones are looked up until `resolved`, and"
+    " `surplus` is money that its order does not take.",
     labels=("outcome", "reason"),
     series=frozenset(
         {("captured", "")}
+        | {("surplus", reason.value) for reason in SurplusReason}
         | {("failed", reason.value) for reason in DeclineReason}
         | {("unknown", cause.value) for cause in UnknownCause}
         | {("resolved", outcome) for outcome in ("captured", "declined", "not_charged")}
     ),
     count={
         PaymentCaptured: lambda _: (("captured", ""), 1),
+        SurplusCaptured: lambda event: (("surplus", event.reason), 1),
         PaymentFailed: lambda event: (("failed", event.reason), 1),
         PaymentOutcomeUnknown: lambda event: (("unknown", event.cause), 1),
         PaymentOutcomeResolved: lambda event: (("resolved", event.outcome), 1),
+    },
+)
+CONFIRMATIONS: Final = EventCounter(
+    name="orders_confirmations",
+    meaning="Confirmations of payments: received, and refused when the gateway does not bear them out.",
+    labels=("outcome", "reason"),
+    series=frozenset(
+        {("received", "")} | {("refused", reason.value) for reason in ConfirmationRefusal}
+    ),
+    count={
+        PaymentConfirmationReceived: lambda _: (("received", ""), 1),
+        PaymentConfirmationRefused: lambda event: (("refused", event.reason), 1),
     },
 )
 CAPTURED: Final = EventCounter(
@@ -90,12 +116,7 @@ CAPTURED: Final = EventCounter(
     meaning="Money captured, and wallet credit taken (method `wallet`), in minor units.",
     labels=("currency", "method"),
     series=_MONEY_SERIES,
-    count={
-        PaymentCaptured: lambda event: (
-            (event.amount.currency, event.method),
-            event.amount.amount_minor,
-        )
-    },
+    count=dict.fromkeys((PaymentCaptured, SurplusCaptured), _by_currency_and_method),
     sparse=True,
 )
 REFUNDED: Final = EventCounter(
@@ -103,12 +124,7 @@ REFUNDED: Final = EventCounter(
     meaning="Money and wallet credit given back, in minor units.",
     labels=("currency", "method"),
     series=_MONEY_SERIES,
-    count={
-        RefundCompleted: lambda event: (
-            (event.amount.currency, event.method),
-            event.amount.amount_minor,
-        )
-    },
+    count=dict.fromkeys((RefundCompleted, SurplusReturned), _by_currency_and_method),
     sparse=True,
 )
-COUNTERS: Final = (RENEWALS, TOP_UPS, PAYMENTS, CAPTURED, REFUNDED)
+COUNTERS: Final = (RENEWALS, TOP_UPS, PAYMENTS, CONFIRMATIONS, CAPTURED, REFUNDED)

@@ -1,4 +1,4 @@
-"""Decides how a payment ended: charged, declined, confirmed, unknown, looked up, expired. PURE."""
+"""Decides how a payment ended: charged, declined, unknown, looked up, expired. PURE."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from schemas.orders import (
     UnknownCause,
 )
 from schemas.requests import PaymentMethod
-from services.orders.capture import WALLET_GATEWAY, Receipt, capture, confirmed_payment_id
+from services.orders.capture import WALLET_GATEWAY, Receipt, capture
 from services.orders.commands import (
     ApplyWalletCharged,
     ApplyWalletRefusal,
-    ConfirmPayment,
+    CapturedElsewhere,
     ExpireOrder,
     RecordCharge,
     RecordLookUp,
     SettleUnknownPayment,
 )
-from services.orders.effects import look_up_charge
+from services.orders.effects import expiry_key, look_up_charge
 from services.orders.gateways.gateway import (
     Captured,
     Declined,
@@ -116,6 +116,7 @@ def record_look_up(command: RecordLookUp, state: Order, rules: Rules) -> Decisio
 def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decision | Ignored:
     """Take a person's word for an outcome that the gateway does not tell; never for another one.
 
+    Of captured money, the gateway's word counts where it has one; else the money is unverified.
     The look-up goes on once more: money that it finds after `not_charged` is given back.
     """
     stage, now = state.stage, command.now
@@ -127,50 +128,23 @@ def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decisio
         resolved = _resolved(state, "not_charged", now, settled=command)
         failed = _failed(state, DeclineReason.NETWORK_INTERRUPTION, now)
         return _after(resolved, failed, once_more)
-    receipt = Receipt(
-        payment_id=state.payable.payment_id,
-        gateway=command.outcome.gateway,
-        gateway_txn_id=command.outcome.gateway_txn_id,
-        method=state.payable.method,
-        amount=state.payable.amount,
-        fee=None,
-        captured_at=command.outcome.captured_at or stage.unknown_since,
-    )
+    receipt = _found_by_a_person(state, command.outcome, stage.unknown_since, rules, now)
     resolved = _resolved(state, "captured", now, settled=command)
     return _after(resolved, capture(state, receipt, rules, now), once_more)
 
 
-def confirm(command: ConfirmPayment, state: Order, rules: Rules) -> Decision | Ignored:
-    """Take the customer's payment, however late: the money is real.
-
-    Raises:
-        Poison: the confirmation is about another account's order, or about the wallet.
-    """
-    confirmation = command.confirmation
-    if confirmation.account_id != state.payable.account_id:
-        message = (
-            "the order belongs to another account: find out whose payment this is and "
-            "publish it with the account and the id it was made for"
-        )
-        raise Poison("account_mismatch", message)
-    if confirmation.method is PaymentMethod.WALLET:
-        message = "the ledger alone confirms wallet payments: send the method the customer used"
-        raise Poison("confirmation_method", message)
-    gateway, txn = confirmation.gateway, confirmation.gateway_txn_id
-    receipt = Receipt(
-        payment_id=confirmed_payment_id(state, gateway, txn),
-        gateway=gateway,
-        gateway_txn_id=txn,
-        method=confirmation.method,
-        amount=confirmation.amount,
-        fee=confirmation.fee,
-        captured_at=min(confirmation.confirmed_at, command.now),
-    )
-    return capture(state, receipt, rules, command.now)
+def expire(command: ExpireOrder, state: Order, rules: Rules) -> Decision | Ignored:
+    """Close an order that nobody paid; not while the gateway is asked whether somebody did."""
+    if isinstance(state.stage, AwaitingConfirmation) and any(
+        not each.kept for each in state.confirmations
+    ):
+        due_at = command.now + rules.policy.look_up_backoff.longest
+        return Decision(effects=(Retry(due_at, hold_key=expiry_key(state.payable.stream_id)),))
+    return close_unpaid(state, command.now)
 
 
-def expire(command: ExpireOrder, state: Order) -> Decision | Ignored:
-    """Close an order that nobody paid."""
+def close_unpaid(state: Order, now: datetime) -> Decision | Ignored:
+    """Say that the order waits for a payment no more."""
     if not isinstance(state.stage, AwaitingConfirmation):
         return _NOT_AWAITED
     payable = state.payable
@@ -178,7 +152,7 @@ def expire(command: ExpireOrder, state: Order) -> Decision | Ignored:
         account_id=payable.account_id,
         renewal_id=payable.renewal_id,
         topup_id=payable.topup_id,
-        expired_at=command.now,
+        expired_at=now,
     )
     return Decision((expired,), (Drop(payable.stream_id),))
 
@@ -228,6 +202,25 @@ def _charged(state: Order, outcome: Captured) -> Receipt:
     )
 
 
+def _found_by_a_person(
+    state: Order, found: CapturedElsewhere, unknown_since: datetime, rules: Rules, now: datetime
+) -> Receipt:
+    payable, told = state.payable, found.told
+    in_the_app = told is not None and told.reference == payable.stream_id
+    captured_at = told.captured_at if told else found.captured_at or unknown_since
+    return Receipt(
+        payment_id=payable.payment_id,
+        gateway=found.gateway,
+        gateway_txn_id=found.gateway_txn_id,
+        method=payable.method,
+        amount=told.amount if told else payable.amount,
+        fee=told.fee if told else None,
+        captured_at=min(captured_at, now),
+        unverified=told is None,
+        external=in_the_app and found.gateway not in rules.policy.own_gateways,
+    )
+
+
 def _failed(state: Order, reason: DeclineReason, now: datetime) -> Decision:
     payable = state.payable
     failed = PaymentFailed(
@@ -235,11 +228,12 @@ def _failed(state: Order, reason: DeclineReason, now: datetime) -> Decision:
         renewal_id=payable.renewal_id,
         topup_id=payable.topup_id,
         payment_id=payable.payment_id,
-        attempt=len(state.payments) + 1,
+        attempt=state.payments.next_attempt,
         method=payable.method,
         amount=payable.amount,
         reason=reason,
         retryable=reason in _RETRYABLE,
+        plan_title=state.plan_title if isinstance(state, Renewal) else None,
         failed_at=now,
     )
     return Decision((failed,), (Drop(payable.stream_id),))
@@ -261,7 +255,7 @@ def _unknown(state: Order, cause: UnknownCause, now: datetime) -> PaymentOutcome
 
 def _is_recorded(state: Order) -> bool:
     """Say whether the order's own charge is recorded; under its key the gateway charges once."""
-    return any(each.payment_id == state.payable.payment_id for each in state.payments)
+    return state.payments.get(state.payable.payment_id) is not None
 
 
 def _resolved(

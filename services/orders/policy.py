@@ -25,10 +25,15 @@ class Policy:
 
     `esim_hash_salt` keys the hashes of ICCIDs and requests, so that nobody can try ICCIDs until a
     published hash matches. `unknown_settle` is how long a gateway may take to show a charge.
+    `own_gateways` are those that we charge through: a payment that a customer made at any other one
+    was taken by the shop. `trusted_gateways` cannot be asked, and are believed for the exact amount
+    of an order.
     """
 
     esim_hash_salt: str = field(repr=False)
     blocked_accounts: frozenset[str] = frozenset()
+    own_gateways: frozenset[str] = frozenset()
+    trusted_gateways: frozenset[str] = frozenset()
     confirmation_window: timedelta = timedelta(hours=1)
     charge_window: timedelta = timedelta(minutes=15)
     unknown_settle: timedelta = timedelta(minutes=15)

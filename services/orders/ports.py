@@ -7,21 +7,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmana
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
-
-import httpx
+from typing import TYPE_CHECKING, Literal
 
 from services.orders.gateways.gateway import PaymentGateway
 from services.orders.gateways.http import HttpGateway
 from services.orders.gateways.sandbox import SandboxGateway
+from services.orders.http_access import http_client
 from services.orders.providers.http import HttpProvider
 from services.orders.providers.provider import EsimProvider
 from services.orders.providers.sandbox import SandboxProvider
-from services.orders.sandbox.journal import Journal
+from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
 from services.orders.settings import OrdersSettings
 
-GATEWAY_JOURNAL: Final = "gateway.jsonl"
-PROVIDER_JOURNAL: Final = "provider.jsonl"
+if TYPE_CHECKING:
+    import httpx
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +31,24 @@ class Ports:
     provider: EsimProvider
 
 
+@dataclass(frozen=True, slots=True)
+class SandboxPorts(Ports):
+    """The sandboxes: their gateway can be paid, and both keep a journal."""
+
+    gateway: SandboxGateway
+    provider: SandboxProvider
+
+
 @contextmanager
 def sandbox_ports(
     folder: Path, clock: Callable[[], datetime], timeout_seconds: float, slow_seconds: float
-) -> Iterator[Ports]:
+) -> Iterator[SandboxPorts]:
     """Open both sandboxes, with their journals in `folder`."""
     with (
         closing(Journal(folder / GATEWAY_JOURNAL)) as charges,
         closing(Journal(folder / PROVIDER_JOURNAL)) as activations,
     ):
-        yield Ports(
+        yield SandboxPorts(
             SandboxGateway(charges, clock, timeout_seconds, slow_seconds),
             SandboxProvider(activations, clock, timeout_seconds, slow_seconds),
         )
@@ -60,7 +67,7 @@ async def _gateway(
     settings: OrdersSettings, clock: Callable[[], datetime], stack: AsyncExitStack
 ) -> PaymentGateway:
     if settings.gateway == "http":
-        client = _client(settings.gateway_url, settings)
+        client = _client(settings, "gateway")
         return HttpGateway(await stack.enter_async_context(client))
     path = settings.sandbox_journal_folder / GATEWAY_JOURNAL
     return SandboxGateway(
@@ -75,7 +82,7 @@ async def _provider(
     settings: OrdersSettings, clock: Callable[[], datetime], stack: AsyncExitStack
 ) -> EsimProvider:
     if settings.provider == "http":
-        client = _client(settings.provider_url, settings)
+        client = _client(settings, "provider")
         return HttpProvider(await stack.enter_async_context(client))
     path = settings.sandbox_journal_folder / PROVIDER_JOURNAL
     return SandboxProvider(
@@ -86,7 +93,10 @@ async def _provider(
     )
 
 
-def _client(url: str | None, settings: OrdersSettings) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=settings.effect_concurrency)
-    timeout = httpx.Timeout(settings.http_timeout_seconds)
-    return httpx.AsyncClient(base_url=url or "", timeout=timeout, limits=limits, trust_env=False)
+def _client(settings: OrdersSettings, name: Literal["gateway", "provider"]) -> httpx.AsyncClient:
+    return http_client(
+        settings.access(name),
+        ca_file=settings.http_ca_file,
+        timeout_seconds=settings.http_timeout_seconds,
+        connections_max=settings.effect_concurrency,
+    )

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from schemas.money import Money
 from schemas.orders import Quote
-from schemas.requests import RenewalRequested
 from services.orders.catalog import Catalogue, PlanVersion, Tax, TopUpRule
+
+
+class Ordered(Protocol):
+    """What of an order sets its price, beside the plan and the currency."""
+
+    @property
+    def quantity(self) -> int:
+        """How many periods."""
+
+    @property
+    def promotion_codes(self) -> Sequence[str]:
+        """The codes that the customer gave."""
 
 
 def share_of(amount_minor: int, rate: str) -> int:
@@ -23,19 +36,19 @@ def percentage_of(amount_minor: int, percentage: str) -> int:
 
 
 def quote(
-    catalogue: Catalogue, plan: PlanVersion, tax: Tax, request: RenewalRequested, now: datetime
+    catalogue: Catalogue, plan: PlanVersion, tax: Tax, order: Ordered, now: datetime
 ) -> Quote:
-    """Price `request` for a plan that is sold in the currency of `tax`."""
+    """Price `order` of a plan that is sold in the currency of `tax`."""
     currency = tax.currency
-    list_minor = plan.price[currency] * request.quantity
-    promotion = catalogue.best_promotion(plan, request.quantity, request.promotion_codes, now)
+    list_minor = plan.price[currency] * order.quantity
+    promotion = catalogue.best_promotion(plan, order.quantity, order.promotion_codes, now)
     discount_minor = percentage_of(list_minor, promotion.percentage) if promotion else 0
     net_minor = list_minor - discount_minor
     tax_minor = share_of(net_minor, tax.rate)
     return Quote(
         plan_code=plan.code,
         plan_version=plan.version,
-        quantity=request.quantity,
+        quantity=order.quantity,
         list_price=Money(amount_minor=list_minor, currency=currency),
         discount=Money(amount_minor=discount_minor, currency=currency),
         promotions=[promotion.code] if promotion else [],

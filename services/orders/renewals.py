@@ -21,7 +21,7 @@ from services.orders.commands import AcceptRenewal
 from services.orders.effects import activate_effect, charge_effect, expire_effect
 from services.orders.pricing import quote
 from services.orders.rules import IgnoredReason, Rules
-from services.orders.state import NewOrder, OrderState, RefusedOrder
+from services.orders.state import ArchivedOrder, NewOrder, OrderState, RefusedOrder
 from services.runtime.processor import Decision, Ignored, Start
 
 _DETAILS: Final = {
@@ -32,6 +32,11 @@ _DETAILS: Final = {
     RejectionReason.PAYMENT_METHOD_NOT_ACCEPTED: "method, mode and currency do not go together",
     RejectionReason.QUOTE_EXPIRED: "ask for a new quote and send it under a new renewal_id",
     RejectionReason.PRICE_CHANGED: "show the customer current_total and send a new renewal_id",
+    RejectionReason.ABOVE_MAXIMUM: "the total is above `maximum`: send less under a new renewal_id",
+    RejectionReason.PROMOTION_NOT_APPLICABLE: (
+        "a code of promotions_not_applied lowers nothing: leave it out, or send current_total as "
+        "expected_total, under a new renewal_id"
+    ),
     RejectionReason.RENEWAL_ID_REUSED: "this renewal_id is taken: send a new one for a new order",
 }
 
@@ -40,19 +45,23 @@ _DETAILS: Final = {
 class _Refusal:
     reason: RejectionReason
     current_total: Money | None = None
+    maximum: Money | None = None
+    idle_codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
     plan: PlanVersion
     quote: Quote
+    idle_codes: tuple[str, ...] = ()
 
 
 def repeated(state: OrderState, digest: str) -> IgnoredReason | None:
     """Return why a request is nothing new, or None."""
     if isinstance(state, NewOrder):
         return None
-    first = state.digest if isinstance(state, RefusedOrder) else state.payable.digest
+    over = RefusedOrder | ArchivedOrder
+    first = state.digest if isinstance(state, over) else state.payable.digest
     if digest == first:
         return IgnoredReason.DUPLICATE_REQUEST
     if digest in state.refused_digests:
@@ -67,11 +76,11 @@ def accept_renewal(command: AcceptRenewal, state: OrderState, rules: Rules) -> D
     if reason := repeated(state, digest):
         return Ignored(reason)
     if not isinstance(state, NewOrder):
-        return _rejected(request, _Refusal(RejectionReason.RENEWAL_ID_REUSED), digest, now)
+        return _rejected(command, _Refusal(RejectionReason.RENEWAL_ID_REUSED), digest)
     offer = _offer(request, rules, now)
     if isinstance(offer, _Refusal):
-        return _rejected(request, offer, digest, now)
-    return _accepted(request, offer, digest, rules, now)
+        return _rejected(command, offer, digest)
+    return _accepted(command, offer, digest, rules)
 
 
 def _offer(request: RenewalRequested, rules: Rules, now: datetime) -> _Offer | _Refusal:
@@ -84,34 +93,45 @@ def _offer(request: RenewalRequested, rules: Rules, now: datetime) -> _Offer | _
     if not catalogue.renewable(request.iccid):
         return _Refusal(RejectionReason.ESIM_NOT_RENEWABLE)
     tax = catalogue.tax(payment.currency, now)
-    if payment.currency not in plan.price or tax is None:
+    maximum = catalogue.maximum(payment.currency, now)
+    if payment.currency not in plan.price or tax is None or maximum is None:
         return _Refusal(RejectionReason.PLAN_NOT_SOLD_IN_CURRENCY)
     if not catalogue.accepts(payment.method, payment.mode, payment.currency):
         return _Refusal(RejectionReason.PAYMENT_METHOD_NOT_ACCEPTED)
     if request.quote_expires_at is not None and now > request.quote_expires_at:
         return _Refusal(RejectionReason.QUOTE_EXPIRED)
     price = quote(catalogue, plan, tax, request, now)
+    if maximum.exceeded_by(price.total):
+        return _Refusal(RejectionReason.ABOVE_MAXIMUM, maximum=maximum.money())
+    idle = catalogue.idle_codes(plan, request.quantity, request.promotion_codes, now)
+    if request.expected_total is None and idle:
+        # Nobody saw this price: who gave a code expects to pay less.
+        reason = RejectionReason.PROMOTION_NOT_APPLICABLE
+        return _Refusal(reason, price.total, idle_codes=idle)
     if request.expected_total is not None and request.expected_total != price.total:
-        return _Refusal(RejectionReason.PRICE_CHANGED, price.total)
-    return _Offer(plan, price)
+        return _Refusal(RejectionReason.PRICE_CHANGED, price.total, idle_codes=idle)
+    return _Offer(plan, price, idle)
 
 
-def _rejected(request: RenewalRequested, refusal: _Refusal, digest: str, now: datetime) -> Decision:
+def _rejected(command: AcceptRenewal, refusal: _Refusal, digest: str) -> Decision:
+    request = command.request
     event = RenewalRejected(
         account_id=request.account_id,
         renewal_id=request.renewal_id,
         reason=refusal.reason,
         detail=_DETAILS[refusal.reason],
         current_total=refusal.current_total,
+        maximum=refusal.maximum,
+        promotions_not_applied=list(refusal.idle_codes) or None,
         request_digest=digest,
-        rejected_at=now,
+        request_source=command.source,
+        rejected_at=command.now,
     )
-    return Decision(events=(event,))
+    return Decision((event,), apart=refusal.reason is RejectionReason.RENEWAL_ID_REUSED)
 
 
-def _accepted(
-    request: RenewalRequested, offer: _Offer, digest: str, rules: Rules, now: datetime
-) -> Decision:
+def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) -> Decision:
+    request, now = command.request, command.now
     mode, total = request.payment.mode, offer.quote.total
     stream_id = f"order/{request.renewal_id}"
     payment_id = identities.payment_id(request.account_id, stream_id)
@@ -126,7 +146,9 @@ def _accepted(
         payment_method=request.payment.method,
         payment_mode=mode,
         confirm_by=confirm_by,
+        promotions_not_applied=list(offer.idle_codes) or None,
         request_digest=digest,
+        request_source=command.source,
         accepted_at=now,
     )
     effects: list[Start] = [activate_effect(request, stream_id, offer.plan.validity_days)]

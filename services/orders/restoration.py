@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
+from schemas.envelope import Event
+from schemas.orders import RenewalAccepted, TopUpAccepted
 from schemas.requests import RenewalRequested, TopUpRequested
 from services.orders.catalog import Catalogue
 from services.orders.effects import ACTIVATE, REFUND
+from services.orders.identities import request_digest
+from services.orders.transactions import restore_claims
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
 from services.runtime.errors import Poison
 from services.runtime.kafka.cloudevents import Record, read_record
@@ -50,14 +54,19 @@ _FORGET_SETTLED: Final = (
 )
 
 
-def requests_of(records: Iterable[Record]) -> dict[UUID, Request]:
-    """Return the requests among records by their event ids; what cannot be read has no order."""
-    found: dict[UUID, Request] = {}
+Requests = Mapping[tuple[UUID, str], Sequence[Request]]
+"""The requests that bear an event id for an account: several sources may have used the same."""
+
+
+def requests_of(records: Iterable[Record]) -> Requests:
+    """Return the requests among records; what cannot be read has no order."""
+    found: dict[tuple[UUID, str], list[Request]] = defaultdict(list)
     for record in records:
         try:
             envelope, body = read_record(record)
             if model := _REQUESTS.get(envelope.type):
-                found.setdefault(envelope.id, model.parse(body))
+                request = model.parse(body)
+                found[envelope.id, request.account_id].append(request)
         except (Poison, ValueError):
             continue
     return found
@@ -66,19 +75,23 @@ def requests_of(records: Iterable[Record]) -> dict[UUID, Request]:
 async def take_up(
     connection: asyncpg.Connection,
     stream_ids: Collection[str],
-    requests: dict[UUID, Request],
+    requests: Requests,
     catalogue: Catalogue,
+    salt: str,
 ) -> int:
     """Write the effects that the orders still need, each to be looked up first; return how many."""
     streams: dict[str, list[StoredEvent]] = defaultdict(list)
     for row in await connection.fetch(_STREAMS, list(stream_ids)):
         streams[row["stream_id"]].append(stored_event(row))
     count = 0
+    captured = (each for stored in streams.values() for each in stored)
+    await restore_claims(
+        connection, ((each.recorded_at, each.stream_id, each.event()) for each in captured)
+    )
     for stored in streams.values():
         events = [each.event() for each in stored]
         first = stored[0]
-        request = requests.get(first.causation_id) if first.causation_id else None
-        starts = unfinished(events, request, catalogue)
+        starts = unfinished(events, accepted_request(stored, events, requests, salt), catalogue)
         await connection.executemany(_INSERT, [_row(first, start) for start in starts])
         if waits_for_activation(events):
             await connection.execute(_RELEASE, first.shard, first.stream_id)
@@ -95,6 +108,18 @@ async def take_up(
         )
         count += len(starts)
     return count
+
+
+def accepted_request(
+    stored: Sequence[StoredEvent], events: Sequence[Event], requests: Requests, salt: str
+) -> Request | None:
+    """Return the very request that was accepted: never another one that bears the same id."""
+    for row, event in zip(stored, events, strict=True):
+        if isinstance(event, RenewalAccepted | TopUpAccepted) and row.causation_id is not None:
+            for request in requests.get((row.causation_id, event.account_id), ()):
+                if request_digest(request, salt) == event.request_digest:
+                    return request
+    return None
 
 
 def _row(first: StoredEvent, start: Start) -> tuple[Any, ...]:

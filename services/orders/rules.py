@@ -23,6 +23,8 @@ class IgnoredReason(StrEnum):
     DUPLICATE_REQUEST = "duplicate_request"
     DUPLICATE_REFUSED_REQUEST = "duplicate_refused_request"
     PAYMENT_ALREADY_RECORDED = "payment_already_recorded"
+    CONFIRMATION_UNDER_WAY = "confirmation_under_way"
+    CONFIRMATION_NOT_AWAITED = "confirmation_not_awaited"
     PAYMENT_NOT_AWAITED = "payment_not_awaited"
     PAYMENT_OUTCOME_NOT_UNKNOWN = "payment_outcome_not_unknown"
     ACTIVATION_NOT_AWAITED = "activation_not_awaited"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from schemas.envelope import Identifier
+from services.orders.catalog_file import CATALOGUE_DEFAULT
+from services.orders.gateways.sandbox import GATEWAY as SANDBOX
+from services.orders.http_access import HttpAccess, HttpAddress, is_private
 from services.orders.policy import Backoff, Policy
+from services.runtime.environment import refuse_outside_demo
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import RuntimeSettings
 
-CATALOGUE_DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -24,6 +28,8 @@ class OrdersSettings(RuntimeSettings):
 
     catalogue: Path = CATALOGUE_DEFAULT
     blocked_accounts_file: Path | None = None
+    trust_confirmations_of: Annotated[frozenset[Identifier], NoDecode] = frozenset()
+    gateway_names: Annotated[frozenset[Identifier], NoDecode] = frozenset()
     esim_hash_salt: SecretStr = Field(min_length=8)
     confirmation_window_seconds: Seconds = 3_600
     charge_window_seconds: Seconds = 900
@@ -36,27 +42,88 @@ class OrdersSettings(RuntimeSettings):
     activation_retry_seconds_max: Seconds = 300
     refund_retry_seconds: Seconds = 5
     refund_retry_seconds_max: Seconds = 900
-    gateway: Literal["sandbox", "http"] = "sandbox"
-    gateway_url: str | None = None
-    provider: Literal["sandbox", "http"] = "sandbox"
-    provider_url: str | None = None
+    gateway: Literal["sandbox", "http"] = "http"
+    gateway_url: HttpAddress | None = None
+    gateway_token: SecretStr | None = None
+    gateway_username: str | None = None
+    gateway_password: SecretStr | None = None
+    provider: Literal["sandbox", "http"] = "http"
+    provider_url: HttpAddress | None = None
+    provider_token: SecretStr | None = None
+    provider_username: str | None = None
+    provider_password: SecretStr | None = None
+    http_ca_file: Path | None = None
     http_timeout_seconds: Seconds = 10
     sandbox_journal_folder: Path = Path(".perennial/sandbox")
     sandbox_timeout_seconds: Seconds = 10
     sandbox_slow_seconds: Seconds = 2
 
+    @field_validator("trust_confirmations_of", "gateway_names", mode="before")
+    @classmethod
+    def _names(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        return frozenset(name.strip() for name in given.split(",") if name.strip())
+
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if self.gateway == "http" and not self.gateway_url:
-            message = "set GATEWAY_URL, or GATEWAY=sandbox"
-            raise ValueError(message)
-        if self.provider == "http" and not self.provider_url:
-            message = "set PROVIDER_URL, or PROVIDER=sandbox"
-            raise ValueError(message)
+        for name in ("gateway", "provider"):
+            self._check_port(name, getattr(self, name), self.access(name))
+        self._check_trust()
         if self.activation_deadline_seconds <= self.activation_promise_seconds:
             message = "ACTIVATION_DEADLINE_SECONDS must be more than ACTIVATION_PROMISE_SECONDS"
             raise ValueError(message)
         return self
+
+    def _check_trust(self) -> None:
+        """See that no gateway that charges is believed about transactions without being asked."""
+        if not self.trust_confirmations_of:
+            return
+        charges_as = self.own_gateways
+        if not charges_as:
+            message = (
+                "set GATEWAY_NAMES to the names under which the gateway of GATEWAY_URL reports its "
+                "charges: none of them may be in TRUST_CONFIRMATIONS_OF"
+            )
+            raise ValueError(message)
+        if both := sorted(charges_as & self.trust_confirmations_of):
+            message = (
+                f"take {', '.join(both)} out of TRUST_CONFIRMATIONS_OF: it charges, and what it "
+                "charged for one order could be confirmed for another"
+            )
+            raise ValueError(message)
+
+    @property
+    def own_gateways(self) -> frozenset[str]:
+        """Return the names under which our charges are reported."""
+        return frozenset({SANDBOX}) if self.gateway == "sandbox" else self.gateway_names
+
+    def access(self, name: Literal["gateway", "provider"]) -> HttpAccess:
+        """Return how to reach the gateway or the provider over HTTP."""
+        return HttpAccess(
+            url=getattr(self, f"{name}_url"),
+            token=getattr(self, f"{name}_token"),
+            username=getattr(self, f"{name}_username"),
+            password=getattr(self, f"{name}_password"),
+        )
+
+    def _check_port(self, name: str, kind: str, access: HttpAccess) -> None:
+        upper = name.upper()
+        if kind == "sandbox":
+            instead = f"set {upper}=http and {upper}_URL"
+            refuse_outside_demo(self.perennial_environment, f"{upper}=sandbox", instead)
+        elif access.url is None:
+            message = f"set {upper}_URL to the address of the {name}"
+            raise ValueError(message)
+        elif not is_private(access.url):
+            instead = f"set {upper}_URL to an https:// address"
+            refuse_outside_demo(self.perennial_environment, "http to another machine", instead)
+        if (access.username is None) != (access.password is None):
+            message = f"set {upper}_USERNAME and {upper}_PASSWORD_FILE, or neither"
+            raise ValueError(message)
+        if access.token is not None and access.password is not None:
+            message = f"set {upper}_TOKEN_FILE, or {upper}_USERNAME and _PASSWORD_FILE, not both"
+            raise ValueError(message)
 
 
 def policy_of(settings: OrdersSettings) -> Policy:
@@ -67,6 +134,8 @@ def policy_of(settings: OrdersSettings) -> Policy:
     """
     return Policy(
         esim_hash_salt=settings.esim_hash_salt.get_secret_value(),
+        own_gateways=settings.own_gateways,
+        trusted_gateways=settings.trust_confirmations_of,
         blocked_accounts=_blocked_accounts(settings.blocked_accounts_file),
         confirmation_window=timedelta(seconds=settings.confirmation_window_seconds),
         charge_window=timedelta(seconds=settings.charge_window_seconds),

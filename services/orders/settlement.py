@@ -11,18 +11,19 @@ from typing import TypeVar
 
 from schemas.envelope import Event
 from schemas.orders import ActivationFailureReason, RefundFailed
+from schemas.surplus import SurplusReturnFailed
 from services.orders import identities
 from services.orders.activation import activated
-from services.orders.capture import owe_back, refund_completed
+from services.orders.capture import owe_back
 from services.orders.commands import (
-    ExpireOrder,
     SettleActivation,
     SettleExpiry,
     SettleRefund,
 )
 from services.orders.effects import keep_refund
-from services.orders.payments import expire
+from services.orders.payments import close_unpaid
 from services.orders.providers.provider import Activated
+from services.orders.refunds import refund_completed
 from services.orders.rules import IgnoredReason, Rules
 from services.orders.state import AwaitingActivation, Renewal, TopUp
 from services.runtime.errors import Poison
@@ -67,7 +68,7 @@ def settle_activation(
 
 def settle_refund(command: SettleRefund, state: Renewal) -> Decision | Ignored:
     """State that the money went back, or that it does not by this way and stays owed."""
-    payment = next((each for each in state.owed if each.payment_id == command.payment_id), None)
+    payment = state.owed.get(command.payment_id)
     if payment is None:
         return Ignored(IgnoredReason.REFUND_NOT_OWED)
     outcome = command.outcome
@@ -80,7 +81,8 @@ def settle_refund(command: SettleRefund, state: Renewal) -> Decision | Ignored:
             outcome.refunded_at,
         )
         return Decision((_signed(completed, command),))
-    failed = RefundFailed(
+    kind = RefundFailed if payment.surplus is None else SurplusReturnFailed
+    failed = kind(
         account_id=state.payable.account_id,
         renewal_id=state.payable.renewal_id or "",
         refund_id=identities.refund_id(payment.payment_id),
@@ -94,7 +96,7 @@ def settle_refund(command: SettleRefund, state: Renewal) -> Decision | Ignored:
 
 def settle_expiry(command: SettleExpiry, state: Renewal | TopUp) -> Decision | Ignored:
     """Close an unpaid order before its time; money that comes later is given back all the same."""
-    decision = expire(ExpireOrder(command.now), state)
+    decision = close_unpaid(state, command.now)
     if isinstance(decision, Ignored):
         return decision
     signed = tuple(_signed(event, command) for event in decision.events)

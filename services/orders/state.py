@@ -1,13 +1,20 @@
-"""What is known about one order, as named states. PURE; `evolution` folds events into them."""
+"""What is known about one order, as named states. PURE; `evolution` folds events into them.
+
+Payments are in persistent maps: an order that is paid thousands of times folds in linear time.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+from rpds import HashTrieMap, HashTrieSet
 
 from schemas.money import Money
 from schemas.orders import Consideration, Quote
 from schemas.requests import PaymentMethod, PaymentMode
+from schemas.surplus import SurplusReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +38,31 @@ class Payable:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What somebody says was paid; `kept` when the gateway cannot be asked and a person must see."""
+
+    gateway: str
+    gateway_txn_id: str
+    method: PaymentMethod
+    claimed: Money
+    claimed_fee: Money | None
+    confirmed_at: datetime
+    received_at: datetime
+    kept: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what names the transaction."""
+        return self.gateway, self.gateway_txn_id
+
+
+@dataclass(frozen=True, slots=True)
 class Payment:
-    """Money that came in for an order."""
+    """Money that came in for an order; `unverified` money has no gateway that can be asked.
+
+    `external` money was taken by the shop's own gateway, which alone can give it back. `surplus` is
+    why the order does not take it, None for the money that it was to be paid with.
+    """
 
     payment_id: str
     gateway: str
@@ -41,6 +71,59 @@ class Payment:
     amount: Money
     consideration: Consideration
     captured_at: datetime
+    unverified: bool = False
+    external: bool = False
+    surplus: SurplusReason | None = None
+
+
+def untaxed(amount: Money, jurisdiction: str) -> Consideration:
+    """Return what money consists of that buys nothing, or credit, and so bears no tax."""
+    zero = Money.zero(amount.currency)
+    return Consideration(net=amount, tax=zero, tax_jurisdiction=jurisdiction, bonus=zero)
+
+
+NONE_OWED: Final[HashTrieMap[str, Payment]] = HashTrieMap()
+_NONE_RETURNED: Final[HashTrieMap[str, str]] = HashTrieMap()
+_NO_TRANSACTIONS: Final[HashTrieMap[tuple[str, str], Payment]] = HashTrieMap()
+_NO_IDS: Final[HashTrieSet[str]] = HashTrieSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """All money that came in, by its id and by its transaction."""
+
+    _by_id: HashTrieMap[str, Payment] = NONE_OWED
+    _by_transaction: HashTrieMap[tuple[str, str], Payment] = _NO_TRANSACTIONS
+    next_attempt: int = 1
+    """The number of the next payment that the order is asked for: a surplus is none."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._by_transaction)
+
+    def get(self, payment_id: str) -> Payment | None:
+        """Return the payment of an id."""
+        return self._by_id.get(payment_id)
+
+    def by_transaction(self, gateway: str, gateway_txn_id: str) -> Payment | None:
+        """Return the payment that a transaction brought."""
+        return self._by_transaction.get((gateway, gateway_txn_id))
+
+    def transactions(self) -> frozenset[tuple[str, str]]:
+        """Return the gateway and transaction of each."""
+        return frozenset(self._by_transaction)
+
+    def added(self, payment: Payment) -> Payments:
+        """Return these and one more."""
+        transaction = payment.gateway, payment.gateway_txn_id
+        return Payments(
+            self._by_id.insert(payment.payment_id, payment),
+            self._by_transaction.insert(transaction, payment),
+            self.next_attempt + (payment.surplus is None),
+        )
+
+
+_UNPAID: Final = Payments()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +196,23 @@ class RefusedOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
-    """An accepted renewal; `owed` are captured payments that are not yet given back.
+class ArchivedOrder:
+    """The order was over long ago and its events are in files; its id is used up."""
 
-    `not_refundable` are the ids of those that their gateway does not give back.
+    account_id: str
+    digest: str
+    refused_digests: tuple[str, ...] = ()
+    transactions: frozenset[tuple[str, str]] = frozenset()
+    """Of gateways, by which money came in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """An accepted renewal; `owed` are captured payments that are not yet given back, by their ids.
+
+    `returned` has the references of the refunds of those that were; "" where a person said so.
+    `not_refundable` are the ids of those that their gateway does not give back. `confirmations` are
+    those that are not answered yet.
     """
 
     payable: Payable
@@ -124,9 +220,11 @@ class Renewal:
     plan_title: dict[str, str]
     esim_hash: str
     stage: RenewalStage
-    payments: tuple[Payment, ...] = ()
-    owed: tuple[Payment, ...] = ()
-    not_refundable: frozenset[str] = frozenset()
+    payments: Payments = _UNPAID
+    owed: HashTrieMap[str, Payment] = NONE_OWED
+    returned: HashTrieMap[str, str] = _NONE_RETURNED
+    not_refundable: HashTrieSet[str] = _NO_IDS
+    confirmations: tuple[Confirmation, ...] = ()
     refused_digests: tuple[str, ...] = ()
 
 
@@ -139,8 +237,9 @@ class TopUp:
     rule_id: str
     rule_version: str
     stage: TopUpStage
-    payments: tuple[Payment, ...] = ()
+    payments: Payments = _UNPAID
+    confirmations: tuple[Confirmation, ...] = ()
     refused_digests: tuple[str, ...] = ()
 
 
-OrderState = NewOrder | RefusedOrder | Renewal | TopUp
+OrderState = NewOrder | RefusedOrder | ArchivedOrder | Renewal | TopUp

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from schemas.envelope import Event
 from schemas.money import Money
@@ -16,6 +16,7 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMode, TopUpRequested
+from schemas.surplus import SurplusCredited
 from services.orders import identities
 from services.orders.catalog import TopUpRule
 from services.orders.commands import AcceptTopUp
@@ -24,7 +25,7 @@ from services.orders.pricing import bonus
 from services.orders.renewals import repeated
 from services.orders.rules import Rules
 from services.orders.state import NewOrder, OrderState, Payment, TopUp
-from services.runtime.errors import Halt
+from services.runtime.errors import Park
 from services.runtime.processor import Decision, Ignored, Start
 
 _DETAILS: Final = {
@@ -32,6 +33,7 @@ _DETAILS: Final = {
     TopUpRejectionReason.CURRENCY_NOT_SUPPORTED: "top up and pay in one offered currency",
     TopUpRejectionReason.PAYMENT_METHOD_NOT_ACCEPTED: "method, mode and currency do not go together",
     TopUpRejectionReason.BELOW_MINIMUM_TOP_UP: "send at least `minimum` under a new topup_id",
+    TopUpRejectionReason.ABOVE_MAXIMUM: "send at most `maximum` under a new topup_id",
     TopUpRejectionReason.TOPUP_ID_REUSED: "this topup_id is taken: send a new one for a new top-up",
 }
 
@@ -40,6 +42,7 @@ _DETAILS: Final = {
 class _Refusal:
     reason: TopUpRejectionReason
     minimum: Money | None = None
+    maximum: Money | None = None
 
 
 def accept_top_up(command: AcceptTopUp, state: OrderState, rules: Rules) -> Decision | Ignored:
@@ -49,18 +52,18 @@ def accept_top_up(command: AcceptTopUp, state: OrderState, rules: Rules) -> Deci
     if reason := repeated(state, digest):
         return Ignored(reason)
     if not isinstance(state, NewOrder):
-        return _rejected(request, _Refusal(TopUpRejectionReason.TOPUP_ID_REUSED), digest, now)
+        return _rejected(command, _Refusal(TopUpRejectionReason.TOPUP_ID_REUSED), digest)
     rule = _rule(request, rules, now)
     if isinstance(rule, _Refusal):
-        return _rejected(request, rule, digest, now)
-    return _accepted(request, rule, digest, rules, now)
+        return _rejected(command, rule, digest)
+    return _accepted(command, rule, digest, rules)
 
 
 def credit(state: TopUp, payment: Payment, rules: Rules, now: datetime) -> tuple[Event, ...]:
-    """Put a captured payment into the wallet; the bonus belongs to the agreed payment alone.
+    """Put money into the wallet; the bonus belongs to the agreed payment alone, late as it is.
 
     Raises:
-        Halt: the catalogue has lost the rule that the top-up was accepted under.
+        Park: the catalogue has lost the rule that the top-up was accepted under.
     """
     rule = rules.catalogue.top_up_rule_version(state.rule_id, state.rule_version)
     if rule is None:
@@ -68,39 +71,44 @@ def credit(state: TopUp, payment: Payment, rules: Rules, now: datetime) -> tuple
             f"the catalogue no longer holds version {state.rule_version} of {state.rule_id}: "
             "put it back, then start again"
         )
-        raise Halt(message)
+        raise Park("catalogue_lost", message)
     payable = state.payable
-    credited = WalletToppedUp(
-        account_id=payable.account_id,
-        topup_id=payable.topup_id or "",
-        payment_id=payment.payment_id,
-        lot_id=identities.lot_id(payment.payment_id, "paid"),
-        method=payment.method,
-        amount=payment.amount,
-        expires_at=_expiry(payment, rule.paid_expiry_days),
-        rule_id=rule.rule_id,
-        rule_version=rule.version,
-        topped_up_at=now,
-    )
     agreed = payment.payment_id == payable.payment_id and payment.amount == payable.amount
     if not agreed or state.bonus.amount_minor == 0:
-        return (credited,)
+        return (_credited(state, payment, rule, now),)
     granted = BonusGranted(
         account_id=payable.account_id,
         topup_id=payable.topup_id or "",
         payment_id=payment.payment_id,
         lot_id=identities.lot_id(payment.payment_id, "bonus"),
         amount=state.bonus,
-        expires_at=_expiry(payment, rule.bonus_expiry_days),
+        expires_at=rule.bonus_until(now),
         rule_id=rule.rule_id,
         rule_version=rule.version,
         granted_at=now,
     )
-    return credited, granted
+    return _credited(state, payment, rule, now, bonus=state.bonus), granted
 
 
-def _expiry(payment: Payment, days: int | None) -> datetime | None:
-    return None if days is None else payment.captured_at + timedelta(days=days)
+def _credited(
+    state: TopUp, payment: Payment, rule: TopUpRule, now: datetime, *, bonus: Money | None = None
+) -> WalletToppedUp | SurplusCredited:
+    """Return the lot that a payment makes: the order's own ends it, a surplus does not."""
+    # Terms count from when the credit can be spent: the date of the payment is the gateway's word.
+    lot: dict[str, Any] = {
+        "account_id": state.payable.account_id,
+        "topup_id": state.payable.topup_id or "",
+        "payment_id": payment.payment_id,
+        "lot_id": identities.lot_id(payment.payment_id, "paid"),
+        "method": payment.method,
+        "amount": payment.amount,
+        "expires_at": rule.paid_until(now),
+        "rule_id": rule.rule_id,
+        "rule_version": rule.version,
+    }
+    if payment.surplus is not None:
+        return SurplusCredited(**lot, reason=payment.surplus, credited_at=now)
+    return WalletToppedUp(**lot, bonus=bonus, topped_up_at=now)
 
 
 def _rule(request: TopUpRequested, rules: Rules, now: datetime) -> TopUpRule | _Refusal:
@@ -108,7 +116,8 @@ def _rule(request: TopUpRequested, rules: Rules, now: datetime) -> TopUpRule | _
     if request.account_id in rules.policy.blocked_accounts:
         return _Refusal(TopUpRejectionReason.ACCOUNT_BLOCKED)
     rule = rules.catalogue.top_up_rule(request.amount.currency, now)
-    if rule is None or payment.currency != request.amount.currency:
+    maximum = rules.catalogue.maximum(request.amount.currency, now)
+    if rule is None or maximum is None or payment.currency != request.amount.currency:
         return _Refusal(TopUpRejectionReason.CURRENCY_NOT_SUPPORTED)
     accepted = rules.catalogue.accepts(payment.method, payment.mode, payment.currency)
     if payment.mode is PaymentMode.WALLET or not accepted:
@@ -116,25 +125,29 @@ def _rule(request: TopUpRequested, rules: Rules, now: datetime) -> TopUpRule | _
     if request.amount.amount_minor < rule.minimum_minor:
         minimum = Money(amount_minor=rule.minimum_minor, currency=rule.currency)
         return _Refusal(TopUpRejectionReason.BELOW_MINIMUM_TOP_UP, minimum)
+    if maximum.exceeded_by(request.amount):
+        return _Refusal(TopUpRejectionReason.ABOVE_MAXIMUM, maximum=maximum.money())
     return rule
 
 
-def _rejected(request: TopUpRequested, refusal: _Refusal, digest: str, now: datetime) -> Decision:
+def _rejected(command: AcceptTopUp, refusal: _Refusal, digest: str) -> Decision:
+    request = command.request
     event = TopUpRejected(
         account_id=request.account_id,
         topup_id=request.topup_id,
         reason=refusal.reason,
         detail=_DETAILS[refusal.reason],
         minimum=refusal.minimum,
+        maximum=refusal.maximum,
         request_digest=digest,
-        rejected_at=now,
+        request_source=command.source,
+        rejected_at=command.now,
     )
-    return Decision(events=(event,))
+    return Decision((event,), apart=refusal.reason is TopUpRejectionReason.TOPUP_ID_REUSED)
 
 
-def _accepted(
-    request: TopUpRequested, rule: TopUpRule, digest: str, rules: Rules, now: datetime
-) -> Decision:
+def _accepted(command: AcceptTopUp, rule: TopUpRule, digest: str, rules: Rules) -> Decision:
+    request, now = command.request, command.now
     stream_id = f"topup/{request.topup_id}"
     awaits = request.payment.mode is PaymentMode.AWAIT_CONFIRMATION
     confirm_by = now + rules.policy.confirmation_window if awaits else None
@@ -149,6 +162,7 @@ def _accepted(
         payment_mode=request.payment.mode,
         confirm_by=confirm_by,
         request_digest=digest,
+        request_source=command.source,
         accepted_at=now,
     )
     effect: Start

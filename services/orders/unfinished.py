@@ -16,6 +16,7 @@ from services.orders.effects import (
     CHARGE,
     activate_effect,
     charge_effect,
+    confirm_effect,
     expire_effect,
     refund_effect,
 )
@@ -56,17 +57,21 @@ def unfinished(
     state = fold(events)
     if not isinstance(state, Renewal | TopUp):
         return []
-    owed = state.owed if isinstance(state, Renewal) else ()
-    kept = state.not_refundable if isinstance(state, Renewal) else frozenset()
-    effects = [
-        refund_effect(each, kept=each.payment_id in kept)
-        for each in owed
-        if each.method is not PaymentMethod.WALLET
-    ]
+    effects = _refunds(state) if isinstance(state, Renewal) else []
+    effects += [confirm_effect(state.payable, each) for each in state.confirmations]
     effects += _payment(state, events, request)
     if isinstance(state, Renewal) and isinstance(request, RenewalRequested):
         effects += _activation(state, request, catalogue)
     return effects
+
+
+def _refunds(state: Renewal) -> list[Start]:
+    owed = sorted(state.owed.values(), key=lambda each: (each.captured_at, each.payment_id))
+    return [
+        refund_effect(each, kept=each.payment_id in state.not_refundable)
+        for each in owed
+        if each.method is not PaymentMethod.WALLET
+    ]
 
 
 def waits_for_activation(events: Sequence[Event]) -> bool:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+MALFORMED: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What taking JSON apart raises that is none, is nested too deep, or has another form than ours."""
+
 
 class PerennialError(Exception):
     """Everything that this project raises on purpose."""
@@ -24,8 +29,21 @@ class Poison(PerennialError):
         self.reason = reason
 
 
+class Park(PerennialError):
+    """Going on with one shard would make the books wrong: it waits for a person, the others go on.
+
+    `record` is the consumed record it came of, as soon as somebody knows.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the `reason` (a short stable code) beside the `message`, which says what to do."""
+        super().__init__(message)
+        self.reason = reason
+        self.record: object | None = None
+
+
 class Halt(PerennialError):
-    """Going on would make the books wrong: stop the process, change nothing, say what to do."""
+    """Going on would be wrong for every shard: stop the process, change nothing, say what to do."""
 
 
 class Stuck(PerennialError):

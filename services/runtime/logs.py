@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-import structlog
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
-Logger = structlog.typing.FilteringBoundLogger
+Logger: TypeAlias = "FilteringBoundLogger"
+"""What is handed around; structlog itself is loaded by who writes lines, and by no command."""
 _LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -21,6 +23,8 @@ def configure_logs(
     service: str, *, log_format: Literal["auto", "json", "pretty"], level: str
 ) -> Logger:
     """Send everything, the libraries' records included, to standard output as one line each."""
+    import structlog  # noqa: PLC0415 - see Logger
+
     pretty = log_format == "pretty" or (log_format == "auto" and sys.stdout.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -6,31 +6,39 @@ import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Generic
 
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from services.runtime.clock import ClockWatch, DatabaseClock
 from services.runtime.errors import Transient
 from services.runtime.flow.batches import BatchHandler
 from services.runtime.flow.dead_letters import DeadLetterBox
 from services.runtime.flow.effects import EffectRunner
 from services.runtime.flow.give_ups import GiveUpDesk
+from services.runtime.flow.guard import ShardGuard
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
+from services.runtime.flow.letter_room import LetterRoom
+from services.runtime.flow.letter_topic import LetterPublisher
+from services.runtime.flow.log_ends import LogWatch
 from services.runtime.flow.operator_desk import OperatorDesk
+from services.runtime.flow.parking import ParkingBox, ParkingDesk
+from services.runtime.flow.pauses import Pauses
 from services.runtime.flow.relay import Relay
-from services.runtime.kafka.client import (
-    Assignment,
-    BatchConsumer,
-    build_producer,
-)
+from services.runtime.flow.rereading import Originals
+from services.runtime.flow.stepping import Stepping
+from services.runtime.kafka.authenticity import EventKeys
+from services.runtime.kafka.client import Assignment, BatchConsumer, build_producer
+from services.runtime.kafka.own_topic import check_own_topic
 from services.runtime.kafka.topic_identity import KnownTopics
 from services.runtime.log.postgres_log import PostgresEventLog
+from services.runtime.log.taken_events import TakenEvents
 from services.runtime.logs import Logger
 from services.runtime.processor import Processor, StateT
 from services.runtime.settings import RuntimeSettings
+from services.runtime.verify.head_writer import head_writer_of
 from services.runtime.watch.exposition import Exposition
 from services.runtime.watch.health import HealthServer, Readiness
 from services.runtime.watch.metrics import Metrics
@@ -39,33 +47,31 @@ from services.runtime.watch.vital_signs import VitalSigns
 from services.runtime.watch.watchdog import Watchdog
 
 
-def utc_now() -> datetime:
-    """Return the time: the one clock of a process, handed to everything that needs it."""
-    return datetime.now(UTC)
-
-
 class ServiceProcess(Generic[StateT]):
     """The running parts of one service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is opened before it, by name
         self,
         *,
         settings: RuntimeSettings,
         processor: Processor[StateT],
         pool: asyncpg.Pool,
+        clock: DatabaseClock,
         logger: Logger,
         tracing: Tracing = UNTRACED,
     ) -> None:
-        """Wire `processor` to Kafka and Postgres."""
+        """Wire `processor` to Kafka and Postgres; `clock` is that of the database of `pool`."""
         self._settings = settings
         self._processor = processor
         self._pool = pool
+        self._clock_watch = ClockWatch(clock, pool)
         self._logger = logger
         self._tracing = tracing
         self._stop_asked = asyncio.Event()
         self._failure: BaseException | None = None
-        self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds)
+        self._log = PostgresEventLog(pool, lease_seconds=settings.effect_lease_seconds, clock=clock)
         dead_letters = DeadLetterBox(pool)
+        event_keys = EventKeys.of(settings.event_keys)
         self._assignment = Assignment()
         self._metrics = Metrics.of(processor)
         processor = replace(processor, executors=self._metrics.measured(processor.executors))
@@ -73,15 +79,25 @@ class ServiceProcess(Generic[StateT]):
         self._known_topics = KnownTopics(
             pool, settings, [subscription.topic for subscription in processor.subscriptions]
         )
+        self._letters = LetterPublisher(lambda: build_producer(settings), processor.group)
         intake = Intake(
             log=self._log,
             processor=processor,
             journal=journal,
             shard_count=settings.shard_count,
-            dead_letter_limit=settings.dead_letter_limit,
-            clock=utc_now,
-            confirm_topics=self._known_topics.check,
+            clock=clock.now,
+            keep_letters=LetterRoom(self._letters.publish).keep,
             tracing=tracing,
+            verifier=event_keys.verifier(processor.group) if event_keys else None,
+        )
+        self._pauses = Pauses(
+            log=self._log, consumer=lambda: self._consumer, assignment=self._assignment
+        )
+        self._log_watch = LogWatch(
+            log=self._log,
+            committed=lambda: journal.heads,
+            logger=logger,
+            compare_published=lambda: check_own_topic(settings, pool, processor),
         )
         self._effects = EffectRunner(
             log=self._log,
@@ -90,7 +106,7 @@ class ServiceProcess(Generic[StateT]):
             concurrency=settings.effect_concurrency,
             lease_seconds=settings.effect_lease_seconds,
             look_up_first=settings.look_up_first,
-            clock=utc_now,
+            clock=clock.now,
             on_recorded=self._wake_relay,
             logger=logger,
             tracing=tracing,
@@ -100,8 +116,9 @@ class ServiceProcess(Generic[StateT]):
             log=self._log,
             processor=processor,
             journal=journal,
-            clock=utc_now,
+            clock=clock.now,
             on_recorded=self._wake_relay,
+            logger=logger,
         )
         self._relay = Relay(
             log=self._log,
@@ -113,10 +130,17 @@ class ServiceProcess(Generic[StateT]):
             producer_factory=lambda: build_producer(settings),
             logger=logger,
             tracing=tracing,
+            signer=event_keys.signer(processor.group) if event_keys else None,
         )
         self._batches = BatchHandler(
             log=self._log,
             intake=intake,
+            guard=ShardGuard(
+                log=self._log,
+                intake=intake,
+                logger=logger,
+                confirm_topics=self._known_topics.check,
+            ),
             effects=self._effects,
             known_topics=self._known_topics,
             assignment=self._assignment,
@@ -127,9 +151,22 @@ class ServiceProcess(Generic[StateT]):
             stopping=self._stop_asked.is_set,
             logger=logger,
         )
+        originals = Originals(settings)
         self._desk = OperatorDesk(
             dead_letters=dead_letters,
+            originals=originals,
             give_ups=give_ups,
+            parking=ParkingDesk(
+                box=ParkingBox(pool),
+                dead_letters=dead_letters,
+                originals=originals,
+                log=self._log,
+                intake=intake,
+                step_over=Stepping(
+                    settings=settings, log=self._log, intake=intake, clock=clock.now
+                ).step,
+                logger=logger,
+            ),
             intake=intake,
             effects=self._effects,
             metrics=self._metrics,
@@ -149,6 +186,8 @@ class ServiceProcess(Generic[StateT]):
             consumer=self._consumer,
             assignment=self._assignment,
             busy=lambda: self._batches.in_hand,
+            trouble=clock.trouble,
+            pauses=self._pauses,
         )
         self._watchdog = Watchdog(
             self._signs.look,
@@ -157,14 +196,17 @@ class ServiceProcess(Generic[StateT]):
             limit_seconds=settings.watchdog_seconds,
             monotonic=time.monotonic,
         )
+        self._head_writer = head_writer_of(settings, processor.group, pool, clock.counted, logger)
         self._exposition = Exposition(
             metrics=self._metrics,
             processor=processor,
             settings=settings,
             pool=pool,
             relay=self._relay.counts,
+            clock=clock.counts,
             consumer=self._consumer,
             assignment=self._assignment,
+            heads=self._head_writer.kept if self._head_writer else None,
         )
         self._health = HealthServer(
             service=processor.group,
@@ -181,6 +223,7 @@ class ServiceProcess(Generic[StateT]):
 
     async def run(self) -> None:
         """Serve until stopped, or raise what made going on impossible."""
+        await self._clock_watch.look()
         await self._health.start()
         work = [
             asyncio.create_task(self._effects.run(), name="effects"),
@@ -193,7 +236,13 @@ class ServiceProcess(Generic[StateT]):
                 name="topics",
             ),
             asyncio.create_task(self._watchdog.run(), name="watchdog"),
+            asyncio.create_task(self._pauses.run(), name="parked shards"),
+            asyncio.create_task(self._log_watch.run(), name="log"),
+            asyncio.create_task(TakenEvents(self._pool).run(), name="taken events"),
+            asyncio.create_task(self._clock_watch.run(), name="clock"),
         ]
+        if self._head_writer:
+            watches.append(asyncio.create_task(self._head_writer.run(), name="heads"))
         for task in (*work, *watches):
             task.add_done_callback(self._on_task_done)
         try:
@@ -220,6 +269,7 @@ class ServiceProcess(Generic[StateT]):
         if self._failure is None:
             await self._bounded("relay", self._relay.flush(), ends_at)
         await self._bounded("producer", self._relay.close(), ends_at)
+        await self._bounded("dead letters", self._letters.close(), ends_at)
         await self._health.stop()
         await self._bounded("metrics", self._exposition.close(), ends_at)
         await self._bounded("tracing", self._tracing.close(), ends_at)

@@ -20,6 +20,7 @@ from schemas.envelope import (
     Source,
     UtcDatetime,
 )
+from services.runtime.errors import Halt
 from services.runtime.watch.event_counter import EventCounter
 
 if TYPE_CHECKING:
@@ -85,10 +86,15 @@ EffectChange = Start | Release | Drop | Retry
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """New facts in order, and the effects they want, committed together."""
+    """New facts in order, and the effects they want, committed together.
+
+    Facts `apart` answer a request that is not the one the stream belongs to: their correlation is
+    that request's own id, so that nobody takes them for facts about the other.
+    """
 
     events: tuple[Event, ...] = ()
     effects: tuple[EffectChange, ...] = ()
+    apart: bool = False
 
 
 class Incoming(NamedTuple):
@@ -163,6 +169,9 @@ OnGiveUp = Callable[[GiveUp, EffectRun, datetime], object]
 Raises `Poison` when it cannot, and says which outcomes there are.
 """
 
+Inquiry = Callable[[GiveUp, EffectRun], Awaitable[OnGiveUp]]
+"""Asks the outside about what a person says, bounded in time; returns how it is settled then."""
+
 Handler = Callable[[Incoming, datetime], Task | Ignored]
 """Turns a parsed event, and the time the batch is handled at, into a command or nothing."""
 
@@ -172,7 +181,15 @@ Executor = Callable[[EffectRun, Mark], Awaitable[object]]
 An exception means an attempt without a known outcome: it runs again later with `recovered` set.
 """
 
-Projection = Callable[["Transaction", Sequence["StoredEvent"], Sequence[Incoming]], Awaitable[None]]
+
+class Filed(NamedTuple):
+    """A new row of the log, and what was parsed of it."""
+
+    stored: StoredEvent
+    event: Event
+
+
+Projection = Callable[["Transaction", Sequence[Filed], Sequence[Incoming]], Awaitable[None]]
 """Brings tables of the service up to date in the same transaction: (tx, appended, handled)."""
 
 
@@ -188,10 +205,26 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class Archival(Generic[StateT]):
+    """How the streams of a service leave its log. Pure.
+
+    `remains` is what must be known of a stream that `is_over` for as long as anybody may ask for
+    it; `restored` makes a state of it, and never one that begins anew.
+    """
+
+    initial_state: Callable[[], StateT]
+    evolve: Callable[[StateT, Event], StateT]
+    is_over: Callable[[StateT], bool]
+    remains: Callable[[StateT], JsonObject]
+    restored: Callable[[JsonObject], StateT]
+
+
+@dataclass(frozen=True, slots=True)
 class Processor(Generic[StateT]):
     """One service as the runtime sees it. `records_incoming` files what it read in its own log.
 
-    `give_ups` are, by kind, the effects that a person may settle. The result of an effect waits
+    `give_ups` are, by kind, the effects that a person may settle, and `inquiries` those of them that
+    somebody is asked about before, outside of any transaction. The result of an effect waits
     `results_wait_seconds` for others that share its commit; 0 where somebody waits for what follows.
     """
 
@@ -205,7 +238,24 @@ class Processor(Generic[StateT]):
     decide: Callable[[Any, StateT], Decision | Ignored]
     executors: Mapping[str, Executor] = field(default_factory=dict)
     give_ups: Mapping[str, OnGiveUp] = field(default_factory=dict)
+    inquiries: Mapping[str, Inquiry] = field(default_factory=dict)
     results_wait_seconds: float = 0
     records_incoming: bool = False
     project: Projection | None = None
     counters: tuple[EventCounter, ...] = ()
+    archival: Archival[StateT] | None = None
+
+
+def archival_of(processor: Processor[StateT]) -> Archival[StateT]:
+    """Return how streams of a log that is archived are answered for.
+
+    Raises:
+        Halt: this service has none of it: another version or another service archived its log.
+    """
+    if processor.archival is None:
+        message = (
+            f"events of {processor.source} are archived, and this version cannot answer for them: "
+            "deploy the version that archived them, or a newer one"
+        )
+        raise Halt(message)
+    return processor.archival

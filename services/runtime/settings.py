@@ -5,34 +5,64 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import SHARD_COUNT_DEFAULT
+from services.runtime.environment import VARIABLE, Environment
 from services.runtime.errors import ConfigurationError
+from services.runtime.hosts import is_loopback
+from services.runtime.kafka.authenticity import EventKeysText
+from services.runtime.key_ring import KeyRingText
+from services.runtime.log.event_log import LEASE_SECONDS_MAX
+from services.runtime.plain_words import problems_of
+from services.runtime.postgres import verified
+
+SHARED: Final = frozenset({VARIABLE.lower()})
+"""Settings whose variable has no prefix: one for all services."""
 
 
 def _postgres_dsn(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
-        message = "write it as postgresql://user:password@host:port/database"
-        raise ValueError(message)
+    try:
+        verified(value.get_secret_value())
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
     return value
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach the broker."""
+    """How to reach the broker, and the keys of what our services write to it."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
+    perennial_environment: Environment = "production"
     bootstrap_servers: str = Field(min_length=3)
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_ca_file: Path | None = None
+    event_keys: EventKeysText | None = None
+    anchor_keys: KeyRingText | None = None
+
+    @model_validator(mode="after")
+    def _plain_text_is_asked_for(self) -> Self:
+        if "kafka_security_protocol" in self.model_fields_set or self.kafka_is_local():
+            return self
+        if self.perennial_environment != "demo":
+            message = (
+                "set KAFKA_SECURITY_PROTOCOL to SASL_SSL or SSL; PLAINTEXT, where the network to "
+                "Kafka is trusted, has to be said"
+            )
+            raise ValueError(message)
+        return self
+
+    def kafka_is_local(self) -> bool:
+        """Return whether every broker that is named is on this machine."""
+        servers = self.bootstrap_servers.split(",")
+        return all(is_loopback(each.strip().rpartition(":")[0].strip("[]")) for each in servers)
 
 
 class RuntimeSettings(KafkaSettings):
@@ -51,8 +81,10 @@ class RuntimeSettings(KafkaSettings):
     stop_timeout_seconds: int = Field(default=30, ge=1)
     dead_letter_limit: int = Field(default=1_000, ge=1)
     effect_concurrency: int = Field(default=500, ge=1, le=5_000)
-    effect_lease_seconds: int = Field(default=60, ge=1)
+    effect_lease_seconds: int = Field(default=60, ge=1, le=LEASE_SECONDS_MAX)
     look_up_first: bool = False
+    anchor_folder: Path | None = None
+    anchor_seconds: float = Field(default=3_600, gt=0)
     watchdog_seconds: float = Field(default=30, gt=0)
     ready_lag_max: int = Field(default=10_000, ge=0)
     log_format: Literal["auto", "json", "pretty"] = "auto"
@@ -74,19 +106,28 @@ def load_settings(model: type[SettingsT], environ: Mapping[str, str] | None = No
     values = {
         name: environ[variable]
         for name in model.model_fields
-        if (variable := f"{prefix}{name}".upper()) in environ
+        if (variable := variable_of(prefix, name)) in environ
     }
     try:
         settings = model.model_validate(values | from_files, strict=False)
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False, include_context=False):
-            variable = f"{prefix}{'_'.join(str(part) for part in problem['loc'])}".upper()
-            word = "is missing" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
+        for problem in problems_of(error):
+            said = problem["msg"]
+            if not problem["loc"]:
+                problems.append(f"{prefix}*: {said}")
+                continue
+            variable = variable_of(prefix, "_".join(str(part) for part in problem["loc"]))
+            word = "is missing" if problem["type"] == "missing" else f"is wrong: {said}"
             problems.append(f"{variable} {word}")
         raise ConfigurationError(_listed(problems)) from None
     if problems:
         raise ConfigurationError(_listed(problems))
     return settings
+
+
+def variable_of(prefix: str, name: str) -> str:
+    """Return the variable of a setting."""
+    return (name if name in SHARED else f"{prefix}{name}").upper()
 
 
 def _read_secret_files(

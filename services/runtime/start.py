@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,8 +17,11 @@ import asyncpg
 import uvloop
 from aiokafka.errors import KafkaError
 
+from services.runtime.clock import DatabaseClock
+from services.runtime.environment import refuse_outside_demo
 from services.runtime.errors import ConfigurationError, Halt, Stuck, Transient
 from services.runtime.kafka.access import confirm_access
+from services.runtime.kafka.authenticity import EventKeys
 from services.runtime.kafka.client import assert_complete_client, check_topics, client_options
 from services.runtime.kafka.own_topic import check_own_topic
 from services.runtime.log.migrator import (
@@ -28,6 +32,7 @@ from services.runtime.log.migrator import (
 )
 from services.runtime.log.postgres_errors import UNWELL
 from services.runtime.logs import Logger, configure_logs
+from services.runtime.postgres import refusal, verified, weakness
 from services.runtime.process import ServiceProcess
 from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings, load_settings
@@ -39,8 +44,10 @@ EXIT_CONFIGURATION: Final = 78
 
 ResultT = TypeVar("ResultT")
 SettingsT = TypeVar("SettingsT", bound=RuntimeSettings)
-OpenProcessor = Callable[[SettingsT, asyncpg.Pool], AbstractAsyncContextManager[Processor[Any]]]
-"""Opens what a service needs (gateways, mail connections) and yields its processor."""
+OpenProcessor = Callable[
+    [SettingsT, asyncpg.Pool, Callable[[], datetime]], AbstractAsyncContextManager[Processor[Any]]
+]
+"""Opens what a service needs (gateways, mail connections), with a clock; yields its processor."""
 
 
 def run_service(
@@ -56,6 +63,7 @@ def run_service(
     """
     try:
         settings = load_settings(settings_model)
+        require_event_keys(settings, name)
         assert_complete_client()
     except ConfigurationError as error:
         sys.stderr.write(f"{name}: {error}\n")
@@ -77,6 +85,26 @@ def run_service(
         sys.exit(EXIT_TRY_AGAIN)
 
 
+def require_event_keys(settings: RuntimeSettings, service: str) -> None:
+    """See that what `service` reads on our topics is verified, unless this is a demonstration.
+
+    Raises:
+        ConfigurationError: there are no keys, or not all that it signs and verifies with.
+    """
+    if (keys := EventKeys.of(settings.event_keys)) is not None:
+        keys.signer(service)
+        keys.verifier(service)
+        return
+    try:
+        refuse_outside_demo(
+            settings.perennial_environment,
+            "reading our topics without EVENT_KEYS",
+            "give every service its EVENT_KEYS_FILE (docs/OPERATIONS.md, Keys of events)",
+        )
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
 async def _serve(
     name: str,
     settings: SettingsT,
@@ -84,6 +112,7 @@ async def _serve(
     migrations: Sequence[Path],
     logger: Logger,
 ) -> None:
+    _warn_of_weakness(settings, logger)
     tracing = open_tracing(name, logger)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -100,7 +129,8 @@ async def _serve(
         if missing := [m.version for m in known if m.version not in applied]:
             message = f"the database lacks migrations {', '.join(missing)}: run `perennial setup`"
             raise Halt(message)
-        async with open_processor(settings, pool) as processor:
+        clock = DatabaseClock(logger)
+        async with open_processor(settings, pool, clock.counted) as processor:
             topics = [*(sub.topic for sub in processor.subscriptions), processor.output_topic]
             if (
                 await _wait_for(
@@ -109,14 +139,16 @@ async def _serve(
                 is None
             ):
                 return
-            if processor.executors:
-                await check_own_topic(
-                    settings, pool, source=processor.source, topic=processor.output_topic
-                )
+            await check_own_topic(settings, pool, processor)
             process = ServiceProcess(
-                settings=settings, processor=processor, pool=pool, logger=logger, tracing=tracing
+                settings=settings,
+                processor=processor,
+                pool=pool,
+                clock=clock,
+                logger=logger,
+                tracing=tracing,
             )
-            _collect_garbage_seldom()
+            collect_garbage_seldom()
             stopping = asyncio.create_task(stopped.wait())
             stopping.add_done_callback(lambda _: process.stop())
             try:
@@ -128,7 +160,16 @@ async def _serve(
             await asyncio.wait_for(pool.close(), settings.stop_timeout_seconds)
 
 
-def _collect_garbage_seldom() -> None:
+def _warn_of_weakness(settings: RuntimeSettings, logger: Logger) -> None:
+    """Say at every start what goes over a network and could be read or forged there."""
+    if weak := weakness(settings.postgres_dsn.get_secret_value()):
+        logger.warning("postgres_not_verified", reason=weak)
+    if "SSL" not in settings.kafka_security_protocol and not settings.kafka_is_local():
+        reason = "the network to Kafka is trusted with everything: set KAFKA_SECURITY_PROTOCOL"
+        logger.warning("kafka_in_plain_text", reason=reason)
+
+
+def collect_garbage_seldom() -> None:
     """Look for cycles a hundred times less often: batches make few, and cached streams none.
 
     By default every 700 new objects start a search, a fifth of the time that a batch takes.
@@ -140,7 +181,7 @@ def _collect_garbage_seldom() -> None:
 async def open_pool(schema: str, settings: RuntimeSettings) -> asyncpg.Pool:
     """Connect to Postgres with `schema` first in the search path and a limit on every command."""
     return await asyncpg.create_pool(
-        settings.postgres_dsn.get_secret_value(),
+        verified(settings.postgres_dsn.get_secret_value()),
         min_size=1,
         max_size=settings.postgres_pool_size,
         timeout=10,
@@ -187,6 +228,8 @@ async def _wait_for(
             message = "the database that POSTGRES_DSN names does not exist: run `perennial setup`"
             raise ConfigurationError(message) from None
         except (*UNWELL, KafkaError) as error:
+            if reason := refusal(error):
+                raise ConfigurationError(reason) from None
             if time.monotonic() >= ends_at:
                 message = (
                     f"{what} was not reachable within {settings.start_timeout_seconds} s "

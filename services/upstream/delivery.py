@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
-from schemas.topics import REQUESTS
 from services.runtime.errors import Transient
 from services.runtime.kafka.client import build_producer
 from services.runtime.kafka.partitions import shard_of
@@ -19,6 +22,7 @@ from services.upstream.requests import Request
 
 _STOP_SECONDS_MAX: Final = 5
 _IN_FLIGHT_MAX: Final = 1_000
+_NOT_ALLOWED: Final = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
 
 Status = Literal["acknowledged", "unknown", "not_sent"]
 
@@ -49,12 +53,13 @@ async def deliver(
     producer = build_producer(settings)
     try:
         await _within(timeout_seconds, producer.start(), "the broker was not reached")
-        partitions = await _within(
-            timeout_seconds,
-            producer.partitions_for(REQUESTS.name),
-            f"the topic {REQUESTS.name} was not found",
-        )
-        await _send_all(producer, receipts, len(partitions), timeout_seconds)
+        partition_counts = {}
+        for name in sorted({receipt.request.topic.name for receipt in receipts}):
+            partitions = await _within(
+                timeout_seconds, producer.partitions_for(name), f"the topic {name} was not found"
+            )
+            partition_counts[name] = len(partitions)
+        await _send_all(producer, receipts, partition_counts, timeout_seconds)
     finally:
         await _stop(producer)
 
@@ -62,7 +67,7 @@ async def deliver(
 async def _send_all(
     producer: AIOKafkaProducer,
     receipts: Sequence[Receipt],
-    partition_count: int,
+    partition_counts: Mapping[str, int],
     timeout_seconds: int,
 ) -> None:
     """Send a limited number at a time: nothing is sent after a request that may have failed."""
@@ -73,7 +78,7 @@ async def _send_all(
                 receipt.status = "unknown"
                 acknowledgement = await _within(
                     timeout_seconds,
-                    _send(producer, receipt.request, partition_count),
+                    _send(producer, receipt.request, partition_counts),
                     "the broker did not take the messages",
                 )
                 confirmations.append(asyncio.create_task(_confirm(receipt, acknowledgement)))
@@ -87,15 +92,15 @@ async def _send_all(
 
 
 async def _send(
-    producer: AIOKafkaProducer, request: Request, partition_count: int
+    producer: AIOKafkaProducer, request: Request, partition_counts: Mapping[str, int]
 ) -> asyncio.Future[Any]:
-    account_id = request.envelope.partitionkey
+    account_id, topic = request.envelope.partitionkey, request.topic.name
     future: asyncio.Future[Any] = await producer.send(
-        REQUESTS.name,
+        topic,
         key=account_id.encode(),
         value=request.body,
         headers=request.headers,
-        partition=shard_of(account_id, partition_count),
+        partition=shard_of(account_id, partition_counts[topic]),
     )
     return future
 
@@ -111,6 +116,9 @@ async def _within(seconds: int, awaitable: Awaitable[Any], what: str) -> Any:  #
         return await asyncio.wait_for(awaitable, seconds)
     except TimeoutError:
         message = f"{what} within {seconds} s"
+        raise DeliveryBroken(message) from None
+    except _NOT_ALLOWED:
+        message = f"{what}: this login may not write there (see docs/OPERATIONS.md)"
         raise DeliveryBroken(message) from None
     except KafkaError as error:
         message = f"{what} ({type(error).__name__})"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from schemas.envelope import Event
+from services.runtime.errors import Poison
+from services.runtime.kafka.strict_json import read_json
 from services.upstream.requests import (
     REQUEST_TYPES,
     InvalidRow,
@@ -23,6 +26,7 @@ from services.upstream.requests import (
 _ATTRIBUTE_COLUMNS: Final = frozenset({"type", "id", "time", "source", "traceparent"})
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _NOT_JSON: Final = "is not JSON: write one object per line, without a comma between lines"
+_WRONG_QUOTE: Final = "has a quote in the wrong place: double it, and quote the whole cell"
 
 
 @dataclass(slots=True)
@@ -33,7 +37,7 @@ class CheckedFile:
     problems: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
 
 
-def read_file(path: Path, *, source: str, event_type: str | None) -> CheckedFile:
+def read_file(path: Path, *, source: str | None, event_type: str | None) -> CheckedFile:
     """Check every row of `path`; `.csv` files are CSV, all others JSON Lines.
 
     Raises:
@@ -48,12 +52,17 @@ def read_file(path: Path, *, source: str, event_type: str | None) -> CheckedFile
             _refuse_repeated(request, first_lines)
         except InvalidRow as invalid:
             checked.problems[line] = invalid.problems
+        except Exception as error:  # noqa: BLE001 - a file may hold anything, and one row is one row
+            told = (
+                f"cannot be checked ({type(error).__name__}): leave it out, and report the defect"
+            )
+            checked.problems[line] = (Problem("", told),)
         else:
             checked.requests.append(request)
     return checked
 
 
-def _request(line: int, row: object, source: str) -> Request:
+def _request(line: int, row: object, source: str | None) -> Request:
     if isinstance(row, InvalidRow):
         raise row
     return checked_request(line, row, source=source)
@@ -71,20 +80,17 @@ def _json_rows(text: bytes, event_type: str | None) -> Iterator[tuple[int, objec
         if not raw.strip():
             continue
         try:
-            row = json.loads(raw.decode(), parse_constant=_refuse_constant)
+            row = read_json(raw)
         except UnicodeDecodeError:
             yield line, InvalidRow(Problem("", "is not UTF-8: save the file as UTF-8"))
+        except Poison as twice:
+            yield line, InvalidRow(Problem("", str(twice)))
         except (ValueError, RecursionError):
             yield line, InvalidRow(Problem("", _NOT_JSON))
         else:
             if isinstance(row, dict) and event_type is not None:
                 row.setdefault("type", event_type)
             yield line, row
-
-
-def _refuse_constant(name: str) -> None:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
 
 
 def _csv_rows(text: bytes, event_type: str | None) -> Iterator[tuple[int, object]]:
@@ -94,7 +100,11 @@ def _csv_rows(text: bytes, event_type: str | None) -> Iterator[tuple[int, object
         yield 1, InvalidRow(Problem("", "is not UTF-8: save the file as CSV UTF-8"))
         return
     reader = csv.reader(io.StringIO(decoded, newline=""), strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error:
+        yield 1, InvalidRow(Problem("", _WRONG_QUOTE))
+        return
     wrong = _wrong_columns(header, event_type)
     if wrong:
         yield 1, InvalidRow(*wrong)
@@ -112,8 +122,7 @@ def _csv_cells(
         try:
             cells = next(reader, None)
         except csv.Error:
-            told = "has a quote in the wrong place: double it, and quote the whole cell"
-            yield line, InvalidRow(Problem("", told))
+            yield line, InvalidRow(Problem("", _WRONG_QUOTE))
             return
         if cells is None:
             return
@@ -130,7 +139,7 @@ def _csv_cells(
 def _wrong_columns(header: list[str], event_type: str | None) -> list[Problem]:
     if "type" not in header and event_type is None:
         return [Problem("type", "is not a column: add it, or pass --type")]
-    known = {path for model in REQUEST_TYPES.values() for path in _types(model.model_json_schema())}
+    known = {path for model in REQUEST_TYPES.values() for path in _types(model)}
     problems = [
         Problem(name, "is not a column of any request: see the fields in docs/EVENTS.md")
         for name in header
@@ -145,7 +154,7 @@ def _row(cells: dict[str, str], event_type: str | None) -> dict[str, Any]:
     row.setdefault("type", event_type)
     names = {model.__name__: model for model in REQUEST_TYPES.values()} | REQUEST_TYPES
     model = names.get(row["type"])
-    types = _types(model.model_json_schema()) if model else {}
+    types = _types(model) if model else {}
     data: dict[str, Any] = {}
     for path, cell in cells.items():
         if path not in _ATTRIBUTE_COLUMNS:
@@ -166,8 +175,10 @@ def _value(cell: str, kind: str) -> Any:  # noqa: ANN401 - any JSON value
     return cell
 
 
-def _types(schema: dict[str, Any]) -> dict[str, str]:
-    """Return the JSON type of every leaf by its dotted path."""
+@cache
+def _types(model: type[Event]) -> dict[str, str]:
+    """Return the JSON type of every leaf by its dotted path: deriving it takes milliseconds."""
+    schema = model.model_json_schema()
     return dict(_leaves(schema, schema.get("$defs", {}), ""))
 
 

@@ -12,16 +12,21 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from schemas import EVENT_TYPES, TOPIC_OF
-from schemas.envelope import SPEC_VERSION, UPSTREAM_PREFIX, Envelope, Event, utc_text
-from schemas.topics import REQUESTS
-from services.runtime.kafka.cloudevents import BODY_BYTES_MAX
+from schemas.envelope import SPEC_VERSION, Envelope, Event, utc_text
+from schemas.topics import TOPICS, Topic
+from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.kafka.strict_json import nulls
+from services.runtime.plain_words import problems_of
 
-SOURCE_PATTERN: Final = re.compile(r"/upstream/[a-z0-9][a-z0-9-]{0,62}")
+NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+PUBLISHED_TOPICS: Final = tuple(topic for topic in TOPICS if topic.external)
 REQUEST_TYPES: Final = {
-    name: model for name, model in EVENT_TYPES.items() if TOPIC_OF[name] is REQUESTS
+    name: model for name, model in EVENT_TYPES.items() if TOPIC_OF[name].external
 }
 _NAMESPACE: Final = UUID("0b6a6b52-8f5e-5d0c-9a57-6d3c6d1f2a90")
-_OCCURRED_AT: Final = ("requested_at", "confirmed_at", "changed_at")
+_OCCURRED_AT: Final = ("requested_at", "confirmed_at", "refunded_at", "changed_at")
+_NAME_LENGTH_MAX: Final = 64
+"""Longer names resemble no field, and comparing them takes seconds."""
 _SHORT_FORM: Final = frozenset({"type", "data", "id", "time", "source", "traceparent"})
 
 
@@ -51,6 +56,11 @@ class Request:
     body: bytes
 
     @property
+    def topic(self) -> Topic:
+        """Where its type belongs."""
+        return TOPIC_OF[self.envelope.type]
+
+    @property
     def headers(self) -> list[tuple[str, bytes]]:
         """The binary-mode headers."""
         envelope = self.envelope
@@ -69,11 +79,20 @@ class Request:
         return [*headers, ("content-type", b"application/json")]
 
 
-def checked_request(line: int, row: object, *, source: str) -> Request:
+def is_source(text: str) -> bool:
+    """Say whether `text` names somebody who may publish to one of the topics."""
+    return any(
+        topic.admits(text) and NAME_PATTERN.fullmatch(text.removeprefix(topic.source_prefix or ""))
+        for topic in PUBLISHED_TOPICS
+    )
+
+
+def checked_request(line: int, row: object, *, source: str | None) -> Request:
     """Return the request that `row` describes: a structured CloudEvent, or `type` and `data`.
 
-    `source` is for rows that do not name one. A missing id is derived from source, line and
-    content, so that the same file gives the same ids again.
+    `source` is for rows that do not name one; without it, they come from this command itself. A
+    missing id is derived from source, line and content, so that the same file gives the same ids
+    again.
 
     Raises:
         InvalidRow: with every problem found.
@@ -110,19 +129,28 @@ def _model(given: object) -> type[Event]:
 def _event(model: type[Event], data: object) -> Event:
     if not isinstance(data, dict):
         raise InvalidRow(Problem("data", f"must be an object with the fields of {model.__name__}"))
+    left_out = [
+        Problem(".".join(map(str, ("data", *path))), "null is no value: leave the field out")
+        for path in nulls(data)
+    ]
     try:
-        return model.model_validate_json(json.dumps(data))
+        event = model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise InvalidRow(*_problems(error, "data", list(model.model_fields))) from None
+        told = {problem.field for problem in left_out}
+        others = _problems(error, "data", list(model.model_fields))
+        left_out += [problem for problem in others if problem.field not in told]
+    if left_out:
+        raise InvalidRow(*left_out)
+    return event
 
 
-def _envelope(line: int, row: dict[str, Any], event: Event, source: str) -> Envelope:
-    data = event.model_dump()
+def _envelope(line: int, row: dict[str, Any], event: Event, source: str | None) -> Envelope:
+    data, topic = event.model_dump(), TOPIC_OF[event.wire_type()]
     occurred_at = next(data[name] for name in _OCCURRED_AT if name in data)
     attributes = {
         name: row[name] for name in Envelope.model_fields if row.get(name) is not None
     } | {"type": event.wire_type()}
-    attributes.setdefault("source", source)
+    attributes.setdefault("source", source or f"{topic.source_prefix}cli")
     attributes.setdefault("time", occurred_at)
     attributes.setdefault("partitionkey", event.account_id)
     attributes.setdefault("correlationid", data.get("renewal_id") or data.get("topup_id"))
@@ -131,8 +159,10 @@ def _envelope(line: int, row: dict[str, Any], event: Event, source: str) -> Enve
         envelope = Envelope.model_validate(attributes)
     except ValidationError as error:
         raise InvalidRow(*_problems(error, "", list(Envelope.model_fields))) from None
-    if not SOURCE_PATTERN.fullmatch(envelope.source):
-        told = f"must be {UPSTREAM_PREFIX}<name>, in small letters, digits and hyphens"
+    if not topic.admits(envelope.source):
+        told = (
+            f"must be {topic.source_rule} for {type(event).__name__}: {topic.written_by} writes it"
+        )
         raise InvalidRow(Problem("source", told))
     if envelope.partitionkey != event.account_id:
         raise InvalidRow(
@@ -146,9 +176,8 @@ def _derived_id(source: str, line: int, event: Event) -> UUID:
 
 
 def _problems(error: ValidationError, prefix: str, fields: list[str]) -> list[Problem]:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
     problems = []
-    for problem in found:
+    for problem in problems_of(error):
         path = [str(part) for part in problem["loc"]]
         field = ".".join(([prefix] if prefix else []) + path)
         problems.append(Problem(field, _advice(problem["type"], problem["msg"], path, fields)))
@@ -159,6 +188,6 @@ def _advice(kind: str, message: str, path: list[str], fields: list[str]) -> str:
     if kind == "missing":
         return "is missing: add it"
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(path[-1], fields, n=1)
+        close = difflib.get_close_matches(path[-1][:_NAME_LENGTH_MAX], fields, n=1)
         return f"is not known: did you mean {close[0]}?" if close else "is not known: remove it"
-    return message.removeprefix("Value error, ")
+    return message

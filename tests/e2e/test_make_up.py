@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import pytest
 
 from deploy.local.guard import read_started
 from deploy.local.processes import ROOT
+from services.cli.publish import ExitCode
 
+NOTHING_SENT = int(ExitCode.BROKER_UNREACHABLE)
 EXAMPLE = ROOT / "deploy" / "examples" / "one-renewal.jsonl"
 
 
@@ -27,11 +29,13 @@ class Developer:
         self.state = state
         self._environment = os.environ | {"PERENNIAL_STATE_FOLDER": str(state)}
 
-    def run(self, *arguments: str | Path, status: int = 0) -> str:
+    def run(
+        self, *arguments: str | Path, status: int = 0, more: Mapping[str, str] | None = None
+    ) -> str:
         done = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=ROOT,
-            env=self._environment,
+            env=self._environment | dict(more or {}),
             capture_output=True,
             text=True,
             timeout=120,
@@ -84,6 +88,37 @@ def test_first_renewal_of_a_new_developer(developer: Developer) -> None:
     _, alive = psutil.wait_procs(running, timeout=5)
     assert alive == []
     assert not (developer.state / "stack.json").exists()
+
+
+def test_secure_stack_of_a_new_developer(developer: Developer) -> None:
+    assert "log in as operator" in developer.run("deploy.local", "up", "--secure")
+    stack = developer.stack()
+    source = ("--source", "/upstream/shop")
+    published = ("services.cli", "publish", EXAMPLE, *source)
+
+    assert "1 acknowledged" in developer.run(*published)
+    wait_for_files(Path(stack["mail_folder"]))
+    assert "PlanActivated" in developer.run("services.cli", "orders", "show", "rnw-example-1")
+    assert "all is well" in developer.run("services.cli", "status")
+    kept = ("--expected-head", stack["heads_folder"])
+    assert "the logs are sound" in developer.run("services.cli", "verify", "--topics", *kept)
+
+    assert set(stack["clients"]) == {"upstream", "gateway", "operator", "observer", "admin"}
+    upstream, gateway = (read_environment(stack["clients"][r]) for r in ("upstream", "gateway"))
+    assert "1 acknowledged" in developer.run(*published, more=upstream)
+    refused = developer.run(*published, more=gateway, status=NOTHING_SENT)
+    assert "this login may not write there" in refused
+
+    assert "make down" in developer.run("deploy.local", "up", status=1), "one profile at a time"
+    assert "stopped" in developer.run("deploy.local", "down")
+    assert not (developer.state / "stack.json").exists()
+
+
+def read_environment(file: str) -> dict[str, str]:
+    shell = ["bash", "-c", 'set -a; . "$1"; env', "shell", file]
+    told = subprocess.run(shell, env={}, capture_output=True, text=True, check=True).stdout
+    lines = (line.partition("=") for line in told.splitlines())
+    return {name: value for name, _, value in lines if name.startswith("PERENNIAL_")}
 
 
 def test_service_that_dies_is_started_again(developer: Developer) -> None:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-import asyncpg
 import pytest
 
+from deploy.local.ports import choose_ports
+from deploy.local.processes import Processes
+from tests.faults.physical_backup import ArchivedPostgres
 from tests.faults.stream import Stream, start_services
 from tests.infrastructure import Infrastructure
+from tests.infrastructure.databases import new_database
 from tests.infrastructure.system import System
 
 Books = Mapping[tuple[int, str, str], int]
-_DATABASE = "undisturbed"
 
 
 @pytest.fixture(scope="session")
 def undisturbed_books(infrastructure: Infrastructure) -> Books:
     """Return the balances that the stream leads to when nothing goes wrong."""
-    asyncio.run(_create_database(infrastructure.admin_dsn))
-    dsn = urlunsplit(urlsplit(infrastructure.admin_dsn)._replace(path=f"/{_DATABASE}"))
+    dsn = new_database(infrastructure.admin_dsn, "undisturbed")
     with System(infrastructure, dsn) as system:
         start_services(system)
         with Stream(system) as stream:
@@ -30,10 +30,14 @@ def undisturbed_books(infrastructure: Infrastructure) -> Books:
         return stream.outcome.balances()
 
 
-async def _create_database(admin_dsn: str) -> None:
-    connection = await asyncpg.connect(admin_dsn)
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[ArchivedPostgres]:
+    """Yield a server of its own that keeps its WAL: it can be restored and fail over."""
+    processes = Processes(tmp_path)
+    port = choose_ports(tmp_path / "ports", ["postgres"])["postgres"]
     try:
-        await connection.execute(f"DROP DATABASE IF EXISTS {_DATABASE} WITH (FORCE)")
-        await connection.execute(f"CREATE DATABASE {_DATABASE}")
+        server = ArchivedPostgres(tmp_path, port, processes)
+        server.start()
+        yield server
     finally:
-        await connection.close()
+        processes.close()

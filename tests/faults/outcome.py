@@ -14,12 +14,12 @@ from uuid import UUID
 import asyncpg
 
 from schemas.topics import LEDGER, ORDERS
-from services.ledger.checks import ChainCheck, Chunk, PositionCheck
-from services.ledger.verify import heads_of
 from services.notifier.emails import TEMPLATE_OF
 from services.orders.identities import activation_id, payment_id
-from services.orders.ports import GATEWAY_JOURNAL, PROVIDER_JOURNAL
+from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
+from services.runtime.verify.checks import ChainCheck, PositionCheck
+from services.runtime.verify.slices import heads_of
 from tests.faults.requests import Wave
 from tests.infrastructure.system import System
 
@@ -154,9 +154,13 @@ class Outcome:
 
     def check_told_once(self) -> None:
         """Each fact is mailed at most once; without a mail only if its delivery is unknown."""
-        mailed = Counter(
-            UUID(str(m["Message-ID"])[1:].partition("@")[0]) for m in self._system.mails()
-        )
+        facts = {
+            body["notification_id"].removeprefix("ntf-"): UUID(body["fact_event_id"])
+            for name in ("NotificationSent", "NotificationFailed")
+            for body in self._system.events("notifier", name)
+        }
+        messages = (str(mail["Message-ID"])[1:].partition("@")[0] for mail in self._system.mails())
+        mailed = Counter(facts[message] for message in messages)
         assert {fact: times for fact, times in mailed.items() if times > 1} == {}
         failed = self._system.events("notifier", "NotificationFailed")
         assert {body["reason"] for body in failed} <= {"delivery_unknown"}
@@ -174,16 +178,19 @@ class Outcome:
         finally:
             await connection.close()
         for check in (ChainCheck(heads), PositionCheck(heads)):
-            check.take(Chunk(events, {}))
+            check.look(events)
             assert check.result().problem is None
 
     def check_books(self) -> None:
-        """`perennial ledger verify` finds nothing wrong."""
+        """`perennial verify` finds nothing wrong, in no log and between none."""
         environment = os.environ | {
             "PERENNIAL_BOOTSTRAP_SERVERS": self._system.infrastructure.bootstrap_servers,
-            "PERENNIAL_LEDGER_POSTGRES_DSN": self._system.dsn("ledger"),
+            **{
+                f"PERENNIAL_{name.upper()}_POSTGRES_DSN": self._system.dsn(name)
+                for name in ("orders", "ledger", "notifier")
+            },
         }
-        command = [sys.executable, "-m", "services.cli", "ledger", "verify"]
+        command = [sys.executable, "-m", "services.cli", "verify"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -34,9 +34,11 @@ class ArchivedPostgres:
     def start(self) -> None:
         """Start a new server that archives."""
         self._server.start()
+        asyncio.run(self._ready())
         asyncio.run(self._archive_from_now_on())
         self._server.child.stop()
         self._server.start()
+        asyncio.run(self._ready())
 
     async def _archive_from_now_on(self) -> None:
         self._archive.mkdir()
@@ -83,7 +85,7 @@ class ArchivedPostgres:
         for path in (self._data, *self._data.rglob("*")):
             os.chown(path, owner.st_uid, owner.st_gid)
         self._start_again()
-        asyncio.run(self._promoted())
+        asyncio.run(self._ready())
 
     def _start_again(self) -> None:
         for _ in range(_RECOVERY_SECONDS):
@@ -94,7 +96,8 @@ class ArchivedPostgres:
                 continue
         return self._server.start()
 
-    async def _promoted(self) -> None:
+    async def _ready(self) -> None:
+        """Return when it answers, and recovers nothing any more."""
         async with asyncio.timeout(_RECOVERY_SECONDS):
             while True:
                 try:

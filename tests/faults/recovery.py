@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from services.cli.setup import set_up_topics
 from services.runtime.settings import KafkaSettings
-from tests.infrastructure.system import SHARDS, System
+from tests.infrastructure.system import EVENT_KEYS, SALT, SHARDS, System
 
 SERVICES = ("orders", "ledger", "notifier")
 
@@ -21,6 +21,8 @@ def perennial(system: System, *arguments: str) -> subprocess.CompletedProcess[st
     """Run a command of the operator."""
     environment = os.environ | {
         "PERENNIAL_BOOTSTRAP_SERVERS": system.infrastructure.bootstrap_servers,
+        "PERENNIAL_EVENT_KEYS": EVENT_KEYS,
+        "PERENNIAL_ORDERS_ESIM_HASH_SALT": SALT,
         **{f"PERENNIAL_{name.upper()}_POSTGRES_DSN": system.dsn(name) for name in SERVICES},
     }
     command = [sys.executable, "-m", "services.cli", *arguments]

@@ -1,16 +1,15 @@
-"""A price that a paid order refers to is gone: orders stops, and goes on when it is back."""
+"""A price that a paid order refers to is gone: it waits until it is back, and no other does."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from services.orders.settings import CATALOGUE_DEFAULT
-from tests.faults.requests import account, by_card, contact
+from services.orders.catalog_file import CATALOGUE_DEFAULT
+from tests.faults.requests import account, by_card, card_renewal, contact
 from tests.infrastructure.system import System
+from tests.integration.test_operator_commands import perennial
 
-HALTED = 70
 SETTINGS: dict[str, Any] = {
     "EFFECT_LEASE_SECONDS": 2,
     "SANDBOX_TIMEOUT_SECONDS": 30,
@@ -18,7 +17,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def test_lost_rule_halts_orders_until_it_is_back(system: System, tmp_path: Path) -> None:
+def test_lost_rule_keeps_one_payment_aside_until_it_is_back(system: System, tmp_path: Path) -> None:
     lost = tmp_path / "catalogue.toml"
     kept = CATALOGUE_DEFAULT.read_text(encoding="utf-8")
     lost.write_text(
@@ -39,13 +38,19 @@ def test_lost_rule_halts_orders_until_it_is_back(system: System, tmp_path: Path)
     system.wait_for("it is accepted", lambda: system.events("orders", "TopUpAccepted"))
     system.children["orders"].kill()
 
-    child = system.start("orders", wait=False, CATALOGUE=lost, **SETTINGS)
+    child = system.start("orders", CATALOGUE=lost, **SETTINGS)
 
-    assert child.popen.wait(60) == HALTED
-    last = json.loads(child.log.read_text().splitlines()[-1])
-    assert (last["event"], last["service"]) == ("halted", "orders")
-    assert "top-up-usd: put it back, then start again" in last["error"]
+    [aside] = system.wait_for(
+        "its payment is kept aside",
+        lambda: system.query("orders", "SELECT effect_id, trouble FROM effect WHERE trouble <> ''"),
+    )
+    assert "top-up-usd: put it back, then start again" in aside["trouble"]
     assert system.events("orders", "WalletToppedUp") == []
+    system.publish("RenewalRequested", card_renewal(2, "other", token="tok_ok", ending="0000"))
+    system.wait_for("others go on", lambda: system.events("orders", "PlanActivated"))
+    child.kill()
 
     system.start("orders", **SETTINGS)
+    retried = perennial(system, "effects", "retry", aside["effect_id"])
+    assert retried.returncode == 0, retried.stderr
     system.wait_for("it is credited", lambda: system.events("orders", "WalletToppedUp"))

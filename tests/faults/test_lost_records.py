@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID, uuid5
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from confluent_kafka import Producer
 
 from deploy.local.processes import Child
 from schemas.topics import REQUESTS
@@ -106,6 +109,58 @@ def test_hole_that_a_transactional_upstream_leaves_is_passed(system: System) -> 
         SHARD,
     )
     assert cursor[0]["next_offset"] == 7
+
+
+def test_what_an_upstream_takes_back_charges_nobody_and_what_it_holds_open_delays_its_partition(
+    system: System,
+) -> None:
+    system.start("orders", LOG_LEVEL="info", WATCHDOG_SECONDS="6")
+    other = next(number for number in range(2, 99) if shard_of(account(number), SHARDS) != SHARD)
+    servers = {"bootstrap.servers": system.infrastructure.bootstrap_servers}
+
+    def upstream(name: str) -> Producer:
+        producer = Producer(servers | {"transactional.id": name})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        return producer
+
+    def send(producer: Producer, requests: list[dict[str, object]]) -> None:
+        for request in requests:
+            producer.produce(REQUESTS.name, **message(request), partition=SHARD)
+        assert producer.flush(30) == 0
+
+    for round_ in ("once", "again"):
+        taken_back = upstream("takes-back")
+        send(taken_back, renewals(f"never-{round_}", 3))
+        taken_back.abort_transaction(30)
+    system.publish("RenewalRequested", *renewals("plain", 1))
+    accepted(system, 1)
+
+    holds_open = upstream("holds-open")
+    send(holds_open, renewals("late", 2))
+    system.publish("RenewalRequested", *renewals("behind", 1))
+    system.publish("RenewalRequested", card_renewal(other, "elsewhere", token="tok_ok"))
+    accepted(system, 2)
+    system.start("orders", name="second")  # what is held open hangs nobody who starts
+    time.sleep(13)  # longer than a consumer may stand still where records wait
+    assert system.is_ready("orders")
+    assert len(system.events("orders", "RenewalAccepted")) == 2
+
+    holds_open.commit_transaction(30)
+    accepted(system, 5)
+    names = {event["renewal_id"] for event in system.events("orders", "RenewalAccepted")}
+    assert not [name for name in names if "never" in name]
+    system.wait_for("each paid", lambda: len(system.events("orders", "PaymentCaptured")) == 5)
+
+
+def message(request: dict[str, object]) -> dict[str, Any]:
+    """Return a request as confluent's producer takes it."""
+    headers = request_headers("RenewalRequested", uuid5(_NAMESPACE, json.dumps(request)))
+    return {
+        "key": str(request["account_id"]).encode(),
+        "value": json.dumps(request).encode(),
+        "headers": headers,
+    }
 
 
 async def publish_in_transaction(system: System, requests: list[dict[str, object]]) -> None:

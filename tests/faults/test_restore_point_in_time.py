@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from deploy.local.ports import choose_ports
-from deploy.local.processes import Processes
 from tests.faults.conftest import Books
 from tests.faults.physical_backup import ArchivedPostgres
 from tests.faults.recovery import SERVICES, recover
@@ -17,18 +10,6 @@ from tests.faults.test_lost_records import halted
 from tests.faults.test_restore import logs, start_looking_up_first, stop_all
 from tests.infrastructure import Infrastructure
 from tests.infrastructure.system import System
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[ArchivedPostgres]:
-    processes = Processes(tmp_path)
-    port = choose_ports(tmp_path / "ports", ["postgres"])["postgres"]
-    try:
-        server = ArchivedPostgres(tmp_path, port, processes)
-        server.start()
-        yield server
-    finally:
-        processes.close()
 
 
 def test_database_restored_to_a_point_in_time_charges_and_activates_nothing_twice(

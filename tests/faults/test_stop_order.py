@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
+from services.runtime.clock import DatabaseClock
 from services.runtime.process import ServiceProcess
 from services.runtime.start import open_pool
 from tests.infrastructure.system import SHARDS, System
@@ -37,6 +38,9 @@ def rebalance_while_it_stops(process: ServiceProcess[Any]) -> None:
 def test_rebalance_in_the_middle_of_a_stop_does_not_make_it_a_failure(system: System) -> None:
     async def run() -> None:
         settings = OrdersSettings(
+            perennial_environment="demo",
+            gateway="sandbox",
+            provider="sandbox",
             postgres_dsn=SecretStr(system.dsn("orders")),
             bootstrap_servers=system.infrastructure.bootstrap_servers,
             shard_count=SHARDS,
@@ -45,9 +49,14 @@ def test_rebalance_in_the_middle_of_a_stop_does_not_make_it_a_failure(system: Sy
         )
         pool = await open_pool("orders", settings)
         try:
-            async with open_orders(settings, pool) as processor:
+            clock = DatabaseClock(structlog.get_logger())
+            async with open_orders(settings, pool, clock.counted) as processor:
                 process = ServiceProcess(
-                    settings=settings, processor=processor, pool=pool, logger=structlog.get_logger()
+                    settings=settings,
+                    processor=processor,
+                    pool=pool,
+                    clock=clock,
+                    logger=structlog.get_logger(),
                 )
                 running = asyncio.create_task(process.run())
                 while len(process._assignment.partitions) < 2 * SHARDS:  # noqa: ASYNC110

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import structlog
@@ -14,6 +13,7 @@ from pydantic import SecretStr
 
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
+from services.runtime.clock import DatabaseClock
 from services.runtime.errors import Stuck
 from services.runtime.process import ServiceProcess
 from services.runtime.start import open_pool
@@ -25,17 +25,22 @@ Break = Callable[[ServiceProcess[object]], None]
 
 def stop_fetching(process: ServiceProcess[object]) -> None:
     """Make fetches come back empty for ever, as after the death of the client's fetch task."""
-    consumer = process._consumer.consumer
-    consumer.pause(*consumer.assignment())
+
+    async def nothing(*_: object, timeout_ms: int = 0, **__: object) -> dict[object, object]:
+        await asyncio.sleep(timeout_ms / 1000)
+        return {}
+
+    process._consumer.consumer.getmany = nothing
 
 
 def stop_publishing(process: ServiceProcess[object]) -> None:
     """Make the relay wait for ever, as for an acknowledgement that is lost."""
 
-    async def never(_: list[dict[str, Any]]) -> None:
+    async def never(*_: object) -> int:
         await asyncio.Event().wait()
+        return 0
 
-    process._relay._send = never  # type: ignore[method-assign,assignment]
+    process._relay._send_first = never  # type: ignore[method-assign,assignment]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,9 @@ def stop_publishing(process: ServiceProcess[object]) -> None:
 def test_stuck_service_ends(system: System, break_it: Break, part: str) -> None:
     async def run() -> None:
         settings = OrdersSettings(
+            perennial_environment="demo",
+            gateway="sandbox",
+            provider="sandbox",
             postgres_dsn=SecretStr(system.dsn("orders")),
             bootstrap_servers=system.infrastructure.bootstrap_servers,
             shard_count=SHARDS,
@@ -53,9 +61,14 @@ def test_stuck_service_ends(system: System, break_it: Break, part: str) -> None:
         )
         pool = await open_pool("orders", settings)
         try:
-            async with open_orders(settings, pool) as processor:
+            clock = DatabaseClock(structlog.get_logger())
+            async with open_orders(settings, pool, clock.counted) as processor:
                 process = ServiceProcess(
-                    settings=settings, processor=processor, pool=pool, logger=structlog.get_logger()
+                    settings=settings,
+                    processor=processor,
+                    pool=pool,
+                    clock=clock,
+                    logger=structlog.get_logger(),
                 )
                 running = asyncio.create_task(process.run())
                 while not process._assignment.partitions:  # noqa: ASYNC110

@@ -50,7 +50,8 @@ def set_up_next(system: System, code: Path) -> None:
     """Run `perennial setup` of the next version."""
     passwords = {f"PERENNIAL_{name.upper()}_PASSWORD": PASSWORD for name in SERVICES}
     environment = os.environ | passwords | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "services.cli", "setup", "--admin-dsn", system.admin_dsn]
+    environment["PERENNIAL_ADMIN_DSN"] = system.admin_dsn
+    command = [sys.executable, "-m", "services.cli", "setup"]
     command += ["--bootstrap-servers", system.infrastructure.bootstrap_servers]
     command += ["--shard-count", str(SHARDS), "--replication-factor", "1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

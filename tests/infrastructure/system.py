@@ -25,14 +25,21 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy.local.ports import HOST, choose_ports
 from deploy.local.processes import Child, Processes
 from deploy.local.services import SERVICES, Addresses, not_ready, start_service, wait_until_ready
+from schemas import TOPIC_OF
+from schemas.access import our_topics
 from schemas.topics import REQUESTS, TOPICS
 from services.cli.setup import set_up
+from services.runtime.kafka.authenticity import PAIRS, WRITER_OF, EventKeys
 from services.runtime.kafka.partitions import shard_of
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure import Infrastructure
 
 SHARDS: Final = 4
 PASSWORD: Final = "secret"
+EVENT_KEYS: Final = "\n".join(
+    f"{writer}/{reader}/tests:{number:064x}" for number, (writer, reader) in enumerate(PAIRS, 1)
+)
+SALT: Final = "salt-for-tests"
 _NAMESPACE: Final = UUID("7b1c9b0e-6f53-5f0e-9c53-3f3f6f1f8a11")
 FoundT = TypeVar("FoundT")
 Headers = Sequence[tuple[str, bytes | None]]
@@ -54,6 +61,7 @@ class System:
         folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory()))
         self.folder = folder
         self.mail_folder = folder / "mail"
+        self.event_keys: str | None = EVENT_KEYS
         self.processes = Processes(folder)
         self._resources.callback(self.processes.close)
         asyncio.run(delete_topics(self.infrastructure.bootstrap_servers))
@@ -113,7 +121,8 @@ class System:
             http={service: f"http://{HOST}:{port}"},
             smtp_port=self._ports["smtp"],
             sandbox_folder=self.folder / "sandbox",
-            esim_hash_salt="salt-for-tests",
+            esim_hash_salt=SALT,
+            event_keys=self.event_keys,
         )
         prefix = f"PERENNIAL_{service.upper()}_"
         defaults = {"SHARD_COUNT": SHARDS, "KAFKA_SESSION_TIMEOUT_MS": 6_000}
@@ -153,7 +162,7 @@ class System:
             value = json.dumps(data).encode()
             event_id = uuid5(_NAMESPACE, f"{prefix}/{event_type}/{number}/{value.decode()}")
             records.append((account.encode(), value, request_headers(event_type, event_id)))
-        self.publish_raw(*records)
+        self.publish_raw(*records, topic=TOPIC_OF[f"billing.{event_type}.v1"].name)
 
     def publish_raw(
         self,
@@ -166,9 +175,18 @@ class System:
             _publish(self.infrastructure.bootstrap_servers, topic, records, partition=partition)
         )
 
+    def publish_signed(self, *records: tuple[bytes, bytes, Headers], topic: str) -> None:
+        """Publish (key, value, headers) to a topic of a service as that service does."""
+        signer, signed = EventKeys.read(EVENT_KEYS).signer(WRITER_OF[topic]), []
+        for key, value, headers in records:
+            given = [(name, held or b"") for name, held in headers]
+            shard = shard_of(key.decode(), SHARDS)
+            signed.append((key, value, [*given, signer.mac(topic, shard, key, given, value)]))
+        self.publish_raw(*signed, topic=topic)
+
     def published(self, *topics: str) -> list[tuple[str, dict[str, Any]]]:
         """Return (event name, data) of everything on our topics, or the given ones."""
-        names = topics or tuple(topic.name for topic in TOPICS if topic is not REQUESTS)
+        names = topics or tuple(topic.name for topic in TOPICS if not topic.external)
         found = asyncio.run(read_topics(self.infrastructure.bootstrap_servers, names))
         return [(_event_name(record.headers), json.loads(record.value)) for record in found]
 
@@ -231,7 +249,7 @@ def request_headers(event_type: str, event_id: UUID, **extra: bytes | None) -> H
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", str(event_id).encode()),
-        ("ce_source", b"/upstream/tests"),
+        ("ce_source", f"{TOPIC_OF[f'billing.{event_type}.v1'].source_prefix}tests".encode()),
         ("ce_type", f"billing.{event_type}.v1".encode()),
         ("ce_time", b"2026-11-20T08:00:00Z"),
         ("content-type", b"application/json"),
@@ -273,17 +291,19 @@ async def _publish(
         await producer.stop()
 
 
-async def read_topics(servers: str, topics: Sequence[str]) -> list[Any]:
+async def read_topics(
+    servers: str, topics: Sequence[str], *, partitions: int = SHARDS
+) -> list[Any]:
     """Return all records that are on `topics` now."""
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = [
-            TopicPartition(topic, partition) for topic in topics for partition in range(SHARDS)
+        every = [
+            TopicPartition(topic, partition) for topic in topics for partition in range(partitions)
         ]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
+        consumer.assign(every)
+        ends = await consumer.end_offsets(every)
+        await consumer.seek_to_beginning(*every)
         records: list[Any] = []
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             for found in (await consumer.getmany(timeout_ms=200)).values():
@@ -295,8 +315,7 @@ async def read_topics(servers: str, topics: Sequence[str]) -> list[Any]:
 
 async def delete_topics(servers: str) -> None:
     """Delete all our topics; return when they are gone."""
-    names = {topic.name for topic in TOPICS}
-    names |= {topic.dead_letter_topic(group) for topic in TOPICS for group in topic.groups}
+    names = our_topics()
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:

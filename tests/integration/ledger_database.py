@@ -12,17 +12,17 @@ import asyncpg
 
 from services.cli.connections import connect
 from services.cli.setup import set_up_postgres
-from services.ledger.checks import Check
-from services.ledger.decider import WalletState
 from services.ledger.handlers import build_processor
 from services.ledger.replay import fold_columns, resolve_scope
 from services.ledger.reports import Report, report
 from services.ledger.rules import load_rules
 from services.ledger.verify import verify
+from services.ledger.wallets import WalletState
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.start import open_pool
+from services.runtime.verify.checks import Check
 from tests.books import LOW_BALANCE, SHARDS, Record
 from tests.controls import T0, dsn_for, settings_for
 
@@ -100,7 +100,6 @@ async def open_ledger_database(admin_dsn: str) -> AsyncIterator[LedgerDatabase]:
         processor=processor,
         journal=Journal(processor),
         shard_count=SHARDS,
-        dead_letter_limit=10,
         clock=lambda: database.now,
     )
     database = LedgerDatabase(admin_dsn, pool, intake)

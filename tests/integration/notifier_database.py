@@ -22,8 +22,10 @@ from services.notifier.contacts import Contacts, contacts_projection
 from services.notifier.evolution import NotificationState
 from services.notifier.executors import EmailExecutor, build_executors
 from services.notifier.handlers import build_processor
+from services.notifier.mail_limits import MailLimits, settle_held_mail
 from services.notifier.message import Letterhead
 from services.notifier.policy import Policy
+from services.notifier.sweeper import Sweeper
 from services.runtime.flow.dead_letters import RedrivenRecord
 from services.runtime.flow.effects import EffectRunner
 from services.runtime.flow.intake import Intake
@@ -81,24 +83,27 @@ class Notifier:
 
     def start(self) -> None:
         """Start as a new process would, on the same database."""
-        executor = EmailExecutor(
-            self.contacts, self.postbox, LETTERHEAD, lambda: self.now, structlog.get_logger()
-        )
         policy = Policy(
             contact_deadline=timedelta(hours=2),
             send_deadline=timedelta(hours=1),
             retry_first=timedelta(seconds=10),
         )
-        processor = build_processor(
-            policy, build_executors(executor), contacts_projection(lambda: self.now)
+        executor = EmailExecutor(
+            self.contacts,
+            MailLimits(self.pool, limit_of=policy.limit_of, clock=lambda: self.now),
+            self.postbox,
+            LETTERHEAD,
+            lambda: self.now,
+            structlog.get_logger(),
         )
+        projections = (contacts_projection(lambda: self.now), settle_held_mail)
+        processor = build_processor(policy, build_executors(executor), projections)
         journal = Journal(processor)
         self.intake = Intake(
             log=self.log,
             processor=processor,
             journal=journal,
             shard_count=SHARDS,
-            dead_letter_limit=10,
             clock=lambda: self.now,
         )
         self.runner = EffectRunner(
@@ -112,6 +117,11 @@ class Notifier:
             logger=structlog.get_logger(),
         )
         self._running = asyncio.create_task(self.runner.run())
+
+    async def sweep(self) -> None:
+        """Forget what has expired, as the service does every minute."""
+        clock, logger = lambda: self.now, structlog.get_logger()
+        await Sweeper(self.pool, clock=clock, logger=logger).sweep()
 
     async def stop(self) -> None:
         """Stop at once, as a killed process does: what is under way is not recorded."""
@@ -129,7 +139,7 @@ class Notifier:
 
     async def settle(self, *, until: int) -> list[Event]:
         """Wait until this many events are recorded, and return them."""
-        for _ in range(200):
+        for _ in range(1_500):
             events = await self.events()
             if len(events) >= until:
                 return events
@@ -150,17 +160,21 @@ class Notifier:
     async def wait_until_waiting(self, *, held: bool = False) -> None:
         """Wait until an email is put off, or held for its contact."""
         condition = "hold_key IS NOT NULL" if held else "lease_until IS NULL"
-        for _ in range(200):
+        for _ in range(1_500):
             if await self.pool.fetchval(f"SELECT count(*) FROM effect WHERE {condition}"):
                 return
             await asyncio.sleep(0.02)
         message = f"no email came to wait ({condition})"
         raise AssertionError(message)
 
-    def record(self, name: str, **changes: Any) -> RedrivenRecord:
-        """Return the example of an event as the next record of its partition."""
+    def record(
+        self, name: str, *, attributes: dict[str, str] | None = None, **changes: Any
+    ) -> RedrivenRecord:
+        """Return the example of an event as the next record of its partition; None leaves out."""
         example = json.loads((EXAMPLES / name / "v1.json").read_text(encoding="utf-8"))
-        data = example.pop("data") | changes
+        example |= attributes or {}
+        changed = example.pop("data") | changes
+        data = {key: value for key, value in changed.items() if value is not None}
         account = data["account_id"]
         partition = shard_of(account, SHARDS)
         topic = TOPIC_OF[example["type"]].name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,9 +13,10 @@ from typer.testing import CliRunner, Result
 
 from services.cli.app import app
 from services.runtime.errors import Poison
+from services.runtime.flow.dead_letters import Chosen
 from tests.controls import dsn_for
 from tests.integration.toy_database import ROLE, ToyDatabase, hostile, open_toy_database
-from tests.unit.runtime.toy import Toy, request
+from tests.unit.runtime.toy import Toy, low_balance, request
 
 PERSONAL = ("lin@example.org", "tok_secret", "acct-1")
 
@@ -33,6 +35,29 @@ async def toys(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 async def dlq(*arguments: str) -> Result:
     """Run the command beside the loop of the test."""
     return await asyncio.to_thread(CliRunner().invoke, app, ["dlq", *arguments])
+
+
+async def test_discard_and_redrive_of_nothing_say_so_and_fail(toys: ToyDatabase) -> None:
+    assert toys
+    for command in ("discard", "redrive"):
+        result = await dlq(command, "--reason", "no_such_reason")
+        assert result.exit_code == 1
+        assert "no open dead letter of orders matches: nothing was" in result.output
+
+
+async def test_one_letter_is_counted_as_one(toys: ToyDatabase) -> None:
+    assert toys
+    result = await dlq("discard", "--reason", "unlucky")
+    assert "1 dead letter of orders discarded, 0 counted ones forgotten" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["list", "summary"])
+async def test_unknown_service_is_named_with_those_that_are(
+    toys: ToyDatabase, command: str
+) -> None:
+    assert toys
+    result = await dlq(command, "--service", "billing")
+    assert "there is no service billing: name orders, ledger, notifier" in str(result.exception)
 
 
 async def ids(toys: ToyDatabase) -> list[str]:
@@ -165,3 +190,83 @@ async def test_discard_wants_a_reason(toys: ToyDatabase) -> None:
     assert result.exit_code == 2
     assert "--reason" in result.stderr
     assert len(await ids(toys)) == 2
+
+
+async def flood(toys: ToyDatabase, count: int, *, source: str = "/upstream/mad") -> None:
+    """Add letters of one source, and say that as many more overflowed."""
+    await toys.pool.execute(
+        "INSERT INTO dead_letter (topic, partition, record_offset, record_value, record_headers,"
+        " reason, detail, attempts, dead_lettered_at, source) SELECT 'billing.requests.v1', 1,"
+        " n + 1000000 * length($2),"
+        " convert_to(repeat(md5(n::text), 60), 'UTF8'), '[]', 'body_invalid', '', 1,"
+        " '2026-11-20T08:00:00Z'::timestamptz + make_interval(secs => n), $2"
+        " FROM generate_series(1, $1::int) AS n",
+        count,
+        source,
+    )
+    await toys.pool.execute(
+        "INSERT INTO dead_letter_overflow VALUES ('billing.requests.v1', $2, 'body_invalid',"
+        " '2026-11-20', $1, '2026-11-20T09:00:00Z', 1, 7)",
+        count,
+        source,
+    )
+
+
+async def test_ten_thousand_of_one_source_are_discarded_in_two_seconds(toys: ToyDatabase) -> None:
+    await flood(toys, 10_000)
+    box, chosen = toys.box, Chosen("body_invalid", "/upstream/mad", None, None)
+    started = time.monotonic()
+    assert await box.discard_matching(chosen, "a flood") == (10_000, 10_000)
+    assert time.monotonic() - started < 2
+    assert [letter.reason for letter in await box.listed()] == ["unlucky", "header_null"]
+    kept = await toys.pool.fetchval(
+        "SELECT count(*) FROM dead_letter WHERE closed_note = 'a flood'"
+    )
+    assert kept == 10_000
+
+
+async def test_bulk_discard_takes_what_all_filters_choose_and_summary_counts_the_rest(
+    toys: ToyDatabase,
+) -> None:
+    await flood(toys, 60)
+    await flood(toys, 5, source="/upstream/other")
+    result = await dlq(
+        *("discard", "--reason", "body_invalid", "--source", "/upstream/mad"),
+        *("--until", "2026-11-20T08:00:40Z", "--note", "an old client"),
+    )
+    assert result.exit_code == 0
+    assert "40 dead letters of orders discarded, 0 counted ones forgotten" in result.stdout
+    rows = json.loads((await dlq("summary", "--json")).stdout)
+    found = {(row["source"], row["reason"]): (row["kept"], row["overflow"]) for row in rows}
+    assert found["/upstream/mad", "body_invalid"] == (20, 60)
+    assert found["/upstream/other", "body_invalid"] == (5, 5)
+    assert found["/upstream/toys", "unlucky"] == (1, 0)
+    told = (await dlq("list", "--limit", "3")).stdout
+    assert "27 are open, and 65 more are on the dead-letter topic alone" in told
+    assert "/upstream/mad" in (await dlq("summary")).stdout
+
+
+async def test_bulk_discard_spares_our_own_events_unless_their_topic_is_named(
+    toys: ToyDatabase,
+) -> None:
+    forged = low_balance(1, offset=0).having("ce_source", b"/upstream/toys")
+    await toys.dead_letter(forged)
+    reason = "source_not_allowed"
+    assert (await dlq("discard", "--reason", reason)).exit_code == 1
+    assert reason in {letter.reason for letter in await toys.box.listed()}
+    assert (await dlq("discard", "--topic", "billing.ledger.v1")).exit_code == 0
+    assert reason not in {letter.reason for letter in await toys.box.listed()}
+
+
+async def test_bulk_discard_of_everything_is_not_offered(toys: ToyDatabase) -> None:
+    assert (await dlq("discard")).exit_code == 2
+    assert len(await ids(toys)) == 2
+
+
+async def test_redrive_by_reason_takes_those_alone(toys: ToyDatabase) -> None:
+    toys.toy.troubles = {}
+    async with toys.redriving():
+        result = await dlq("redrive", "--reason", "unlucky", "--source", "/upstream/toys")
+    assert result.exit_code == 0
+    assert "redriven (applied)" in result.stdout
+    assert [each["reason"] for each in await listed()] == ["header_null"]

@@ -64,6 +64,26 @@ async def test_verify_passes_on_generated_books_and_compares_everything(
     assert any(wallet.charges for wallet in books.wallets.values())
 
 
+async def test_facts_that_bear_one_event_id_are_booked_to_their_own_accounts(
+    ledger: LedgerDatabase,
+) -> None:
+    books = played(60)
+    records = books.records()
+    for record in records:
+        record.headers = [
+            (name, b"00000000-0000-4000-8000-000000000001" if name == "ce_id" else value)
+            for name, value in record.headers
+        ]
+    await ledger.feed(records)
+    checks = await ledger.verify()
+    assert {name: check.problem for name, check in checks.items() if not check.ok} == {}
+    async with ledger.connect() as connection:
+        shared = await connection.fetchval(
+            "SELECT count(*) - count(DISTINCT event_id) FROM event WHERE source = '/billing/ledger'"
+        )
+    assert shared == 0
+
+
 async def test_cache_and_every_fold_are_equal(ledger: LedgerDatabase) -> None:
     await ledger.feed(played().records(), batch=7)
     async with ledger.connect() as connection:
@@ -226,6 +246,20 @@ async def test_commands_tell_people_and_programs_the_same(ledger: LedgerDatabase
     assert "opening" in told.stdout or "closing" in told.stdout
     lines = json.loads(command(ledger, "statement", "acct-1", "--json").stdout)["lines"]
     assert f"{lines[0]['shard']}/{lines[0]['position']}" in told.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("balances", "--account"), ("replay", "--account"), ("statement",)],
+)
+async def test_account_that_nothing_is_known_of_is_named(
+    ledger: LedgerDatabase, arguments: tuple[str, ...]
+) -> None:
+    await ledger.feed(played(60).records())
+    told = command(ledger, *arguments, "acct-nobody")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "the books hold nothing of acct-nobody" in told.stderr
+    assert command(ledger, *arguments, "acct-1").returncode == 0
 
 
 async def test_verify_exits_0_when_sound_and_1_with_what_to_do_when_not(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 
@@ -31,6 +33,11 @@ with LocalStack(Path(sys.argv[1])) as stack:
     stack.start_mail_sink()
     print("up", flush=True)
     time.sleep(120)
+"""
+
+A_LONG_RECOVERY = """
+CREATE TABLE much AS SELECT n, repeat('x', 200) AS text FROM generate_series(1, 100000) AS n;
+UPDATE much SET n = n + 1;
 """
 
 IGNORES_SIGTERM = """
@@ -141,15 +148,14 @@ def test_stubborn_child_is_killed(tmp_path: Path) -> None:
 
 
 def test_artifact_with_another_checksum_is_refused_and_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     first = ARTIFACTS.read_text().splitlines()[0]
     pinned = tmp_path / "pinned.txt"
     pinned.write_text(first[:-1] + ("0" if first[-1] != "0" else "1") + "\n")
-    monkeypatch.setattr("deploy.local.kafka.ARTIFACTS", pinned)
 
     with pytest.raises(StackError, match=r"lz4-java.* and not the pinned one"):
-        fetch_jars(tmp_path / "cache")
+        fetch_jars(tmp_path / "cache", pinned)
 
     assert list((tmp_path / "cache").rglob("*.jar")) == []
 
@@ -175,3 +181,33 @@ def test_passwords_are_for_the_owner_only(tmp_path: Path) -> None:
     assert folder.passwords(("orders",)) == folder.passwords(("orders",))
     assert (tmp_path / "stack" / "passwords.json").stat().st_mode & 0o777 == 0o600
     folder.release()
+
+
+def test_database_that_was_killed_accepts_when_it_is_started_again(tmp_path: Path) -> None:
+    async def fill(dsn: str) -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(A_LONG_RECOVERY)
+        finally:
+            await connection.close()
+
+    async def greet(dsn: str) -> None:
+        await (await asyncpg.connect(dsn)).close()
+
+    with LocalStack(tmp_path / "stack") as stack:
+        stack.postgres.start()
+        asyncio.run(fill(stack.admin_dsn))
+        stack.postgres.child.kill()
+        started_again(stack)
+        asyncio.run(greet(stack.admin_dsn))
+
+
+def started_again(stack: LocalStack) -> None:
+    """Start the server; the children of a killed one may hold its memory for a moment."""
+    ends_at = time.monotonic() + 30
+    while True:
+        try:
+            return stack.postgres.start()
+        except StackError:
+            if time.monotonic() > ends_at:
+                raise

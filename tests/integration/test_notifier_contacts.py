@@ -9,12 +9,11 @@ from typing import cast
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner
 
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
-from services.cli import contacts
 from services.notifier.channels.email import DeferralCause, Deferred
-from services.notifier.contacts import Contacts, Erasure, erase
+from services.notifier.contacts import Contacts
+from services.notifier.erasure import Erasure, erase
 from services.runtime.errors import Transient
 from tests.controls import T0, dsn_for
 from tests.integration.notifier_database import LEASE_SECONDS, Notifier, notifier_on, recipients
@@ -177,23 +176,6 @@ async def test_a_request_from_the_future_does_not_keep_out_the_next_one(
     assert await email_of(notifier) == "now@example.org"
 
 
-async def test_renewals_and_top_ups_bring_contacts_too(notifier: Notifier) -> None:
-    contact = {"email": "lin@example.org"}
-    renewal = notifier.record("RenewalRequested", account_id="acct-1", contact=contact)
-    top_up = notifier.record("TopUpRequested", account_id="acct-2", contact=contact)
-    silent = notifier.record("TopUpRequested", account_id="acct-3", contact=None)
-    other = notifier.record("PaymentConfirmed", account_id="acct-4")
-    batch = sorted((renewal, top_up, silent, other), key=lambda each: each.offset)
-    outcomes = await notifier.take(*batch)
-    assert outcomes == {
-        "applied": 2,
-        "ignored:no_contact_in_request": 1,
-        "ignored:not_handled_here": 1,
-    }
-    assert await email_of(notifier, "acct-1") == "lin@example.org"
-    assert await email_of(notifier, "acct-2") == "lin@example.org"
-
-
 async def test_a_contact_with_a_smuggled_header_is_dead_lettered_and_not_kept(
     notifier: Notifier,
 ) -> None:
@@ -204,9 +186,30 @@ async def test_a_contact_with_a_smuggled_header_is_dead_lettered_and_not_kept(
     assert "example.org" not in detail
 
 
+async def test_a_refused_contact_is_closed_by_a_later_good_one_of_the_same_account(
+    notifier: Notifier,
+) -> None:
+    other = {"email": "nobody"}
+    await notifier.take(
+        notifier.contact_changed("lin@example.org\r\nBcc: all@example.org"),
+        notifier.contact_changed("no address"),
+    )
+    await notifier.take(
+        notifier.record("CustomerContactChanged", account_id="acct-100043", contact=other)
+    )
+    await notifier.take(notifier.contact_changed("lin@example.org"))
+    letters = await notifier.pool.fetch(
+        "SELECT account_id, closed_as FROM dead_letter ORDER BY dead_letter_id"
+    )
+    assert [tuple(letter) for letter in letters] == [
+        *((ACCOUNT, "discarded"), (ACCOUNT, "discarded")),
+        ("acct-100043", None),
+    ]
+
+
 async def test_facts_that_need_no_email_are_ignored(notifier: Notifier) -> None:
     outcomes = await notifier.take(
-        notifier.record("RenewalAccepted"), notifier.record("PaymentCaptured")
+        notifier.record("OrderExpired"), notifier.record("PaymentCaptured")
     )
     assert outcomes == {"ignored:not_handled_here": 2}
 
@@ -216,8 +219,10 @@ async def test_an_erased_contact_is_gone_and_older_requests_do_not_bring_it_back
 ) -> None:
     await notifier.take(notifier.contact_changed("lin@example.org", name="Lin"))
     await notifier.take(notifier.contact_changed("lin@example.org\n"))
-    assert await erase(connection, ACCOUNT) == Erasure(contact=True, dead_letters=1)
-    assert await erase(connection, ACCOUNT) == Erasure(contact=False, dead_letters=0)
+    first, _ = await erase(connection, ACCOUNT)
+    assert first == Erasure(contact=True, dead_letters=1)
+    again, _ = await erase(connection, ACCOUNT)
+    assert again == Erasure(contact=False, dead_letters=0)
     assert await email_of(notifier) is None
     kept = await connection.fetchrow("SELECT * FROM contact")
     assert kept is not None
@@ -267,7 +272,8 @@ async def test_contacts_that_are_asked_for_together_are_read_together(notifier: 
     accounts = ["acct-1", "acct-2", "acct-3", "acct-2"]
     for account in accounts[:2]:
         contact = {"email": f"{account}@example.org"}
-        await notifier.take(notifier.record("TopUpRequested", account_id=account, contact=contact))
+        changed = notifier.record("CustomerContactChanged", account_id=account, contact=contact)
+        await notifier.take(changed)
     pool = SlowPool(notifier.pool)
     contacts = Contacts(cast("asyncpg.Pool", pool))
     pool.gate.set()
@@ -323,26 +329,3 @@ async def test_the_role_of_the_notifier_cannot_delete_the_mark_of_an_erasure(
 ) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute("DELETE FROM contact")
-
-
-def test_the_command_erases_and_says_what(
-    fresh_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(
-        "PERENNIAL_NOTIFIER_POSTGRES_DSN", dsn_for(fresh_database, "perennial_notifier:secret")
-    )
-    monkeypatch.setenv("PERENNIAL_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-
-    async def keep_a_contact() -> None:
-        async with notifier_on(fresh_database) as notifier:
-            await notifier.take(notifier.contact_changed("lin@example.org"))
-
-    asyncio.run(keep_a_contact())
-    first = CliRunner().invoke(contacts.app, ["erase", ACCOUNT])
-    assert (first.exit_code, first.output) == (
-        0,
-        f"{ACCOUNT}: contact erased, 0 dead letters blanked\n",
-    )
-    again = CliRunner().invoke(contacts.app, ["erase", ACCOUNT])
-    assert again.exit_code == 0
-    assert "no contact" in again.output

@@ -25,7 +25,7 @@ def publish_fact(system: System, name: str, sequence: int) -> None:
     example["sequence"] = f"{sequence:020d}"
     headers = [(f"ce_{key}", str(value).encode()) for key, value in example.items()]
     headers.append(("content-type", b"application/json"))
-    system.publish_raw((ACCOUNT.encode(), body, headers), topic=ORDERS.name)
+    system.publish_signed((ACCOUNT.encode(), body, headers), topic=ORDERS.name)
 
 
 def told(system: System) -> list[tuple[str, str]]:

@@ -67,7 +67,7 @@ def test_person_settles_unknown_payments_and_the_log_says_who_and_why(system: Sy
     taken, untaken, retried = (row["effect_id"] for row in unknown_payments(system, 3))
 
     captured = settle(
-        system, taken, "--outcome", "captured", "--gateway", "sandbox", "--reference", "txn-7"
+        system, taken, "--outcome", "captured", "--gateway", "silent-bank", "--reference", "txn-7"
     )
     failed = settle(system, untaken, "--outcome", "not_charged")
     again = settle(system, untaken, "--outcome", "not_charged")

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.runtime.errors import Poison
+from services.runtime.errors import Park, Poison
+from services.runtime.flow.parking import ParkingBox
+from services.runtime.log.event_log import Parking
 from tests.integration.toy_database import ToyDatabase, hostile, open_toy_database
-from tests.unit.runtime.toy import Toy, low_balance, request, until
+from tests.unit.runtime.toy import SHARD, SHARDS, Toy, request, until
 
 UNLUCKY = Poison("unlucky", "use another amount")
 
@@ -93,17 +95,34 @@ async def test_record_with_an_unforeseen_error_is_tried_and_stays_open(toys: Toy
     assert again.reason == "handler_error"
 
 
-async def test_redriven_in_the_order_of_arrival_a_gap_of_sequences_closes(
+async def test_what_waits_for_a_parked_shard_is_taken_in_order_before_it_goes_on(
     toys: ToyDatabase,
 ) -> None:
-    await toys.dead_letter(low_balance(2, offset=0), low_balance(3, offset=1))
-    await toys.intake.handle([low_balance(1, offset=2)])
-    ids = [letter.dead_letter_id for letter in await toys.box.listed()]
-    assert await toys.box.ask_redrive(ids[::-1]) == 2
+    box = ParkingBox(toys.pool)
+    async with toys.log.transaction(shards={SHARD}) as tx:
+        await tx.park(Parking(SHARD, "sequence_gap", "a test"))
+    elsewhere = (SHARD + 1) % SHARDS
+    await toys.dead_letter(*(request(n, partition=elsewhere, amount=n + 5) for n in range(2)))
+    [asked] = await box.ask([SHARD], "mended", set_aside=False)
+    toys.toy.troubles = {6: Park("contradiction", "mend more")}
+
+    async def answered() -> bool:
+        found = await box.one(asked.parking_id)
+        return found is not None and found.resume_answer is not None
+
     async with toys.redriving():
-        await until(lambda: _none_asked(toys))
+        await until(answered)
+        [still] = await box.listed()
+        assert (still.resume_answer, still.resumed_at) == ("mend more", None)
+        assert await toys.count("order/t-1") == 1
+        toys.toy.troubles = {}
+        await box.ask(None, "mended more", set_aside=False)
+        await until(answered)
+    assert await box.listed() == []
+    [parked] = await box.listed(include_resumed=True)
+    assert (parked.resume_answer, parked.resume_reason) == ("resumed", "mended more")
+    assert await toys.count("order/t-1") == 2
     assert await toys.box.listed() == []
-    assert await toys.count("wallet/acct-1") == 3
 
 
 async def test_discarded_record_is_kept_closed_and_cannot_be_redriven(toys: ToyDatabase) -> None:

@@ -89,11 +89,17 @@ async def test_age_of_an_effect_outlasts_its_retries(pool: asyncpg.Pool) -> None
 
 
 async def test_age_of_what_is_unpublished_is_that_of_the_first_such_event(
-    pool: asyncpg.Pool,
+    fresh_database: str, pool: asyncpg.Pool
 ) -> None:
+    owner = await asyncpg.connect(fresh_database, server_settings={"search_path": "orders"})
+    # No chain, so nothing moves the head.
+    await owner.execute("SET session_replication_role = replica")
     for position, age_seconds in ((1, 500), (2, 300), (3, 100)):
-        await pool.execute(_EVENT, position, age_seconds)
-    await pool.execute("UPDATE shard SET head_position = 3, published_position = 1 WHERE shard = 0")
+        await owner.execute(_EVENT, position, age_seconds)
+    await owner.execute(
+        "UPDATE shard SET head_position = 3, published_position = 1 WHERE shard = 0"
+    )
+    await owner.close()
 
     rows = {row["shard"]: row for row in (await seen(pool)).shards}
 

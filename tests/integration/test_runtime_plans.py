@@ -32,12 +32,20 @@ SELECT 1, n, 'order/' || n, 1, gen_random_uuid(), '/billing/orders', 'billing.Or
 FROM generate_series(1, $1) AS n
 """
 
+FILL_ARCHIVED = """
+INSERT INTO archived_stream (stream_id, shard, stream_version, first_position, last_position,
+    account_id, recorded_at, remains)
+SELECT 'order/gone-' || n, 1, 1, n, n, 'acct-1', now(), '{}' FROM generate_series(1, $1) AS n
+"""
+GONE = [f"order/gone-{number}" for number in (7, 700, 4_900)]
+
 
 @pytest.mark.parametrize(
     ("query", "arguments"),
     [
         (RELEASE_HELD, ([1] * len(KEYS), KEYS, T0, 60)),
         (LOAD_STREAMS, (KEYS,)),
+        (LOAD_STREAMS, (GONE,)),
     ],
 )
 async def test_statement_reads_a_few_blocks_of_many(
@@ -47,7 +55,10 @@ async def test_statement_reads_a_few_blocks_of_many(
     connection = await asyncpg.connect(fresh_database, server_settings={"search_path": "orders"})
     try:
         await connection.execute(FILL, WAITING)
+        # No chain, so nothing moves the head.
+        await connection.execute("SET session_replication_role = replica")
         await connection.execute(FILL_EVENTS, WAITING)
+        await connection.execute(FILL_ARCHIVED, WAITING)
         asked = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}"
         [explained] = json.loads(await connection.fetchval(asked, *arguments))
     finally:

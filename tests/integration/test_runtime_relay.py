@@ -12,8 +12,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from services.runtime.flow.relay import DEAD_LETTER_BYTES_MAX, Relay
+from services.runtime.flow.relay import Relay
 from services.runtime.kafka.client import build_producer
+from services.runtime.kafka.record_size import BODY_BYTES_MAX
 from services.runtime.log.event_log import DeadLetter
 from tests.controls import T0, settings_for
 from tests.infrastructure import Infrastructure
@@ -97,7 +98,7 @@ async def test_dead_letters_of_any_shape_reach_their_topic_and_stop_nobody(
     letters = [
         plain,
         replace(plain, record_offset=1, key=None, value=None),
-        replace(plain, record_offset=2, value=b"x" * 3 * DEAD_LETTER_BYTES_MAX),
+        replace(plain, record_offset=2, value=b"x" * 2_000_000),
         replace(plain, record_offset=3, headers=(("n\0ul", None), ("n\0ul", b""))),
     ]
     async with toys.log.transaction() as tx:
@@ -105,9 +106,9 @@ async def test_dead_letters_of_any_shape_reach_their_topic_and_stop_nobody(
     servers = infrastructure.bootstrap_servers
     await flush(toys, servers, topic)
     records = await read(servers, f"{topic}.{GROUP}.dlq", len(letters))
-    assert [record.value for record in records] == [b"v", None, None, b"v"]
+    assert [record.value for record in records] == [b"v", None, b"x" * BODY_BYTES_MAX, b"v"]
     assert [record.partition for record in records] == [1] * len(letters)
     offsets = [dict(record.headers)["dlq-original-offset"] for record in records]
     assert offsets == [b"0", b"1", b"2", b"3"]
-    assert "dlq-left-out-bytes" in dict(records[2].headers)
+    assert dict(records[2].headers)["dlq-original-bytes"] == b"2000003"
     assert await toys.box.unpublished() == []

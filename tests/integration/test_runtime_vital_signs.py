@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka import Producer
 
 from services.runtime.errors import Stuck, Transient
+from services.runtime.flow.pauses import Pauses
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.watch.vital_signs import VitalSigns
@@ -61,6 +62,7 @@ class Reader:
             consumer=self.consumer,
             assignment=assignment,
             busy=lambda: False,
+            pauses=Pauses(log=self.log, consumer=lambda: self.consumer, assignment=assignment),
         )
 
     async def _take(self, records: Sequence[Any]) -> None:

@@ -34,9 +34,10 @@ from services.orders.gateways.gateway import (
     Unavailable,
 )
 from services.orders.gateways.http import HttpGateway
-from services.orders.ports import GATEWAY_JOURNAL
 from services.orders.providers.http import HttpProvider
 from services.orders.providers.provider import Activated, PlanOrder
+from services.orders.sandbox.journal import GATEWAY_JOURNAL
+from services.orders.transactions import MemoryClaims
 from services.runtime.processor import EffectRun
 
 PAYMENTS: Final = 12
@@ -133,7 +134,7 @@ async def mark(checkpoint: str) -> None:
 async def charge_all(client: httpx.AsyncClient, *, recovered: bool) -> list[object]:
     """Charge all payments at once, and return what orders would record about each."""
     executors = build_executors(
-        HttpGateway(client), HttpProvider(client), lambda: datetime.now(UTC)
+        HttpGateway(client), HttpProvider(client), lambda: datetime.now(UTC), claims=MemoryClaims()
     )
     runs = [effect(number, recovered=recovered) for number in range(PAYMENTS)]
     commands = await asyncio.gather(*(executors["charge"](run, mark) for run in runs))

@@ -12,24 +12,26 @@ from typing import Any
 
 import pytest
 
+from deploy.local.broker_security import ADMIN
+from deploy.local.stack import LocalStack
 from schemas.topics import REQUESTS
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import PASSWORD as DATABASE_PASSWORD
-from tests.infrastructure.system import SHARDS, System
-from tests.integration.secure_broker import PASSWORD, SecureBroker, secure_broker
+from tests.infrastructure.system import SALT, SHARDS, System
 
 CONFIGURATION, USAGE = 78, 2
+Login = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
-    with secure_broker(tmp_path_factory.mktemp("secure")) as started:
-        yield started
+def login(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
+    """How the administrator is let in at the broker of the secure profile."""
+    with LocalStack(tmp_path_factory.mktemp("secure"), secure=True) as stack:
+        stack.start_kafka()
+        yield stack.addresses().kafka(ADMIN)
 
 
-def perennial(
-    system: System, login: dict[str, str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def perennial(system: System, login: Login, *arguments: str) -> subprocess.CompletedProcess[str]:
     names = ("orders", "ledger", "notifier")
     environment = (
         os.environ
@@ -38,6 +40,7 @@ def perennial(
         | {f"PERENNIAL_{name.upper()}_PASSWORD": DATABASE_PASSWORD for name in names}
         | {
             "PERENNIAL_ADMIN_DSN": system.admin_dsn,
+            "PERENNIAL_ORDERS_ESIM_HASH_SALT": SALT,
             "PERENNIAL_STATE_FOLDER": str(system.folder / "none"),
         }
     )
@@ -47,7 +50,7 @@ def perennial(
     )
 
 
-def set_up(system: System, login: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def set_up(system: System, login: Login) -> subprocess.CompletedProcess[str]:
     sizes = ("--shard-count", str(SHARDS), "--replication-factor", "1")
     return perennial(system, login, "setup", *sizes)
 
@@ -60,14 +63,14 @@ def requests(folder: Path) -> Path:
 
 
 def test_renewal_goes_all_the_way_over_tls_with_a_login(
-    system: System, broker: SecureBroker, tmp_path: Path
+    system: System, login: Login, tmp_path: Path
 ) -> None:
-    login: dict[str, Any] = broker.login()
     made = set_up(system, login)
     assert made.returncode == 0, made.stdout + made.stderr
     child = system.start("orders", **login)
 
-    published = perennial(system, broker.login("PLAIN"), "publish", str(requests(tmp_path)))
+    by_password = login | {"KAFKA_SASL_MECHANISM": "PLAIN"}
+    published = perennial(system, by_password, "publish", str(requests(tmp_path)))
 
     assert published.returncode == 0, published.stdout + published.stderr
     system.wait_for("it is active", lambda: system.events("orders", "PlanActivated"))
@@ -81,7 +84,10 @@ def test_renewal_goes_all_the_way_over_tls_with_a_login(
 
 
 WRONG = [
-    ({"KAFKA_PASSWORD": "another"}, "refuses the login: check KAFKA_USERNAME, KAFKA_PASSWORD"),
+    (
+        {"KAFKA_PASSWORD_FILE": None, "KAFKA_PASSWORD": "another"},
+        "refuses the login: check KAFKA_USERNAME, KAFKA_PASSWORD",
+    ),
     ({"KAFKA_CA_FILE": None}, "is not trusted"),
     ({"KAFKA_CA_FILE": "none.pem"}, "KAFKA_CA_FILE cannot be used (FileNotFoundError)"),
     ({"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256"}, "choose another"),
@@ -91,10 +97,10 @@ WRONG = [
 
 @pytest.mark.parametrize(("wrong", "told"), WRONG)
 def test_wrong_login_or_authority_is_named_by_the_service_and_by_the_commands(
-    system: System, broker: SecureBroker, tmp_path: Path, wrong: dict[str, str | None], told: str
+    system: System, login: Login, tmp_path: Path, wrong: dict[str, str | None], told: str
 ) -> None:
-    mixed = broker.login() | wrong
-    login: dict[str, Any] = {name: value for name, value in mixed.items() if value is not None}
+    password = Path(login["KAFKA_PASSWORD_FILE"]).read_text()
+    login = {name: value for name, value in (login | wrong).items() if value is not None}
     child = system.start("orders", wait=False, **login)
     file = str(requests(tmp_path))
     reread = ("recover", "reread", "orders", REQUESTS.name)
@@ -111,5 +117,5 @@ def test_wrong_login_or_authority_is_named_by_the_service_and_by_the_commands(
     assert told in log
     if "KAFKA_CA_FILE" in wrong:
         assert "KAFKA_CA_FILE" in log
-    assert PASSWORD not in log
-    assert PASSWORD not in "".join(each.stdout + each.stderr for each in done)
+    assert password not in log
+    assert password not in "".join(each.stdout + each.stderr for each in done)

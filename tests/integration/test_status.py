@@ -51,7 +51,7 @@ def held_effect(system: System) -> None:
     ("trouble", "status", "told"),
     [
         (lag, TROUBLE, "orders is behind by 5 records"),
-        (dead_letter, TROUBLE, "ledger has 1 open dead letters"),
+        (dead_letter, TROUBLE, "ledger has 1 open dead letter:"),
         (old_effect, TROUBLE, "notifier asked for a charge 7"),
         (held_effect, WELL, None),
     ],
@@ -99,14 +99,14 @@ def test_what_does_not_answer_is_named_before_any_trouble(
     assert shown.returncode == NO_ANSWER, shown.stdout + shown.stderr
     found = json.loads(shown.stdout)
     assert found["unreachable"] == [told[absent]]
-    assert any("dead letters" in problem for problem in found["problems"])
+    assert any("1 open dead letter:" in problem for problem in found["problems"])
 
 
 def test_watch_prints_again_and_ends_with_the_status_of_the_last_look(system: System) -> None:
     with watching(system) as (watch, output):
         system.wait_for("it looks again", lambda: output.read_text().count("all is well") >= 2)
         dead_letter(system)
-        system.wait_for("it sees it", lambda: "open dead letters" in output.read_text())
+        system.wait_for("it sees it", lambda: "open dead letter" in output.read_text())
         watch.send_signal(signal.SIGINT)
         assert watch.wait(15) == TROUBLE
 

@@ -184,7 +184,7 @@ def test_request_without_trace_is_followed_under_the_id_that_its_event_gives(
 ) -> None:
     system.start_all()
     event_id = renew(system, None, BY_CARD, "rnw-2")
-    spans = whole_trace(system, receiver, f"{derived_trace_id(event_id):032x}")
+    spans = whole_trace(system, receiver, f"{derived_trace_id(f'/upstream/tests/{event_id}'):032x}")
     assert {span.service for span in spans} == SERVICES
     assert {"charge", "activate", "publish PaymentCaptured"} <= names_of(spans, "orders")
     assert {span.name for span in spans if not span.parent_id} == {"process RenewalRequested"}

@@ -12,6 +12,7 @@ import structlog
 
 from schemas.topics import LEDGER, REQUESTS
 from services.cli.setup import set_up_postgres
+from services.runtime.clock import ClockWatch, DatabaseClock
 from services.runtime.flow.dead_letters import DeadLetterBox
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
@@ -52,11 +53,15 @@ class ToyDatabase:
     @asynccontextmanager
     async def redriving(self) -> AsyncIterator[None]:
         """Run what handles dead letters again in a running service."""
+        logger = structlog.wrap_logger(structlog.testing.CapturingLogger())
+        clock = DatabaseClock(logger)
+        await ClockWatch(clock, self.pool).look()
         process = ServiceProcess(
             settings=self.settings,
             processor=self.toy.processor(),
             pool=self.pool,
-            logger=structlog.wrap_logger(structlog.testing.CapturingLogger()),
+            clock=clock,
+            logger=logger,
         )
         task = asyncio.create_task(process._desk.run())  # noqa: SLF001 - the rest needs a broker
         try:
@@ -82,7 +87,6 @@ async def open_toy_database(admin_dsn: str, toy: Toy) -> AsyncIterator[ToyDataba
         processor=processor,
         journal=Journal(processor),
         shard_count=SHARDS,
-        dead_letter_limit=10,
         clock=lambda: T0,
     )
     try:

@@ -10,23 +10,27 @@ from typing import Final
 
 import pytest
 
+from services.runtime.kafka.consumers import READING
+
 ROOT: Final = Path(__file__).parents[2]
 LINES_MAX: Final = 300
 """Without the empty ones."""
 PURE: Final = (
     *("schemas." + name for name in (
-        "envelope", "ledger", "money", "notifier", "orders", "requests", "topics",
+        "catalogue", "envelope", "ledger", "money", "notifier", "orders", "confirmations", "requests",
+        "surplus", "topics",
     )),
     *("services.orders." + name for name in (
-        "activation", "capture", "catalog", "commands", "decider", "effects", "evolution",
-        "give_ups", "identities", "payments", "policy", "pricing", "renewals", "rules",
+        "activation", "archival", "capture", "catalog", "commands", "confirmations", "decider",
+        "effects", "evolution", "give_ups", "identities", "offers", "payments", "policy",
+        "pricing", "refunds", "renewals", "rules",
         "settlement", "state", "topups", "unfinished",
     )),
     *("services.ledger." + name for name in (
-        "accounts", "amounts", "decider", "postings", "reports",
+        "accounts", "amounts", "decider", "postings", "reports", "wallets",
     )),
     *("services.notifier." + name for name in (
-        "commands", "decider", "evolution", "facts", "policy",
+        "archival", "commands", "decider", "evolution", "facts", "policy", "rate_limit",
     )),
 )  # fmt: skip
 """Deciders, evolutions and what they are made of: no I/O, no clock, no chance."""
@@ -244,6 +248,19 @@ def test_service_has_the_shape_of_every_service(service: str) -> None:
     assert len(entry.splitlines()) <= 15
     migrations = [path.name for path in (folder / "migrations").glob("*")]
     assert [name for name in migrations if not re.fullmatch(r"\d{14}_[a-z_]+\.sql", name)] == []
+
+
+def test_consumer_is_built_in_one_place_that_reads_committed_records_only() -> None:
+    makers = {
+        shown(path)
+        for path in sources("services", "deploy")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and "AIOKafkaConsumer" in ast.unparse(node.func)
+    }
+    assert makers == {"services/runtime/kafka/consumers.py"}
+    assert READING["isolation_level"] == "read_committed"
+    subscribers = ast.unparse(tree_of(ROOT / "services/runtime/kafka/client.py"))
+    assert subscribers.count(".subscriber(") == subscribers.count("**READING") == 1
 
 
 def test_file_says_its_business_in_300_lines_and_in_its_name() -> None:

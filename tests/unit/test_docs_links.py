@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import pytest
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from services.cli.app import app
+from services.cli.app import Commands
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -75,7 +74,7 @@ def commands(line: str) -> Iterator[list[str]]:
 
 def unknown_command(words: list[str]) -> str | None:
     """Say which word is no command of `perennial`, or None."""
-    command: Any = get_command(app)
+    command: Any = Commands(commands=Commands.load_all())
     for word in words:
         if not isinstance(command, TyperGroup):
             return None
@@ -99,9 +98,9 @@ def test_command_of_perennial_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_option_of_perennial_exists(page: Path) -> None:
-    options = {
+    options = {"--help"} | {
         option
-        for command in every_command(get_command(app))
+        for command in every_command(Commands(commands=Commands.load_all()))
         for parameter in command.params
         for option in (*parameter.opts, *parameter.secondary_opts)
     }

@@ -39,9 +39,12 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The mail server will never take this message, or nothing for this recipient."""
+    """The mail server will never take this message, or nothing for this recipient.
 
-    what: Literal["recipient", "message"]
+    `address`: it takes none that is not ASCII before the @ (it announces no SMTPUTF8).
+    """
+
+    what: Literal["recipient", "message", "address"]
 
 
 @dataclass(frozen=True, slots=True)

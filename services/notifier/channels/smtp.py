@@ -74,9 +74,12 @@ class SmtpChannel:
 
 async def _announce(session: Session, mail: Mail) -> DeliveryOutcome | None:
     """Send MAIL, RCPT and DATA; return None when the server waits for the text."""
+    international = not mail.recipient.isascii()
+    if international and not await session.takes_utf8():
+        return Refused("address")
     try:
-        await session.begin(mail.sender)
-        await session.client.rcpt(mail.recipient)
+        await session.begin(mail.sender, international=international)
+        await session.client.rcpt(mail.recipient, encoding="utf-8" if international else "ascii")
     except aiosmtplib.SMTPSenderRefused as error:
         busy = error.code in _TRANSIENT_FAILURES
         cause = DeferralCause.BUSY if busy else DeferralCause.SENDER_REFUSED

@@ -39,15 +39,18 @@ class Session:
         self._reused = reused
         self.client = client
 
-    async def begin(self, sender: str) -> None:
+    async def begin(self, sender: str, *, international: bool = False) -> None:
         """Send MAIL FROM, once more on a new connection when the kept one turns out to be dead.
+
+        `international`: the recipient or a header is not ASCII (RFC 6531).
 
         Raises:
             aiosmtplib.SMTPSenderRefused: the server answered no.
             Unreachable: the kept connection was dead and no new one could be had.
         """
+        options = ("SMTPUTF8", "BODY=8BITMIME") if international else ()
         try:
-            await self.client.mail(sender)
+            await self.client.mail(sender, options=options)
         except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPSenderRefused) as error:
             closed = not isinstance(error, aiosmtplib.SMTPSenderRefused) or error.code == _CLOSING
             if not (self._reused and closed):
@@ -55,7 +58,14 @@ class Session:
             self.discard()
             self.client = await self._connections.connect()
             self._reused = False
-            await self.client.mail(sender)
+            await self.client.mail(sender, options=options)
+
+    async def takes_utf8(self) -> bool:
+        """Say whether the server takes addresses in any script (RFC 6531)."""
+        if self.client.last_ehlo_response is None:
+            with suppress(aiosmtplib.SMTPHeloError):
+                await self.client.ehlo()
+        return self.client.supports_extension("smtputf8")
 
     def write_content(self, content: bytes) -> None:
         """Write the message without its final dot, dot-stuffed (RFC 5321, 4.5.2)."""

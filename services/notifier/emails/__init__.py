@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from services.notifier.emails.content import order_of
 from services.notifier.emails.locales import locale_of
 from services.notifier.emails.rendering import TEMPLATE_OF, RenderedEmail, render
 
-__all__ = ["TEMPLATE_OF", "RenderedEmail", "locale_of", "render"]
+__all__ = ["TEMPLATE_OF", "RenderedEmail", "locale_of", "order_of", "render"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas.envelope import Event
@@ -17,12 +17,24 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMethod
-from services.notifier.emails.figures import Figures
-from services.notifier.emails.greeting import one_line
+from schemas.surplus import SurplusCredited, SurplusReturned
+from services.notifier.emails.figures import Figures, unbound
+from services.notifier.emails.greeting import holds_link, one_line, shown_id
+from services.notifier.emails.house import NOBODY, House
 from services.notifier.emails.wording import Letter, ReasonWords, Wording
 
 _SUBJECT_PLAN_MAX: Final = 72
 _RELATED: Final = {"zh-Hans": "zh-Hant", "zh-Hant": "zh-Hans", "en": "en"}
+
+
+_RECEIPTS: Final = (
+    PlanActivated,
+    WalletToppedUp,
+    RefundCompleted,
+    SurplusReturned,
+    SurplusCredited,
+)
+_ASKING: Final = (PaymentFailed, LowBalanceDetected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,14 @@ class Row:
     label: str
     value: str
     strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """The one thing to do: its words, and the https address that it opens."""
+
+    label: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +65,52 @@ class Content:
     rows: tuple[Row, ...]
     next_title: str
     next_steps: tuple[str, ...]
+    button: Button | None = None
 
 
-def compose(event: Event, figures: Figures) -> Content:
-    """Return the content of the email about `event`.
+def order_of(event: Event) -> str:
+    """Return the id of the order that an event is about, "" when it is about none."""
+    order = getattr(event, "renewal_id", None) or getattr(event, "topup_id", None)
+    return order or ""
+
+
+def compose(
+    event: Event, figures: Figures, listed: Sequence[str] = (), house: House = NOBODY
+) -> Content:
+    """Return the content of the email about `event`, which tells of more of its kind by order.
 
     Raises:
         TypeError: no email is written about events of this type.
     """
+    content = _with_house(_composed(event, figures), event, figures.words, house)
+    return _with_others(content, listed, figures.words) if listed else content
+
+
+def _with_house(content: Content, event: Event, words: Wording, house: House) -> Content:
+    """Add who sold to a receipt, and a button to a letter that asks for something."""
+    labels = words.labels
+    seller = (
+        (labels.seller, house.seller_name),
+        (labels.seller_address, house.seller_address),
+        (labels.seller_tax_number, house.seller_tax_number),
+    )
+    rows = [Row(label, value) for label, value in seller if value]
+    if isinstance(event, _RECEIPTS):
+        content = replace(content, rows=(*content.rows, *rows))
+    asks = isinstance(event, _ASKING) and house.app_url is not None
+    return replace(content, button=Button(words.button, house.app_url or "")) if asks else content
+
+
+def _with_others(content: Content, listed: Sequence[str], words: Wording) -> Content:
+    """Add what was held back: how many, and of which orders. An order may have several."""
+    labels, orders = words.labels, list(dict.fromkeys(filter(None, listed)))
+    rows = [*content.rows, Row(labels.held_back, str(len(listed)))]
+    if orders:
+        rows.append(Row(labels.held_back_orders, ", ".join(map(shown_id, orders))))
+    return replace(content, opening=(*content.opening, words.held_back), rows=tuple(rows))
+
+
+def _composed(event: Event, figures: Figures) -> Content:
     match event:
         case PlanActivated():
             return _renewal_confirmed(event, figures)
@@ -64,6 +122,10 @@ def compose(event: Event, figures: Figures) -> Content:
             return _activation_delayed(event, figures)
         case RefundCompleted():
             return _refund_completed(event, figures)
+        case SurplusReturned():
+            return _surplus_returned(event, figures)
+        case SurplusCredited():
+            return _surplus_credited(event, figures)
         case LowBalanceDetected():
             return _low_balance(event, figures)
         case _:
@@ -85,7 +147,7 @@ def _renewal_confirmed(event: PlanActivated, figures: Figures) -> Content:
         Row(labels.tax, figures.money(event.tax)),
         Row(labels.total, figures.money(event.total), strong=True),
         Row(labels.payment_method, words.methods[event.payment_method]),
-        Row(labels.order, event.renewal_id),
+        Row(labels.order, shown_id(event.renewal_id)),
         Row(labels.activated_at, figures.moment(event.activated_at)),
     )
     return _content(words.renewal_confirmed, facts, rows)
@@ -95,16 +157,18 @@ def _payment_failed(event: PaymentFailed, figures: Figures) -> Content:
     words, labels = figures.words, figures.words.labels
     letter, reason = words.payment_failed, _reason(event, words)
     if event.renewal_id is not None:
-        purpose, order = letter.for_renewal, Row(labels.order, event.renewal_id)
+        purpose, order = letter.for_renewal, Row(labels.order, shown_id(event.renewal_id))
     else:
-        purpose, order = letter.for_top_up, Row(labels.top_up, event.topup_id or "")
+        purpose, order = letter.for_top_up, Row(labels.top_up, shown_id(event.topup_id or ""))
     facts = {
         "amount": figures.money(event.amount),
         "purpose": purpose,
         "why": reason.why,
         "what_next": reason.what_next,
     }
+    plan = _plan(event.plan_title or {}, words, "")
     rows = (
+        *((Row(labels.plan, plan),) if plan else ()),
         Row(labels.amount, facts["amount"], strong=True),
         Row(labels.payment_method, words.methods[event.method]),
         order,
@@ -118,10 +182,12 @@ def _top_up_confirmed(event: WalletToppedUp, figures: Figures) -> Content:
     facts = {"amount": figures.money(event.amount)}
     until = event.expires_at
     expiry = (Row(labels.credit_until, figures.moment(until)),) if until is not None else ()
+    bonus = (Row(labels.bonus, figures.money(event.bonus)),) if event.bonus else ()
     rows = (
         Row(labels.amount, facts["amount"], strong=True),
+        *bonus,
         Row(labels.payment_method, words.methods[event.method]),
-        Row(labels.top_up, event.topup_id),
+        Row(labels.top_up, shown_id(event.topup_id)),
         Row(labels.topped_up_at, figures.moment(event.topped_up_at)),
         *expiry,
     )
@@ -133,7 +199,7 @@ def _activation_delayed(event: ActivationDelayed, figures: Figures) -> Content:
     plan = _plan(event.plan_title, words, event.renewal_id)
     rows = (
         Row(labels.plan, plan),
-        Row(labels.order, event.renewal_id),
+        Row(labels.order, shown_id(event.renewal_id)),
         Row(labels.promised_by, figures.moment(event.promised_by)),
     )
     return _content(words.activation_delayed, {"plan": plan}, rows)
@@ -144,20 +210,54 @@ def _refund_completed(event: RefundCompleted, figures: Figures) -> Content:
     by_wallet = event.method is PaymentMethod.WALLET
     facts = {
         "amount": figures.money(event.amount),
-        "order": event.renewal_id,
+        "order": shown_id(event.renewal_id),
         "arrival": letter.to_wallet if by_wallet else letter.to_payment_method,
     }
     granted = event.refund.bonus
     bonus = (Row(labels.bonus, figures.money(granted)),) if granted.amount_minor else ()
+    tax = event.refund.tax
+    taxed = (Row(labels.net, figures.money(event.refund.net)), Row(labels.tax, figures.money(tax)))
     rows = (
-        Row(labels.net, figures.money(event.refund.net)),
-        Row(labels.tax, figures.money(event.refund.tax)),
+        *(taxed if tax.amount_minor else ()),
         *bonus,
         Row(labels.refund_total, facts["amount"], strong=True),
         Row(labels.refund_to, words.methods[event.method]),
-        Row(labels.order, event.renewal_id),
+        Row(labels.order, shown_id(event.renewal_id)),
         Row(labels.refund, event.refund_id),
         Row(labels.refunded_at, figures.moment(event.completed_at)),
+    )
+    return _content(letter, facts, rows)
+
+
+def _surplus_returned(event: SurplusReturned, figures: Figures) -> Content:
+    """Nothing was bought with a surplus, so there is no price and no tax."""
+    words, labels, letter = figures.words, figures.words.labels, figures.words.surplus_returned
+    facts = {
+        "amount": figures.money(event.amount),
+        "order": shown_id(event.renewal_id),
+        "why": letter.reasons[event.reason],
+    }
+    rows = (
+        Row(labels.refund_total, facts["amount"], strong=True),
+        Row(labels.refund_to, words.methods[event.method]),
+        Row(labels.order, facts["order"]),
+        Row(labels.refund, event.refund_id),
+        Row(labels.refunded_at, figures.moment(event.returned_at)),
+    )
+    return _content(letter, facts, rows)
+
+
+def _surplus_credited(event: SurplusCredited, figures: Figures) -> Content:
+    words, labels, letter = figures.words, figures.words.labels, figures.words.surplus_credited
+    facts = {"amount": figures.money(event.amount), "why": letter.reasons[event.reason]}
+    until = event.expires_at
+    expiry = (Row(labels.credit_until, figures.moment(until)),) if until is not None else ()
+    rows = (
+        Row(labels.amount, facts["amount"], strong=True),
+        Row(labels.payment_method, words.methods[event.method]),
+        Row(labels.top_up, shown_id(event.topup_id)),
+        Row(labels.topped_up_at, figures.moment(event.credited_at)),
+        *expiry,
     )
     return _content(letter, facts, rows)
 
@@ -180,7 +280,7 @@ def _content(letter: Letter, facts: Mapping[str, str], rows: tuple[Row, ...]) ->
     plan = facts.get("plan", "")
     short = plan if len(plan) <= _SUBJECT_PLAN_MAX else f"{plan[: _SUBJECT_PLAN_MAX - 1]}…"
     return Content(
-        subject=letter.subject.format_map({**facts, "plan": short}),
+        subject=unbound(letter.subject.format_map({**facts, "plan": short})),
         preheader=letter.preheader.format_map(facts),
         heading=letter.heading.format_map(facts),
         opening=tuple(each.format_map(facts) for each in letter.opening),
@@ -192,9 +292,10 @@ def _content(letter: Letter, facts: Mapping[str, str], rows: tuple[Row, ...]) ->
 
 def _plan(titles: Mapping[str, str], words: Wording, otherwise: str) -> str:
     for locale in (words.locale, _RELATED[words.locale], "en"):
-        if title := one_line(titles.get(locale, "")):
+        title = one_line(titles.get(locale, ""))
+        if title and not holds_link(title):
             return title
-    return otherwise
+    return shown_id(otherwise) if otherwise else ""
 
 
 def _reason(event: PaymentFailed, words: Wording) -> ReasonWords:

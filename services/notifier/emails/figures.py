@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_datetime
@@ -20,6 +19,10 @@ _SHARED_SYMBOLS: Final = frozenset({"$", "¥", "£"})
 """Several currencies are written with these, so the ISO code follows the number."""
 
 
+_BOUND: Final = "\u00a0"
+"""A space at which no line ends: an amount stays with its currency, a time with its offset."""
+_JOINED: Final = "\u2060"
+_OPENING: Final = "（"
 _REMEMBERED: Final = 4096
 """Amounts and minutes repeat from email to email, and Babel takes 20 µs for each of them."""
 
@@ -29,7 +32,7 @@ class Figures:
     """Writes money and moments in the language of `words`, moments in `zone`."""
 
     words: Wording
-    zone: ZoneInfo
+    zone: tzinfo
 
     def money(self, money: Money) -> str:
         """Return `$31.80 USD`, `€12.00`, `¥3,180 JPY`: exact, with the currency unmistakable."""
@@ -49,18 +52,24 @@ def _money_text(amount_minor: int, currency: str, language: str) -> str:
     amount = Decimal(amount_minor).scaleb(-exponent)
     digits = format_decimal(amount, format=pattern, locale=locale)
     symbol = get_currency_symbol(currency, locale)
-    gap = " " if symbol[-1].isalpha() else ""
+    gap = _BOUND if symbol[-1].isalpha() else ""
     shared = symbol in _SHARED_SYMBOLS and currency != WORDING[language].home_currency
-    return f"{symbol}{gap}{digits}" + (f" {currency}" if shared else "")
+    return f"{symbol}{gap}{digits}" + (f"{_BOUND}{currency}" if shared else "")
 
 
 @lru_cache(_REMEMBERED)
-def _minute_text(minute: datetime, zone: ZoneInfo, language: str) -> str:
+def _minute_text(minute: datetime, zone: tzinfo, language: str) -> str:
     words = WORDING[language]
     local = minute.astimezone(zone)
     locale = Locale.parse(language, sep="-")
     text = format_datetime(local, words.date_time, tzinfo=zone, locale=locale)
-    return words.moment.format(date_time=text, offset=_offset_text(local.utcoffset()))
+    told = words.moment.format(date_time=text, offset=_offset_text(local.utcoffset()))
+    return told.replace(" (", f"{_BOUND}(").replace(_OPENING, _JOINED + _OPENING)
+
+
+def unbound(text: str) -> str:
+    """Return `text` with plain spaces: for subjects and plain text, which are wrapped already."""
+    return text.replace(_BOUND, " ").replace(_JOINED, "")
 
 
 def _offset_text(offset: timedelta | None) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, timedelta, timezone, tzinfo
 from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from schemas.requests import Contact
 
+_OFFSET: Final = re.compile(r"(?:GMT|UTC)([+-])(\d{1,2})(?::?(\d{2}))?", re.ASCII)
+_OFFSET_MAX: Final = timedelta(hours=14)
+_MINUTES_MAX: Final = 59
 LOCALES: Final = ("zh-Hans", "zh-Hant", "en")
 _CHINESE: Final = frozenset({"zh", "cmn", "yue", "hak", "nan", "wuu"})
 _SIMPLIFIED: Final = frozenset({"hans", "chs"})
@@ -35,9 +39,27 @@ def locale_of(contact: Contact) -> str:
     return "zh-Hans" if _WRITES_TRADITIONAL.isdisjoint(parts) else "zh-Hant"
 
 
-def zone_of(contact: Contact) -> ZoneInfo:
-    """Return the IANA time zone of `contact`, or UTC when there is none of that name."""
-    return _zone(contact.time_zone if contact.time_zone in _zone_names() else "UTC")
+def zone_named(name: str) -> tzinfo | None:
+    """Return the time zone of that name, or None.
+
+    A name is one of tzdata, links and legacy names with it, where `Etc/GMT-8` lies east; or an
+    offset such as `GMT+8` or `UTC+05:30`, as people and Java write it: it lies east too.
+    """
+    if name in _zone_names():
+        return _zone(name)
+    offset = _OFFSET.fullmatch(name)
+    if offset is None:
+        return None
+    hours, minutes = int(offset[2]), int(offset[3] or 0)
+    if minutes > _MINUTES_MAX or timedelta(hours=hours, minutes=minutes) > _OFFSET_MAX:
+        return None
+    ahead = timedelta(hours=hours, minutes=minutes)
+    return timezone(ahead if offset[1] == "+" else -ahead)
+
+
+def zone_of(contact: Contact) -> tzinfo:
+    """Return the time zone of `contact`, or UTC when there is none of that name."""
+    return zone_named(contact.time_zone) or UTC
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -17,9 +17,11 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import Contact
+from schemas.surplus import SurplusCredited, SurplusReturned
 from services.notifier.emails.content import compose
 from services.notifier.emails.figures import Figures
 from services.notifier.emails.greeting import greeting_name
+from services.notifier.emails.house import NOBODY, House
 from services.notifier.emails.locales import locale_of, zone_of
 from services.notifier.emails.sheets import html_of, text_of
 from services.notifier.emails.wording import VERSIONS, WORDING, Wording
@@ -32,6 +34,8 @@ TEMPLATE_OF: Final[Mapping[type[Event], str]] = MappingProxyType(
         ActivationDelayed: "activation_delayed",
         RefundCompleted: "refund_completed",
         LowBalanceDetected: "low_balance",
+        SurplusReturned: "surplus_returned",
+        SurplusCredited: "surplus_credited",
     }
 )
 
@@ -48,15 +52,20 @@ class RenderedEmail:
     locale: str
 
 
-def render(event: Event, contact: Contact) -> RenderedEmail:
-    """Write the email about `event` to `contact`, in its language and time zone.
+def render(
+    event: Event, contact: Contact, listed: Sequence[str] = (), house: House = NOBODY
+) -> RenderedEmail:
+    """Write the email about `event` to `contact` for `house`, in its language and time zone.
+
+    `listed` are the orders of other facts of its kind that were held back and get no email of
+    their own, "" for one without an order.
 
     Raises:
         TypeError: the type of `event` is not in `TEMPLATE_OF`.
     """
     locale = locale_of(contact)
     words = WORDING[locale]
-    content = compose(event, Figures(words, zone_of(contact)))
+    content = compose(event, Figures(words, zone_of(contact)), listed, house)
     template = TEMPLATE_OF[type(event)]
     greeting = _greeting(contact, words)
     return RenderedEmail(

@@ -13,13 +13,16 @@ from typing import Final, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
-from services.notifier.emails.content import Content, Row
+from services.notifier.emails.content import Button, Content, Row
+from services.notifier.emails.figures import unbound
 from services.notifier.emails.wording import WORDING, Wording
 
 _GAP: Final = "\0"
 """A character that no text of an email holds."""
 _NUMBERED_GAP: Final = re.compile(f"{_GAP}([0-9]+){_GAP}")
 _PARAGRAPHS_KEPT: Final = 1024
+_REFERENCES: Final = {ord(each): f"&#{ord(each)};" for each in "\u00a0✓✗"}
+"""What our own English has beyond ASCII: as references, its bytes stay legible in the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +48,31 @@ class Sheet:
 def html_of(content: Content, greeting: str, words: Wording) -> str:
     """Return the HTML of an email; nothing in `content` becomes markup."""
     strong = tuple(row.strong for row in content.rows)
-    sheet = _html_sheet(words.locale, len(content.opening), strong, len(content.next_steps))
+    button = content.button
+    sheet = _html_sheet(
+        words.locale, len(content.opening), strong, len(content.next_steps), button=bool(button)
+    )
     texts = [
         *(content.subject, content.preheader, content.heading, greeting, content.next_title),
         *content.opening,
         *content.next_steps,
         *(row.label for row in content.rows),
         *(row.value for row in content.rows),
+        *((button.label, button.url) if button else ()),
     ]
-    return sheet.filled(str(_ESCAPE(_GAP.join(texts))).split(_GAP))
+    page = sheet.filled(str(_ESCAPE(_GAP.join(texts))).split(_GAP))
+    return page.translate(_REFERENCES) if words.locale == "en" else page
 
 
 def text_of(content: Content, greeting: str, words: Wording) -> str:
     """Return the plain text of an email, wrapped as its language wants it."""
     width = words.wrap_at
     sheet = _text_sheet(
-        words.locale, len(content.opening), len(content.rows), len(content.next_steps)
+        words.locale,
+        len(content.opening),
+        len(content.rows),
+        len(content.next_steps),
+        button=bool(content.button),
     )
     rows = (words.row.format(label=row.label, value=row.value) for row in content.rows)
     texts = [
@@ -69,7 +81,9 @@ def text_of(content: Content, greeting: str, words: Wording) -> str:
         *(wrapped(row, width, "  ") for row in rows),
         *(wrapped(f"- {step}", width, "  ") for step in content.next_steps),
     ]
-    return sheet.filled(texts)
+    if content.button:
+        texts += [content.button.label, content.button.url]
+    return unbound(sheet.filled(texts))
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:
@@ -111,22 +125,27 @@ def _gaps() -> Iterator[str]:
 
 
 @cache
-def _html_sheet(locale: str, openings: int, strong: tuple[bool, ...], steps: int) -> Sheet:
+def _html_sheet(
+    locale: str, openings: int, strong: tuple[bool, ...], steps: int, *, button: bool
+) -> Sheet:
     gaps = _gaps()
     subject, preheader, heading, greeting, next_title = islice(gaps, 5)
     opening, next_steps = tuple(islice(gaps, openings)), tuple(islice(gaps, steps))
     labels, values = tuple(islice(gaps, len(strong))), tuple(islice(gaps, len(strong)))
     rows = tuple(map(Row, labels, values, strong))
+    pressed = Button(*islice(gaps, 2)) if button else None
     return Sheet.of(
         _LAYOUTS.get_template("email.html.j2"),
-        content=Content(subject, preheader, heading, opening, rows, next_title, next_steps),
+        content=Content(
+            subject, preheader, heading, opening, rows, next_title, next_steps, pressed
+        ),
         greeting=greeting,
         words=WORDING[locale],
     )
 
 
 @cache
-def _text_sheet(locale: str, openings: int, rows: int, steps: int) -> Sheet:
+def _text_sheet(locale: str, openings: int, rows: int, steps: int, *, button: bool) -> Sheet:
     gaps = _gaps()
     greeting, next_title = islice(gaps, 2)
     return Sheet.of(
@@ -136,5 +155,6 @@ def _text_sheet(locale: str, openings: int, rows: int, steps: int) -> Sheet:
         opening=tuple(islice(gaps, openings)),
         rows=tuple(islice(gaps, rows)),
         next_steps=tuple(islice(gaps, steps)),
+        button=Button(*islice(gaps, 2)) if button else None,
         words=WORDING[locale],
     )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, mode
 from schemas.envelope import Identifier, Sha256Hex
 from schemas.orders import DeclineReason
 from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusReason
 from services.notifier.emails.locales import LOCALES
 
 Phrase = Annotated[str, StringConstraints(min_length=1)]
@@ -54,6 +55,12 @@ class RefundLetter(Letter):
     to_payment_method: Phrase
 
 
+class SurplusLetter(Letter):
+    """Its `{why}` is one of these: why the order does not take the money."""
+
+    reasons: dict[SurplusReason, Phrase]
+
+
 class ReasonWords(_Words):
     """Why a payment failed, and what the customer does next."""
 
@@ -88,6 +95,11 @@ class Labels(_Words):
     balance: Phrase
     threshold: Phrase
     detected_at: Phrase
+    seller: Phrase
+    seller_address: Phrase
+    seller_tax_number: Phrase
+    held_back: Phrase
+    held_back_orders: Phrase
 
 
 class Wording(_Words):
@@ -106,6 +118,8 @@ class Wording(_Words):
     greeting_by_name: Phrase
     row: Phrase
     footer: tuple[Phrase, ...]
+    held_back: Phrase
+    button: Phrase
     methods: dict[PaymentMethod, Phrase]
     labels: Labels
     reasons: dict[DeclineReason, ReasonWords]
@@ -115,6 +129,8 @@ class Wording(_Words):
     top_up_confirmed: Letter
     activation_delayed: Letter
     refund_completed: RefundLetter
+    surplus_returned: SurplusLetter
+    surplus_credited: SurplusLetter
     low_balance: Letter
 
     @model_validator(mode="after")
@@ -122,6 +138,8 @@ class Wording(_Words):
         missing = [
             *(set(PaymentMethod) - set(self.methods)),
             *(set(DeclineReason) - set(self.reasons)),
+            *(set(SurplusReason) - set(self.surplus_returned.reasons)),
+            *(set(SurplusReason) - set(self.surplus_credited.reasons)),
         ]
         if missing:
             message = f"{self.locale}: add words for {', '.join(sorted(missing))}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from schemas.envelope import Identifier, Part, UtcDatetime
 from schemas.money import Money
@@ -46,6 +46,16 @@ class Captured(Part):
     fee: Money | None = None
     captured_at: UtcDatetime
 
+    @field_validator("fee", mode="wrap")
+    @classmethod
+    def _readable_or_none(cls, value: object, read: ValidatorFunctionWrapHandler) -> Money | None:
+        """Leave out a fee that is no amount: a bad detail must not hide that money came in."""
+        try:
+            fee: Money | None = read(value)
+        except ValidationError:
+            return None
+        return fee
+
 
 class Declined(Part):
     """Nothing was charged, for good."""
@@ -69,6 +79,35 @@ class NotFound(Part):
     outcome: Literal["not_found"] = "not_found"
 
 
+class Found(Part):
+    """The gateway holds this transaction: its word about money, currency and whose it is.
+
+    `reference` is the merchant reference that the payment was made under. For an order it is the
+    order's stream: `order/<renewal_id>` or `topup/<topup_id>`, the `ce_subject` of its events.
+    """
+
+    outcome: Literal["found"] = "found"
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    reference: Annotated[str, Field(max_length=256)]
+    status: Literal["captured", "pending", "not_captured"]
+    amount: Money
+    method: PaymentMethod | None = None
+    fee: Money | None = None
+    captured_at: UtcDatetime
+
+    @property
+    def holds_money(self) -> bool:
+        """Say whether money came in: nothing was captured of a payment of nothing."""
+        return self.status == "captured" and self.amount.amount_minor > 0
+
+
+class NotSupported(Part):
+    """This gateway cannot be asked about transactions."""
+
+    outcome: Literal["not_supported"] = "not_supported"
+
+
 class Unavailable(Part):
     """The gateway did nothing and says so, or was never reached."""
 
@@ -90,6 +129,9 @@ ChargeLookUp = Annotated[
 ]
 RefundOutcome = Annotated[Refunded | Unavailable | OutcomeUnknown, Field(discriminator="outcome")]
 RefundLookUp = Annotated[Refunded | NotFound | Unavailable, Field(discriminator="outcome")]
+TransactionLookUp = Annotated[
+    Found | NotFound | Unavailable | NotSupported, Field(discriminator="outcome")
+]
 
 
 class PaymentGateway(Protocol):
@@ -100,6 +142,12 @@ class PaymentGateway(Protocol):
 
     async def look_up_charge(self, payment_id: str) -> ChargeLookUp:
         """Say what became of a charge."""
+
+    async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
+        """Say what is known of a payment that the customer made at `gateway` without us.
+
+        `Found` names the transaction as the gateway itself does; another spelling is `NotFound`.
+        """
 
     async def refund(self, refund: Refund) -> RefundOutcome:
         """Refund once per `refund_id`, however often it is asked."""

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
-from schemas.envelope import name_based_uuid, utc_text
+from pydantic import Field
+
+from schemas.envelope import Identifier, Part, UtcDatetime, name_based_uuid, utc_text
 from schemas.money import Money
 from schemas.orders import DeclineReason, UnknownCause
 from schemas.requests import PaymentMethod
@@ -20,12 +22,15 @@ from services.orders.gateways.gateway import (
     ChargeLookUp,
     ChargeOutcome,
     Declined,
+    Found,
     NotFound,
+    NotSupported,
     OutcomeUnknown,
     Refund,
     Refunded,
     RefundLookUp,
     RefundOutcome,
+    TransactionLookUp,
     Unavailable,
 )
 from services.orders.sandbox.journal import Entry, Journal
@@ -55,6 +60,16 @@ TOKENS: Final[dict[str, str]] = {
 }
 """What each token makes the gateway do; any other token is declined as `unknown`."""
 
+TRANSACTIONS: Final[dict[str, str]] = {
+    "-down-N": "unavailable for the first N look-ups (1 to 99)",
+    "-late-N": "not found for the first N look-ups (1 to 99)",
+    "-pending-N": "pending for the first N look-ups (1 to 99)",
+    "-cancelled": "held, but never captured",
+}
+"""What the ending of a `gateway_txn_id` makes of its look-ups; with any other it is as it was paid."""
+NO_LOOK_UP: Final = "silent"
+"""A gateway whose name begins so cannot be asked about transactions."""
+
 _DECLINES: Final = {
     "tok_insufficient_funds": DeclineReason.INSUFFICIENT_FUNDS,
     "tok_bank_limit": DeclineReason.BANK_LIMIT,
@@ -78,6 +93,7 @@ _CHARGED: Final = frozenset(
 )
 _LOST: Final = frozenset({"tok_timeout_before", "tok_timeout_after", "tok_timeout_declined"})
 _DOWN: Final = re.compile(r"^tok_down_([1-9][0-9]?)$")
+_AT_FIRST: Final = re.compile(r"-(down|late|pending)-([1-9][0-9]?)$")
 _REFUND_DOWN_CALLS: Final = 2
 _FEE_PER_MILLE: Final = {
     PaymentMethod.CARD: 29,
@@ -86,6 +102,18 @@ _FEE_PER_MILLE: Final = {
     PaymentMethod.WECHAT: 6,
     PaymentMethod.WALLET: 0,
 }
+
+
+class CustomerPayment(Part):
+    """What a customer pays in the app, under the merchant reference `reference`."""
+
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    reference: Annotated[str, Field(max_length=256)]
+    method: PaymentMethod
+    amount: Money
+    fee_minor: int = Field(default=0, ge=0)
+    paid_at: UtcDatetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +146,75 @@ class SandboxGateway:
         with self.journal.locked():
             return self._known(payment_id) or NotFound()
 
-    async def refund(self, refund: Refund) -> RefundOutcome:
-        """Give the money back, once per `refund_id`; a payment made elsewhere is refunded too."""
+    async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
+        """Say what is known of a transaction: a customer's own, or one of our charges."""
+        if gateway.startswith(NO_LOOK_UP):
+            return NotSupported()
+        key = f"{gateway}/{gateway_txn_id}"
         with self.journal.locked():
+            status = "not_captured" if gateway_txn_id.endswith("-cancelled") else "captured"
+            script = _AT_FIRST.search(gateway_txn_id)
+            if script and self.journal.count("look_up", key) < int(script[2]):
+                self.journal.append("look_up", key, at=utc_text(self.clock()))
+                status = script[1]
+            held = self._held(gateway, gateway_txn_id)
+        if status == "down":
+            return Unavailable()
+        if held is None or status == "late":
+            return NotFound()
+        return Found.model_validate(
+            {
+                "gateway": gateway,
+                "gateway_txn_id": gateway_txn_id,
+                "reference": held.get("reference", held["key"]),
+                "status": status,
+                "amount": _money(held, "amount_minor"),
+                "method": PaymentMethod(held["method"]),
+                "fee": _money(held, "fee_minor"),
+                "captured_at": datetime.fromisoformat(held["at"]),
+            }
+        )
+
+    def pay(self, payment: CustomerPayment) -> None:
+        """Take what a customer pays in the app, once per transaction."""
+        key = f"{payment.gateway}/{payment.gateway_txn_id}"
+        with self.journal.locked():
+            if self.journal.first("payment", key) is None:
+                self.journal.append(
+                    "payment",
+                    key,
+                    txn=payment.gateway_txn_id,
+                    reference=payment.reference,
+                    method=payment.method.value,
+                    amount_minor=payment.amount.amount_minor,
+                    currency=payment.amount.currency,
+                    fee_minor=payment.fee_minor,
+                    at=utc_text(payment.paid_at or self.clock()),
+                )
+
+    def _held(self, gateway: str, gateway_txn_id: str) -> Entry | None:
+        paid = self.journal.first("payment", f"{gateway}/{gateway_txn_id}")
+        if paid is None and gateway == GATEWAY:
+            charges = self.journal.all("charge")
+            return next((each for each in charges if each["txn"] == gateway_txn_id), None)
+        return paid
+
+    def _may_give_back(self, refund: Refund) -> bool:
+        """Say whether the gateway holds as much as it is to give back, of this transaction."""
+        paid = self.journal.first("charge", refund.payment_id)
+        if paid is None or paid["txn"] != refund.gateway_txn_id:
+            paid = self._held(refund.gateway, refund.gateway_txn_id)
+        return (
+            paid is not None
+            and paid["currency"] == refund.amount.currency
+            and paid["amount_minor"] >= refund.amount.amount_minor
+        )
+
+    async def refund(self, refund: Refund) -> RefundOutcome:
+        """Give the money back, once per `refund_id`, and never more than is held of it."""
+        with self.journal.locked():
+            if not self._may_give_back(refund):
+                return Unavailable()
             paid = self.journal.first("charge", refund.payment_id)
             script = paid["token"] if paid else "tok_ok"
             calls = self.journal.count("unavailable", refund.refund_id)
@@ -194,13 +288,16 @@ def _reference(kind: str, key: str) -> str:
     return f"sbx_{name_based_uuid(_NAMESPACE, f'{kind}/{key}').hex}"[:28]
 
 
+def _money(entry: Entry, name: str) -> Money:
+    return Money(amount_minor=entry[name], currency=entry["currency"])
+
+
 def _captured(entry: Entry) -> Captured:
-    currency = entry["currency"]
     return Captured(
         gateway=GATEWAY,
         gateway_txn_id=entry["txn"],
-        amount=Money(amount_minor=entry["amount_minor"], currency=currency),
-        fee=Money(amount_minor=entry["fee_minor"], currency=currency),
+        amount=_money(entry, "amount_minor"),
+        fee=_money(entry, "fee_minor"),
         captured_at=datetime.fromisoformat(entry["at"]),
     )
 

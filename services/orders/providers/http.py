@@ -9,6 +9,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.orders import UnknownCause
+from services.orders.http_access import exchange
 from services.orders.providers.provider import (
     ActivationLookUp,
     ActivationOutcome,
@@ -29,11 +30,8 @@ class HttpProvider:
 
     async def top_up(self, order: PlanOrder) -> ActivationOutcome:
         """Ask for a plan on an eSIM."""
-        headers = {"content-type": "application/json"}
         try:
-            response = await self.client.post(
-                "/top-ups", content=order.model_dump_json(), headers=headers
-            )
+            answer = await exchange(self.client, "POST", "/top-ups", order.model_dump_json())
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             return Unavailable()  # no connection, so nothing was sent
         except httpx.TimeoutException:
@@ -41,14 +39,18 @@ class HttpProvider:
         except httpx.RequestError:
             return OutcomeUnknown(cause=UnknownCause.CONNECTION_LOST)
         try:
-            return _OUTCOME.validate_json(response.content)
+            outcome = _OUTCOME.validate_json(answer.body)
         except ValidationError:
             return OutcomeUnknown(cause=UnknownCause.GATEWAY_ERROR)
+        if not answer.bears(outcome.outcome):
+            return OutcomeUnknown(cause=UnknownCause.GATEWAY_ERROR)
+        return outcome
 
     async def look_up(self, reference: str) -> ActivationLookUp:
         """Ask what became of an order."""
         try:
-            response = await self.client.get(f"/top-ups/{reference}")
-            return _LOOK_UP.validate_json(response.content)
+            answer = await exchange(self.client, "GET", f"/top-ups/{reference}")
+            outcome = _LOOK_UP.validate_json(answer.body)
         except (httpx.RequestError, ValidationError):
             return Unavailable()
+        return outcome if answer.bears(outcome.outcome) else Unavailable()

@@ -14,11 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 Entry = dict[str, Any]
+GATEWAY_JOURNAL: Final = "gateway.jsonl"
+PROVIDER_JOURNAL: Final = "provider.jsonl"
 _NEW_LINE: Final = b"\n"
 _LINE_BYTES_MAX: Final = 4 * 1024
 _READ_BYTES_MAX: Final = 1024 * 1024
+_HEAD_BYTES: Final = 128
+_EMPTIED: Final = "emptied"
 _AS_LINE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -29,9 +34,7 @@ class Journal:
         """Open or create the file at `path`, and its folder; read what it holds."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._read_bytes = 0
-        self._first_at: dict[str, dict[str, int]] = {}
-        self._repeats: Counter[tuple[str, str]] = Counter()
+        self._forget()
         # A long past takes seconds, and no other process should wait for the lock meanwhile: what is
         # a whole line stays as it is.
         self._read_on()
@@ -61,6 +64,12 @@ class Journal:
         entry: Entry = json.loads(os.pread(self._file, _LINE_BYTES_MAX, at).partition(_NEW_LINE)[0])
         return entry
 
+    def all(self, kind: str) -> Iterator[Entry]:
+        """Yield the oldest entry of the kind under each key; this reads much of the file."""
+        for key in self._first_at.get(kind, {}):
+            if entry := self.first(kind, key):
+                yield entry
+
     def count(self, kind: str, key: str) -> int:
         """Return how many entries of the kind there are under the key."""
         known = key in self._first_at.get(kind, {})
@@ -81,7 +90,29 @@ class Journal:
         self._take(kind, key, len(line))
         return entry
 
+    def empty(self) -> int:
+        """Forget everything, for every process that has the file open; return how many entries.
+
+        The first line is then a mark that no other file has, by which they know.
+        """
+        entries = sum(len(keys) for keys in self._first_at.values()) + self._repeats.total()
+        marks = len(self._first_at.get(_EMPTIED, {}))
+        os.ftruncate(self._file, 0)
+        self._forget()
+        self.append(_EMPTIED, str(uuid4()))
+        return entries - marks
+
+    def _forget(self) -> None:
+        self._head = b""
+        self._read_bytes = 0
+        self._first_at: dict[str, dict[str, int]] = {}
+        self._repeats: Counter[tuple[str, str]] = Counter()
+
     def _read_on(self) -> None:
+        head = os.pread(self._file, _HEAD_BYTES, 0)
+        if not head.startswith(self._head):
+            self._forget()
+        self._head = head
         while os.fstat(self._file).st_size > self._read_bytes:
             fresh = os.pread(self._file, _READ_BYTES_MAX, self._read_bytes)
             whole = fresh[: fresh.rfind(_NEW_LINE) + 1]

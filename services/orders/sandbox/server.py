@@ -10,13 +10,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.orders.gateways.gateway import Charge, PaymentGateway, Refund
+from services.orders.gateways.gateway import Charge, Refund
+from services.orders.gateways.sandbox import CustomerPayment, SandboxGateway
 from services.orders.providers.provider import EsimProvider, PlanOrder
 
-_STATUS: Final = {"not_found": 404, "unavailable": 503, "outcome_unknown": 504}
+_STATUS: Final = {
+    "not_found": 404,
+    "unavailable": 503,
+    "outcome_unknown": 504,
+    "not_supported": 501,
+}
 
 
-def sandbox_app(gateway: PaymentGateway, provider: EsimProvider) -> Starlette:
+def sandbox_app(gateway: SandboxGateway, provider: EsimProvider) -> Starlette:
     """Return the application: POST asks, GET looks up, the body's `outcome` is the answer."""
 
     async def charge(request: Request) -> Response:
@@ -24,6 +30,14 @@ def sandbox_app(gateway: PaymentGateway, provider: EsimProvider) -> Starlette:
 
     async def charge_look_up(request: Request) -> Response:
         return _answer(await gateway.look_up_charge(request.path_params["key"]))
+
+    async def pay(request: Request) -> Response:
+        gateway.pay(CustomerPayment.model_validate_json(await request.body()))
+        return JSONResponse({"status": "paid"})
+
+    async def transaction_look_up(request: Request) -> Response:
+        names = request.path_params
+        return _answer(await gateway.look_up_transaction(names["gateway"], names["key"]))
 
     async def refund(request: Request) -> Response:
         return _answer(await gateway.refund(Refund.model_validate_json(await request.body())))
@@ -44,6 +58,8 @@ def sandbox_app(gateway: PaymentGateway, provider: EsimProvider) -> Starlette:
         routes=[
             Route("/charges", charge, methods=["POST"]),
             Route("/charges/{key}", charge_look_up),
+            Route("/transactions", pay, methods=["POST"]),
+            Route("/transactions/{gateway}/{key}", transaction_look_up),
             Route("/refunds", refund, methods=["POST"]),
             Route("/refunds/{key}", refund_look_up),
             Route("/top-ups", top_up, methods=["POST"]),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from services.runtime.errors import Halt, Transient
 from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.guard import ShardGuard
 from services.runtime.flow.intake import Intake, IntakeResult
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.cloudevents import Record
@@ -29,6 +30,7 @@ class BatchHandler:
         *,
         log: EventLog,
         intake: Intake[Any],
+        guard: ShardGuard,
         effects: EffectRunner[Any],
         known_topics: KnownTopics,
         assignment: Assignment,
@@ -42,6 +44,7 @@ class BatchHandler:
         """Record into `log`; `on_failure` is told what makes going on impossible."""
         self._log = log
         self._intake = intake
+        self._guard = guard
         self._effects = effects
         self._known_topics = known_topics
         self._assignment = assignment
@@ -73,7 +76,7 @@ class BatchHandler:
     async def _recorded(self, records: Sequence[Record]) -> IntakeResult:
         try:
             await self._know_cursors(records)
-            result = await self._intake.handle(records)
+            result = await self._guard.handle(records)
         except Transient as error:
             wait = _BACK_OFF_SECONDS[min(self._failures_in_a_row, len(_BACK_OFF_SECONDS) - 1)]
             self._failures_in_a_row += 1
@@ -102,7 +105,7 @@ class BatchHandler:
         self._metrics.batch_committed(len(records), seconds, result.outcomes)
         self._effects.submit(result.leased)
         self._on_recorded()
-        await self._seek(result.seeks)
+        await self._seek(result.seeks, result.pauses)
         self._logger.info(
             "batch",
             records=len(records),
@@ -113,8 +116,10 @@ class BatchHandler:
             **dict(result.outcomes),
         )
 
-    async def _seek(self, seeks: Mapping[TopicPartition, int]) -> None:
-        """Send the consumer to the cursors of partitions where it is somewhere else.
+    async def _seek(
+        self, seeks: Mapping[TopicPartition, int], pauses: Collection[TopicPartition]
+    ) -> None:
+        """Send the consumer to the cursors of partitions where it is somewhere else; pause the parked.
 
         Raises:
             Halt: a topic no longer holds what the cursor expects.
@@ -130,6 +135,8 @@ class BatchHandler:
             if self._consumer().seek(*partition, offset):
                 self._intake.sought(partition, offset)
                 self._metrics.sought(1)
+        for partition in pauses:
+            self._consumer().pause(*partition)
 
     async def _know_cursors(self, records: Sequence[Record]) -> None:
         """Create the cursor of a partition seen for the first time, at the start of its log.

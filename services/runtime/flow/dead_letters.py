@@ -11,13 +11,40 @@ from typing import Any, Final
 
 import asyncpg
 
+from services.runtime.flow.letter_room import OWN_TOPICS
+from services.runtime.log.event_log import Whole
 from services.runtime.log.postgres_errors import transient_when_unwell
 
 PUBLISHED_PER_ROUND_MAX: Final = 100
+REDRIVEN_PER_ROUND_MAX: Final = 200
+WAITING_PER_ROUND_MAX: Final = 500
 _COLUMNS: Final = (
     "dead_letter_id, topic, partition, record_offset, record_key, record_value, record_headers,"
     " reason, detail, attempts, dead_lettered_at, published_at, redrive_asked_at, closed_at,"
-    " closed_as, closed_note"
+    " closed_as, closed_note, source, account_id, record_bytes, value_sha256"
+)
+_MATCHES: Final = (
+    "($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR source = $2)"
+    " AND ($3::text IS NULL OR topic = $3) AND topic <> ALL($5::text[])"
+)
+_DISCARD: Final = (
+    "WITH closed AS (UPDATE dead_letter SET closed_at = clock_timestamp(),"  # noqa: S608
+    " closed_as = 'discarded', closed_note = $6, redrive_asked_at = NULL"
+    f" WHERE closed_at IS NULL AND {_MATCHES}"
+    " AND ($4::timestamptz IS NULL OR dead_lettered_at <= $4) RETURNING 1),"
+    f" forgotten AS (DELETE FROM dead_letter_overflow WHERE {_MATCHES}"
+    " AND ($4::timestamptz IS NULL OR newest_at <= $4) RETURNING letters)"
+    " SELECT (SELECT count(*) FROM closed) AS closed,"
+    " (SELECT coalesce(sum(letters), 0)::bigint FROM forgotten) AS forgotten"
+)
+_SUMMARY: Final = (
+    "SELECT topic, source, reason, sum(kept)::bigint AS kept, sum(overflow)::bigint AS overflow,"
+    " min(oldest) AS oldest, max(newest) AS newest FROM ("
+    " SELECT topic, source, reason, count(*) AS kept, 0 AS overflow, min(dead_lettered_at) AS oldest,"
+    " max(dead_lettered_at) AS newest FROM dead_letter WHERE closed_at IS NULL"
+    " GROUP BY topic, source, reason UNION ALL SELECT topic, source, reason, 0, letters,"
+    " day::timestamp AT TIME ZONE 'UTC', newest_at FROM dead_letter_overflow) AS found"
+    " GROUP BY topic, source, reason ORDER BY sum(kept) + sum(overflow) DESC, topic, source, reason"
 )
 
 
@@ -41,15 +68,51 @@ class StoredDeadLetter:
     closed_at: datetime | None
     closed_as: str | None
     closed_note: str | None
+    source: str = "unknown"
+    account_id: str | None = None
+    whole: Whole | None = None
 
     def record(self) -> RedrivenRecord:
-        """Return the record as it arrived, to be handled again."""
+        """Return the record as far as it is kept, to be handled again."""
         headers = [
             (name, None if value is None else b64decode(value)) for name, value in self.headers
         ]
         return RedrivenRecord(
             self.topic, self.partition, self.record_offset, self.key, self.value, tuple(headers)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LetterCount:
+    """How many letters wait: `kept` whole in the table, `overflow` on their topic alone."""
+
+    topic: str
+    source: str
+    reason: str
+    kept: int
+    overflow: int
+    oldest: datetime
+    newest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which open letters are meant: those that agree with everything that is not None.
+
+    Letters about events of our own services, whose order counts, are meant only when their `topic`
+    is named, or with `own`.
+    """
+
+    reason: str | None = None
+    source: str | None = None
+    topic: str | None = None
+    until: datetime | None = None
+    own: bool = False
+
+    def arguments(self) -> tuple[object, ...]:
+        """Return the parameters of the statements."""
+        spared = [] if self.topic or self.own else sorted(OWN_TOPICS)
+        return self.reason, self.source, self.topic, self.until, spared
 
 
 @dataclass(slots=True)
@@ -85,10 +148,42 @@ class DeadLetterBox:
             list(dead_letter_ids),
         )
 
-    async def listed(self, *, include_closed: bool = False) -> list[StoredDeadLetter]:
+    async def listed(
+        self, *, include_closed: bool = False, limit: int | None = None
+    ) -> list[StoredDeadLetter]:
         """Return the dead letters, oldest first."""
         return await self._fetch(
-            "WHERE $1 OR closed_at IS NULL ORDER BY dead_letter_id", include_closed
+            "WHERE $1 OR closed_at IS NULL ORDER BY dead_letter_id LIMIT $2", include_closed, limit
+        )
+
+    async def summary(self) -> list[LetterCount]:
+        """Return how many letters are open of each topic, source and reason, the most first."""
+        with transient_when_unwell():
+            rows = await self._pool.fetch(_SUMMARY)
+        return [LetterCount(**dict(row)) for row in rows]
+
+    async def discard_matching(self, chosen: Chosen, note: str) -> tuple[int, int]:
+        """Close all open ones that match, and forget what overflowed; return how many of each."""
+        with transient_when_unwell():
+            [row] = await self._pool.fetch(_DISCARD, *chosen.arguments(), note)
+        return row["closed"], row["forgotten"]
+
+    async def ask_redrive_matching(self, chosen: Chosen) -> list[int]:
+        """Ask the running service to handle all open ones that match again; return which."""
+        with transient_when_unwell():
+            rows = await self._pool.fetch(
+                "UPDATE dead_letter SET redrive_asked_at = clock_timestamp()"  # noqa: S608
+                f" WHERE closed_at IS NULL AND {_MATCHES}"
+                " AND ($4::timestamptz IS NULL OR dead_lettered_at <= $4) RETURNING dead_letter_id",
+                *chosen.arguments(),
+            )
+        return sorted(row["dead_letter_id"] for row in rows)
+
+    async def some(self, dead_letter_ids: Sequence[int]) -> list[StoredDeadLetter]:
+        """Return those that there are of the given ones, in their order."""
+        return await self._fetch(
+            "WHERE dead_letter_id = ANY($1::bigint[]) ORDER BY dead_letter_id",
+            list(dead_letter_ids),
         )
 
     async def one(self, dead_letter_id: int) -> StoredDeadLetter | None:
@@ -106,9 +201,19 @@ class DeadLetterBox:
         return int(status.rpartition(" ")[2])
 
     async def asked(self) -> list[StoredDeadLetter]:
-        """Return what is to be redriven, in the order it arrived."""
+        """Return the next that are to be redriven, in the order they arrived."""
         return await self._fetch(
             "WHERE redrive_asked_at IS NOT NULL AND closed_at IS NULL ORDER BY dead_letter_id"
+            " LIMIT $1",
+            REDRIVEN_PER_ROUND_MAX,
+        )
+
+    async def waiting_for(self, shard: int) -> list[StoredDeadLetter]:
+        """Return the oldest records that wait for a parked shard, in the order they arrived."""
+        return await self._fetch(
+            "WHERE parked_shard = $1 AND closed_at IS NULL ORDER BY dead_letter_id LIMIT $2",
+            shard,
+            WAITING_PER_ROUND_MAX,
         )
 
     async def close(self, dead_letter_id: int, closed_as: str, note: str) -> bool:
@@ -127,7 +232,9 @@ class DeadLetterBox:
         """Keep one open, with the newer reason."""
         await self._execute(
             "UPDATE dead_letter SET attempts = attempts + 1, reason = $2, detail = $3,"
-            " redrive_asked_at = NULL WHERE dead_letter_id = $1",
+            " redrive_asked_at = NULL,"
+            " parked_shard = CASE WHEN $2 = 'shard_parked' THEN parked_shard END"
+            " WHERE dead_letter_id = $1",
             dead_letter_id,
             reason,
             detail[:500],
@@ -154,4 +261,5 @@ def _stored(row: Any) -> StoredDeadLetter:  # noqa: ANN401 - an asyncpg record
     values["headers"] = tuple(
         (name, value) for name, value in json.loads(values.pop("record_headers"))
     )
-    return StoredDeadLetter(**values)
+    size, sha256 = values.pop("record_bytes"), values.pop("value_sha256")
+    return StoredDeadLetter(**values, whole=None if size is None else Whole(size, sha256))

@@ -20,7 +20,7 @@ _STATE: Final = (
 )
 _LISTED: Final = (
     f"SELECT effect_id, kind, {_STATE} AS state, stream_id, account_id, started_at, due_at, attempt,"  # noqa: S608
-    " checkpoint FROM effect"
+    " checkpoint, trouble FROM effect"
 )
 
 
@@ -35,7 +35,10 @@ class RetryAnswer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EffectRow:
-    """An effect without its payload; `state` is waiting, running or held."""
+    """An effect without its payload; `state` is waiting, running or held.
+
+    `trouble` is why its last result could not be recorded.
+    """
 
     effect_id: str
     kind: str
@@ -46,6 +49,7 @@ class EffectRow:
     due_at: datetime | None
     attempt: int
     checkpoint: str | None
+    trouble: str | None
 
 
 @dataclass(frozen=True, slots=True)

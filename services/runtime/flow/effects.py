@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Generic
 
-from services.runtime.errors import Halt, Transient
+from services.runtime.errors import Halt, Park, PerennialError, Transient, VersionConflict
 from services.runtime.flow.checkpoints import Checkpoints
 from services.runtime.flow.journal import Journal
-from services.runtime.flow.work import Work
+from services.runtime.flow.work import Work, attempted
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
 from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT, Task
@@ -23,6 +24,9 @@ LEASED_PER_POLL_MAX: Final = 500
 BACKLOG_MAX: Final = 2_000
 RETRY_SECONDS_FIRST: Final = 1.0
 RETRY_SECONDS_MAX: Final = 60.0
+CONFLICTS_MAX: Final = 5
+ASIDE_SECONDS_FIRST: Final = 5.0
+ASIDE_SECONDS_MAX: Final = 3_600.0
 
 
 class EffectRunner(Generic[StateT]):
@@ -68,6 +72,7 @@ class EffectRunner(Generic[StateT]):
         self._room.set()
         self._stopping = False
         self._recording = True
+        self._held: dict[tuple[int, str], tuple[LeasedEffect, object]] = {}
 
     def submit(self, effects: Iterable[LeasedEffect]) -> None:
         """Run effects that are leased to this process."""
@@ -79,8 +84,7 @@ class EffectRunner(Generic[StateT]):
                 self._under_way[key] = (max(held, effect.run.key), task)
             elif not self._stopping:
                 self._under_way[key] = (effect.run.key, asyncio.create_task(self._run(effect)))
-        if len(self._under_way) >= BACKLOG_MAX:
-            self._room.clear()
+        self._measure_room()
 
     async def room(self) -> None:
         """Wait until the backlog is small enough to take in more: the back-pressure on intake."""
@@ -97,6 +101,7 @@ class EffectRunner(Generic[StateT]):
                 group.create_task(self._poll())
                 group.create_task(self._commit_results())
                 group.create_task(self._keep_leases())
+                group.create_task(self._release_held())
         finally:
             self._recording = False
 
@@ -121,8 +126,8 @@ class EffectRunner(Generic[StateT]):
                 run = effect.run._replace(recovered=True) if self._look_up_first else effect.run
                 with self._tracing.attempt(effect) as traced:
                     command = await self._executors[run.kind](run, self._mark(effect))
-        except Halt as halt:
-            self._results.put_nowait((effect, halt))
+        except (Halt, Park) as trouble:
+            self._results.put_nowait((effect, trouble))
         except Exception as error:
             # Its row stays leased and interrupted: the poll hands it out again when the lease
             # ends, and the executor looks up what happened first.
@@ -144,8 +149,14 @@ class EffectRunner(Generic[StateT]):
 
     def _forget(self, effect: LeasedEffect) -> None:
         self._under_way.pop(effect.run.key[:2], None)
-        if len(self._under_way) < BACKLOG_MAX:
+        self._measure_room()
+
+    def _measure_room(self) -> None:
+        """Hold up intake while too much is under way; what waits for its shard holds up nobody."""
+        if len(self._under_way) - len(self._held) < BACKLOG_MAX:
             self._room.set()
+        else:
+            self._room.clear()
 
     def _mark(self, effect: LeasedEffect) -> Mark:
         async def mark(checkpoint: str) -> None:
@@ -190,29 +201,89 @@ class EffectRunner(Generic[StateT]):
             for _, command in results:
                 if isinstance(command, Halt):
                     raise command
-            delay = RETRY_SECONDS_FIRST
-            while True:
-                try:
-                    leased = await self._record(results)
-                    break
-                except Transient as error:
+            leased = await self._recorded(results)
+            self._on_recorded()
+            for effect, _ in results:
+                if effect.run.key[:2] not in self._held:
+                    self._forget(effect)
+                self._results.task_done()
+            self._measure_room()
+            self.submit(leased)
+
+    async def _recorded(self, results: list[tuple[LeasedEffect, object]]) -> list[LeasedEffect]:
+        """Record results together, or one by one when one of them fails; return what is to be run.
+
+        Raises:
+            Halt: going on would be wrong for every shard.
+        """
+        delay = RETRY_SECONDS_FIRST
+        for attempt in itertools.count(1):
+            try:
+                return await self._record(results)
+            except Transient as error:
+                if not isinstance(error, VersionConflict) or attempt < CONFLICTS_MAX:
                     self._logger.warning("effect_results_retried", error=str(error))
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, RETRY_SECONDS_MAX)
-            self._on_recorded()
-            for effect, _ in results:
-                self._forget(effect)
-                self._results.task_done()
-            self.submit(leased)
+                    continue
+                trouble: Exception = error
+            except Halt:
+                raise
+            except Exception as error:  # noqa: BLE001 - the others must be recorded whatever it is
+                trouble = error
+            if len(results) > 1:
+                return [each for one in results for each in await self._recorded([one])]
+            await self._set_aside(results[0][0], trouble)
+            return []
+        raise AssertionError
+
+    async def _set_aside(self, effect: LeasedEffect, trouble: Exception) -> None:
+        """Leave the effect with its outcome unrecorded: it is looked up and tried again later."""
+        run = effect.run
+        wait = min(ASIDE_SECONDS_FIRST * 2 ** min(run.attempt, 16), ASIDE_SECONDS_MAX)
+        text = str(trouble) if isinstance(trouble, PerennialError) else type(trouble).__name__
+        self._logger.error(
+            "effect_set_aside",
+            kind=run.kind,
+            effect_id=run.effect_id,
+            attempt=run.attempt,
+            again_in_seconds=wait,
+            error=text,
+            exc_info=None if isinstance(trouble, PerennialError) else trouble,
+        )
+        with suppress(Transient):  # else its lease ends, which comes to the same
+            due_at = self._clock() + timedelta(seconds=wait)
+            await self._log.set_effect_aside(self._key(effect), due_at=due_at, trouble=text)
+
+    async def _release_held(self) -> None:
+        """Record the results of parked shards once these go on."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS_FIRST)
+            if not self._held:
+                continue
+            with suppress(Transient):
+                parked = {parking.shard for parking in await self._log.parkings()}
+                for key in [key for key in self._held if key[0] not in parked]:
+                    self._results.put_nowait(self._held.pop(key))
 
     async def _record(self, results: list[tuple[LeasedEffect, object]]) -> list[LeasedEffect]:
-        """Decide and append the results; whoever lost the lease leaves it to the one who has it."""
-        now = self._clock()
+        """Decide and append the results; whoever lost the lease leaves it to the one who has it.
+
+        Results of parked shards are held.
+        """
         shards = {effect.run.shard for effect, _ in results}
         async with (
             self._tracing.results() as trace,
             self._journal.session(self._log.transaction(shards=shards)) as session,
         ):
+            now = self._clock()
+            for effect, command in results:
+                if session.tx.heads[effect.run.shard].parked:
+                    self._held[effect.run.key[:2]] = (effect, command)
+            results = [each for each in results if each[0].run.key[:2] not in self._held]
+            for _, command in results:
+                if isinstance(command, Park):
+                    raise command
             keys = [self._key(effect) for effect, _ in results]
             wanted = await session.tx.hold_running(keys)
             works = [
@@ -234,6 +305,7 @@ def _work(effect: LeasedEffect, command: object) -> Work:
         task=Task(origin.stream_id, command),
         shard=origin.shard,
         account_id=origin.account_id,
+        cause=attempted(effect),
         cause_event_id=origin.cause_event_id,
         correlation_id=origin.correlation_id,
         traceparent=origin.traceparent,

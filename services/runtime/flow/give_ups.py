@@ -11,13 +11,22 @@ from uuid import UUID
 import asyncpg
 from pydantic import ValidationError
 
-from services.runtime.errors import Poison
+from services.runtime.errors import Halt, PerennialError, Poison, Transient
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.work import Work
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.log.postgres_rows import stored_lease
-from services.runtime.processor import GiveUp, Ignored, Processor, StateT, Task
+from services.runtime.logs import Logger
+from services.runtime.processor import (
+    EffectRun,
+    GiveUp,
+    Ignored,
+    OnGiveUp,
+    Processor,
+    StateT,
+    Task,
+)
 
 _OPEN: Final = (
     "SELECT request_id, shard, effect_id, content FROM operator_request"
@@ -28,14 +37,15 @@ _STILL_OPEN: Final = (
 )
 _CLOSE: Final = (
     "UPDATE operator_request SET closed_at = clock_timestamp(), closed_as = $2, closed_note = $3"
-    " WHERE request_id = $1"
+    " WHERE request_id = $1 AND closed_at IS NULL"
 )
 _EFFECT: Final = (
     "SELECT shard, effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
     " traceparent, payload, checkpoint, attempt, interrupted AS was_interrupted,"
     " coalesce(lease_until > clock_timestamp(), false) AS running FROM effect"
-    " WHERE shard = $1 AND effect_id = $2 FOR UPDATE"
+    " WHERE shard = $1 AND effect_id = $2"
 )
+_LOCKED: Final = f"{_EFFECT} FOR UPDATE"
 _Answer = tuple[str, str]
 
 
@@ -47,12 +57,18 @@ class _Request:
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Inquired:
+    run: EffectRun
+    settle: OnGiveUp
+
+
 class GiveUpDesk(Generic[StateT]):
     """Serves the `operator_request` table of one service.
 
     What the person says is decided as the result of the effect, so it ends with it: nobody does it
     any more, unless the decision asks for another run. A running effect is left to its worker, and
-    the request waits until the attempt is over.
+    the request waits until the attempt is over; that of a parked shard until it goes on.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root names each
@@ -64,6 +80,7 @@ class GiveUpDesk(Generic[StateT]):
         journal: Journal[StateT],
         clock: Callable[[], datetime],
         on_recorded: Callable[[], None],
+        logger: Logger,
     ) -> None:
         """Decide by `processor`, on `log`, which lies in the database of `pool`."""
         self._pool = pool
@@ -72,6 +89,7 @@ class GiveUpDesk(Generic[StateT]):
         self._journal = journal
         self._clock = clock
         self._on_recorded = on_recorded
+        self._logger = logger
 
     async def serve(self) -> list[LeasedEffect]:
         """Close every open request, in the order of asking; return effects to be run at once.
@@ -83,17 +101,61 @@ class GiveUpDesk(Generic[StateT]):
             rows = await self._pool.fetch(_OPEN)
         leased: list[LeasedEffect] = []
         for row in rows:
-            leased += await self._close(_Request(**dict(row)))
+            request = _Request(**dict(row))
+            try:
+                leased += await self._close(request)
+            except (Transient, Halt):
+                raise
+            except Poison as poison:
+                await self._answer(request, str(poison))
+            except Exception as error:  # noqa: BLE001 - the other requests must be served
+                await self._refuse(request, error)
         return leased
 
+    async def _refuse(self, request: _Request, error: Exception) -> None:
+        """Close a request that cannot be decided: asked again as it is, it would fail again."""
+        name = type(error).__name__
+        self._logger.error(
+            "operator_request_failed",
+            request_id=str(request.request_id),
+            error=name,
+            exc_info=error,
+        )
+        answer = f"{name} while deciding it: nothing was recorded. Ask again with other values"
+        if isinstance(error, PerennialError):
+            answer = str(error)
+        await self._answer(request, answer)
+
+    async def _answer(self, request: _Request, refusal: str) -> None:
+        with transient_when_unwell():
+            await self._pool.execute(_CLOSE, request.request_id, "refused", refusal)
+
+    async def _inquired(self, request: _Request) -> _Inquired | None:
+        """Ask the outside about what the person says, before anything is locked; None: nobody is.
+
+        Raises:
+            Poison: this version does not know what was asked.
+        """
+        with transient_when_unwell():
+            effect = await self._pool.fetchrow(_EFFECT, request.shard, request.effect_id)
+        if effect is None or effect["running"]:
+            return None
+        run = stored_lease(effect).run
+        inquiry = self._processor.inquiries.get(run.kind)
+        if inquiry is None or request.shard in {each.shard for each in await self._log.parkings()}:
+            return None
+        return _Inquired(run, await inquiry(_ruling(request), run))
+
     async def _close(self, request: _Request) -> list[LeasedEffect]:
-        now = self._clock()
+        inquired = await self._inquired(request)
         transaction = self._log.transaction(shards={request.shard})
         async with self._journal.session(transaction) as session:
-            connection = session.tx.connection
+            connection, now = session.tx.connection, self._clock()
             if not await connection.fetchval(_STILL_OPEN, request.request_id):
                 return []
-            answer = await self._decide(session, request, now)
+            if session.tx.heads[request.shard].parked:
+                return []
+            answer = await self._decide(session, request, inquired, now)
             if answer is None:
                 return []
             recorded = await session.flush(now)
@@ -102,35 +164,45 @@ class GiveUpDesk(Generic[StateT]):
         return recorded.leased
 
     async def _decide(
-        self, session: Session[StateT], request: _Request, now: datetime
+        self,
+        session: Session[StateT],
+        request: _Request,
+        inquired: _Inquired | None,
+        now: datetime,
     ) -> _Answer | None:
-        """Decide one request; return None as long as its effect runs."""
-        effect = await session.tx.connection.fetchrow(_EFFECT, request.shard, request.effect_id)
+        """Decide one request; return None as long as its effect runs, or ran since the inquiry."""
+        effect = await session.tx.connection.fetchrow(_LOCKED, request.shard, request.effect_id)
         if effect is None:
             return "refused", "the effect has finished meanwhile: see the timeline of its order"
         if effect["running"]:
             return None
         leased = stored_lease(effect)
         on_give_up = self._processor.give_ups.get(leased.run.kind)
+        if leased.run.kind in self._processor.inquiries:
+            if inquired is None or inquired.run != leased.run:
+                return None
+            on_give_up = inquired.settle
         if on_give_up is None:
             return (
                 "refused",
                 f"nobody can settle a {leased.run.kind}: it goes on until its deadline",
             )
-        try:
-            ruling = GiveUp.model_validate_json(request.content)
-            work = _work(request, leased, on_give_up(ruling, leased.run, now))
-            await session.load([work])
-            outcome = session.apply(work, now)
-        except ValidationError:
-            return "refused", "this version does not know what was asked: use its own command"
-        except Poison as poison:
-            return "refused", str(poison)
+        work = _work(request, leased, on_give_up(_ruling(request), leased.run, now))
+        await session.load([work])
+        outcome = session.apply(work, now)
         if isinstance(outcome, Ignored):
             # Nothing was settled, so the effect goes on as it was.
             session.recorded.finished.clear()
             return "ignored", outcome.reason.value
         return "applied", ", ".join(type(event).__name__ for event in outcome.events)
+
+
+def _ruling(request: _Request) -> GiveUp:
+    try:
+        return GiveUp.model_validate_json(request.content)
+    except ValidationError:
+        message = "this version does not know what was asked: use its own command"
+        raise Poison("give_up", message) from None
 
 
 def _work(request: _Request, effect: LeasedEffect, command: object) -> Work:
@@ -139,6 +211,7 @@ def _work(request: _Request, effect: LeasedEffect, command: object) -> Work:
         task=Task(origin.stream_id, command),
         shard=request.shard,
         account_id=origin.account_id,
+        cause=f"request/{request.request_id}",
         cause_event_id=request.request_id,
         correlation_id=origin.correlation_id,
         traceparent=origin.traceparent,

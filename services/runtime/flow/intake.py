@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Generic
 
 from schemas.envelope import Envelope
-from services.runtime.errors import Halt, PerennialError, Poison, Transient
+from services.runtime.errors import Park, Poison, Transient
 from services.runtime.flow.journal import Journal, Session
+from services.runtime.flow.letter_room import KeepLetters, keep_all
+from services.runtime.flow.letters import dead_letter
+from services.runtime.flow.ordering import is_next, repeats
 from services.runtime.flow.parsing import Parsed, RecordParser
 from services.runtime.flow.work import Work
+from services.runtime.kafka.authenticity import EventVerifier
 from services.runtime.kafka.cloudevents import Record
 from services.runtime.log.event_log import (
     DeadLetter,
     EventLog,
     LastSequence,
     LeasedEffect,
+    Parking,
     TopicPartition,
     Transaction,
 )
 from services.runtime.processor import Decision, Ignored, Processor, StateT
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
-SEQUENCE_GAP: Final = "sequence_gap"
-HANDLER_ATTEMPTS_MAX: Final = 3
-"""A record whose handling raises something unforeseen is tried this often, then dead-lettered."""
+SHARD_PARKED: Final = "shard_parked"
 
 
 class Skipped(StrEnum):
@@ -41,16 +44,24 @@ class Skipped(StrEnum):
 
 @dataclass(slots=True)
 class IntakeResult:
-    """What became of a batch. `seeks` are partitions whose consumer must go back to the cursor."""
+    """What became of a batch. `seeks` are partitions whose consumer must go back to the cursor.
+
+    `pauses` are those of them whose shard is parked.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     events: int = 0
     leased: list[LeasedEffect] = field(default_factory=list)
     seeks: dict[TopicPartition, int] = field(default_factory=dict)
+    pauses: set[TopicPartition] = field(default_factory=set)
 
-
-async def _confirmed() -> None:
-    """Trust the topics."""
+    def add(self, other: IntakeResult) -> None:
+        """Take in what became of the records behind these."""
+        self.outcomes += other.outcomes
+        self.events += other.events
+        self.leased += other.leased
+        self.seeks |= other.seeks
+        self.pauses |= other.pauses
 
 
 class Intake(Generic[StateT]):
@@ -63,54 +74,85 @@ class Intake(Generic[StateT]):
         processor: Processor[StateT],
         journal: Journal[StateT],
         shard_count: int,
-        dead_letter_limit: int,
         clock: Callable[[], datetime],
-        confirm_topics: Callable[[], Awaitable[None]] = _confirmed,
+        keep_letters: KeepLetters = keep_all,
         tracing: Tracing = UNTRACED,
+        verifier: EventVerifier | None = None,
     ) -> None:
-        """Serve `processor` on `log`; `clock` gives the time each batch is handled at.
-
-        `confirm_topics` raises `Halt` when what is read is not the topic that the cursors know.
-        """
+        """Serve `processor` on `log`; `clock` gives the time each batch is handled at."""
         self._log = log
         self._journal = journal
-        self._parser = RecordParser(processor, shard_count)
-        self._dead_letter_limit = dead_letter_limit
-        self._confirm_topics = confirm_topics
+        self._parser = RecordParser(processor, shard_count, verifier)
+        self._keep_letters = keep_letters
         self._clock = clock
         self._tracing = tracing
         self._sought: dict[TopicPartition, int] = {}
-        self._failures: Counter[tuple[str, int, int]] = Counter()
 
     async def handle(self, records: Sequence[Record]) -> IntakeResult:
         """Handle one batch.
 
         Raises:
             Transient: nothing was recorded; deliver the same records again later.
-            Halt: going on would be wrong (too many dead letters, an event without posting rule).
+            Park: nothing was recorded; a shard must be parked first. Its record is named unless
+                only a batch without the others can tell.
+            Halt: going on would be wrong for every shard.
         """
         partitions = {(record.topic, record.partition) for record in records}
-        return await self._record(records, partitions)
+        return await self._record(self._parse(records), partitions)
 
-    async def redrive(self, record: Record) -> IntakeResult:
+    async def refuse(self, record: Record, poison: Poison) -> IntakeResult:
+        """Dead-letter a record of an upstream, and go on behind it."""
+        item = Parsed(record, poison=poison)
+        return await self._record([item], {(record.topic, record.partition)})
+
+    async def redrive(self, record: Record, *, resuming: bool = False) -> IntakeResult:
         """Handle one dead letter again, outside of any cursor.
+
+        Where its shard is parked, it waits, unless it is `resuming`; what is missing in the order
+        of the shard does not wait.
 
         Raises:
             Poison: it still cannot be handled; nothing was recorded.
+            Park: likewise, and its shard must stay parked.
         """
-        return await self._record([record], set())
+        return await self._record(self._parse([record]), set(), resuming=resuming)
+
+    def parking(self, record: Record, park: Park) -> Parking:
+        """Return which shard waits because of `record`, and what is known of it."""
+        parsed = self._parser.parse(record, self._clock())
+        incoming = parsed.work.incoming if parsed.work else None
+        envelope = parsed.sequenced or (incoming.envelope if incoming else None)
+        return Parking(
+            shard=parsed.work.shard if parsed.work else record.partition,
+            reason=park.reason,
+            detail=str(park),
+            topic=record.topic,
+            partition=record.partition,
+            record_offset=record.offset,
+            event_id=envelope.id if envelope else None,
+            event_type=envelope.type if envelope else None,
+            source=envelope.source if envelope else None,
+            sequence=envelope.sequence if envelope else None,
+        )
+
+    def ordered(self, record: Record) -> Envelope | None:
+        """Return the envelope of an event of our own services, whose order counts; else None."""
+        return self._parser.parse(record, self._clock()).sequenced
+
+    def _parse(self, records: Sequence[Record]) -> list[Parsed]:
+        now = self._clock()
+        return [self._parser.parse(record, now) for record in records]
 
     def sought(self, partition: TopicPartition, offset: int) -> None:
         """Note that the consumer was really sent to `offset`: what is missing there is a hole."""
         self._sought[partition] = offset
 
     async def _record(
-        self, records: Sequence[Record], partitions: set[TopicPartition]
+        self, items: list[Parsed], partitions: set[TopicPartition], *, resuming: bool = False
     ) -> IntakeResult:
-        now, trace = self._clock(), self._tracing.batch()
-        parsed = trace.begun([self._parser.parse(record, now) for record in records])
-        works = [item.work for item in parsed if item.work is not None]
-        shards = {work.shard for work in works}
+        trace = self._tracing.batch()
+        parsed = trace.begun(items)
+        shards = {item.work.shard for item in parsed if item.work is not None}
         sources = {
             (item.sequenced.source, item.record.partition)
             for item in parsed
@@ -120,30 +162,64 @@ class Intake(Generic[StateT]):
         async with (
             trace,
             self._journal.session(
-                self._log.transaction(partitions=partitions, shards=shards, sources=sources)
+                self._log.transaction(
+                    # A partition stands still with the shard of its number, whatever it holds.
+                    partitions=partitions,
+                    shards=shards | {partition for _, partition in partitions},
+                    sources=sources,
+                )
             ) as session,
         ):
             tx = session.tx
-            await session.load(works)
+            # Decided and recorded as of the time under the locks: who waited must not date it back.
+            now = self._clock()
+            parked = frozenset(shard for shard, head in tx.heads.items() if head.parked)
+            if resuming:
+                parked = frozenset()
+            await session.load(
+                [item.work for item in parsed if item.work and not _waits(item, parked)]
+            )
+            again = repeats(
+                tx, ((each.sequenced, each.record.partition) for each in parsed if each.sequenced)
+            )
+            if again:
+                await tx.load_taken(again)
             letters: list[DeadLetter] = []
-            for item in self._in_sequence(tx, parsed, result) if partitions else parsed:
+            waiting: list[DeadLetter] = []
+            found = self._in_sequence(tx, parsed, parked, result) if partitions else parsed
+            for item in found:
                 try:
+                    _check_parked(item, parked)
                     outcome = self._apply(tx, session, item, now)
                 except Poison as poison:
                     if not partitions:
                         raise
-                    letters.append(dead_letter(item.record, poison, now))
+                    letter = dead_letter(item.record, poison, now)
+                    if poison.reason == SHARD_PARKED and item.work is not None:
+                        waiting.append(replace(letter, parked_shard=item.work.shard))
+                    else:
+                        letters.append(letter)
                     outcome = f"dead_lettered:{poison.reason}"
+                except Park as park:
+                    park.record = item.record
+                    raise
                 result.outcomes[outcome] += 1
-            await self._keep_dead_letters(tx, letters)
-            trace.writes(session.recorded, letters)
+            if waiting:
+                await tx.add_dead_letters(waiting)
+            if letters:
+                await self._keep_letters(tx, letters, now)
+            trace.writes(session.recorded, [*waiting, *letters])
             recorded = await session.flush(now)
         result.events = len(recorded.events)
         result.leased = recorded.leased
         return result
 
     def _in_sequence(
-        self, tx: Transaction, parsed: Sequence[Parsed], result: IntakeResult
+        self,
+        tx: Transaction,
+        parsed: Sequence[Parsed],
+        parked: frozenset[int],
+        result: IntakeResult,
     ) -> Iterator[Parsed]:
         """Yield what each cursor expects next; drop duplicates, and stop a partition at a gap."""
         expected = dict(tx.next_offsets)
@@ -154,6 +230,10 @@ class Intake(Generic[StateT]):
                 message = f"no cursor for {partition[0]}/{partition[1]} yet"
                 raise Transient(message)
             if partition in result.seeks:
+                continue
+            if partition[1] in parked:
+                result.seeks[partition] = expected[partition]
+                result.pauses.add(partition)
                 continue
             offset, wanted = item.record.offset, expected[partition]
             if offset < wanted:
@@ -173,88 +253,55 @@ class Intake(Generic[StateT]):
         result.seeks |= behind
 
     def _apply(self, tx: Transaction, session: Session[StateT], item: Parsed, now: datetime) -> str:
-        """Handle one record and return its outcome; raise `Poison` when it must be dead-lettered."""
-        if item.poison is not None:
-            raise item.poison
+        """Handle one record and return its outcome.
+
+        Raises:
+            Poison: it must be dead-lettered. So is a record on a topic of ours that does not show
+                that it is ours: it neither moves the order of its shard nor stops it. When it was
+                ours after all, the next one shows that it is missing.
+            Park: it breaks the order of our own events, or cannot take its place in it.
+        """
         partition = item.record.partition
-        if item.sequenced is not None and not _is_next(tx, item.sequenced, partition):
+        if item.sequenced is None:
+            if item.poison is not None:
+                raise item.poison
+        elif not is_next(tx, item.sequenced, partition):
             return f"ignored:{Skipped.DUPLICATE_SEQUENCE}"
+        elif item.poison is not None:
+            raise Park(item.poison.reason, str(item.poison)) from item.poison
         outcome: Decision | Ignored
         if item.work is None:
             outcome = item.ignored or Ignored(Skipped.NOT_HANDLED_HERE)
         else:
-            outcome = self._decide(session, item.work, item.record, now)
+            outcome = self._decided(session, item, item.work, now)
         if item.sequenced is not None:
             last = LastSequence(item.sequenced.sequence or 0, item.sequenced.id)
             tx.move_sequence(item.sequenced.source, partition, last)
         return f"ignored:{outcome.reason}" if isinstance(outcome, Ignored) else "applied"
 
-    def _decide(
-        self, session: Session[StateT], work: Work, record: Record, now: datetime
+    def _decided(
+        self, session: Session[StateT], item: Parsed, work: Work, now: datetime
     ) -> Decision | Ignored:
-        where = (record.topic, record.partition, record.offset)
         try:
-            return session.apply(work, now)
-        except PerennialError:
-            raise
-        except Exception as error:
-            self._failures[where] += 1
-            if self._failures[where] < HANDLER_ATTEMPTS_MAX:
-                message = f"{type(error).__name__} while deciding {where}: trying again"
-                raise Transient(message) from error
-            del self._failures[where]
-            message = f"{type(error).__name__} in {HANDLER_ATTEMPTS_MAX} attempts: fix and redrive"
-            raise Poison("handler_error", message) from error
-
-    async def _keep_dead_letters(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
-        if not letters:
-            return
-        if any(letter.reason == SEQUENCE_GAP for letter in letters):
-            await self._confirm_topics()
-        await tx.add_dead_letters(letters)
-        still_open = await tx.open_dead_letters()
-        if still_open > self._dead_letter_limit:
-            reasons = ", ".join(sorted({letter.reason for letter in letters}))
-            message = (
-                f"{still_open} dead letters would be open and the limit is "
-                f"{self._dead_letter_limit} (newest: {reasons}). Consuming stops here; nothing is "
-                "skipped. See `perennial dlq list`, then redrive or discard them, or raise "
-                "DEAD_LETTER_LIMIT, and start again"
-            )
-            raise Halt(message)
+            return session.apply(self._parser.dated(work, now), now)
+        except Poison as poison:
+            if item.sequenced is None:
+                raise
+            raise Park(poison.reason, str(poison)) from poison
 
 
-def _is_next(tx: Transaction, envelope: Envelope, partition: int) -> bool:
-    """Say whether a service's event is the next one of its shard; a repeat is not.
+def _waits(item: Parsed, parked: frozenset[int]) -> bool:
+    """Say whether a record of a parked shard waits that lies in another partition, or was kept.
 
-    Raises:
-        Poison: its sequence jumps ahead, or another event already bears it.
+    What is missing in the order of the shard must be taken, or it could never go on.
     """
-    last = tx.last_sequences.get((envelope.source, partition))
-    taken = last.sequence if last else 0
-    sequence = envelope.sequence or 0
-    if sequence == taken + 1:
-        return True
-    if sequence > taken + 1:
-        message = f"sequence {sequence} of {envelope.source} after {taken}: events are missing"
-        raise Poison(SEQUENCE_GAP, message)
-    if last is not None and sequence == taken and envelope.id != last.event_id:
-        message = f"sequence {sequence} of {envelope.source} is taken by another event"
-        raise Poison("sequence_conflict", message)
-    return False
+    return item.work is not None and item.sequenced is None and item.work.shard in parked
 
 
-def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
-    """Return the record as it arrived, with why it cannot be handled."""
-    return DeadLetter(
-        topic=record.topic,
-        partition=record.partition,
-        record_offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-        reason=poison.reason,
-        detail=str(poison),
-        attempts=1,
-        dead_lettered_at=now,
-    )
+def _check_parked(item: Parsed, parked: frozenset[int]) -> None:
+    """Raise `Poison` when it waits."""
+    if item.work is not None and _waits(item, parked):
+        message = (
+            f"shard {item.work.shard} is parked, and this waits for it: see `perennial shards list`"
+        )
+        raise Poison("shard_parked", message)

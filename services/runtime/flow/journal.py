@@ -14,12 +14,16 @@ from datetime import datetime
 from typing import Final, Generic
 
 from schemas.envelope import Event, derived_event_id
-from services.runtime.flow.work import ForeignStream, Recorded, Work, refused_stream_id
-from services.runtime.log.event_log import (
-    StoredEvent,
-    Transaction,
-    chain_hash,
+from services.runtime.flow.log_ends import LogEnd, in_the_log, positions_of, refuse_lost
+from services.runtime.flow.work import (
+    ForeignStream,
+    Recorded,
+    Work,
+    contested,
+    folded,
+    refused_stream_id,
 )
+from services.runtime.log.event_log import StoredEvent, Transaction, chain_hash
 from services.runtime.processor import (
     Decision,
     Drop,
@@ -33,7 +37,10 @@ from services.runtime.processor import (
 )
 
 CACHED_STREAMS_MAX: Final = 10_000
-_EVENTS_PER_DECISION_MAX: Final = 16
+CACHED_EVENTS_MAX: Final = 400_000
+"""What a state keeps grows with the events behind it, so a long stream takes the room of many."""
+_FOLDED_AT_ONCE_MAX: Final = 100
+"""Some milliseconds: then whoever else waits for the loop comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,8 @@ class Journal(Generic[StateT]):
     """Folds, decides and appends for one service, a transaction at a time.
 
     Stream states are cached per shard and trusted only while the locked head is the one they were
-    folded up to: any other writer moves the head, and the shard's cached states are forgotten.
+    folded up to: any other writer moves the head, and the shard's cached states are forgotten. So
+    they are when events of the shard leave for files.
     """
 
     def __init__(
@@ -62,7 +70,9 @@ class Journal(Generic[StateT]):
         self._processor = processor
         self._on_committed = on_committed
         self._cache: dict[int, OrderedDict[str, Stream[StateT]]] = {}
-        self._cached_heads: dict[int, int] = {}
+        self._cached_events: dict[int, int] = {}
+        self.heads: dict[int, LogEnd] = {}
+        self._archived: dict[int, int] = {}
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
@@ -76,28 +86,49 @@ class Journal(Generic[StateT]):
         """
         async with self._turn:
             async with transaction as tx:
-                session = self._open(tx)
+                session = await self._open(tx)
                 yield session
             self._committed(session)
 
-    def _open(self, tx: Transaction) -> Session[StateT]:
-        for shard, head in tx.heads.items():
-            if self._cached_heads.get(shard) != head.position:
-                self._cache[shard] = OrderedDict()
-                self._cached_heads[shard] = head.position
+    async def _open(self, tx: Transaction) -> Session[StateT]:
+        """Trust what is cached where the log still ends as we left it, and nothing that went back.
+
+        Raises:
+            Halt: what we committed is not there any more.
+        """
+        moved = {
+            shard: known
+            for shard, head in tx.heads.items()
+            if (known := self.heads.get(shard)) != LogEnd(head.position, head.hash)
+            or self._archived[shard] != head.archived
+        }
+        self._archived |= {shard: head.archived for shard, head in tx.heads.items()}
+        left = {shard: known for shard, known in moved.items() if known is not None}
+        if left := in_the_log(left, self._archived):
+            refuse_lost(left, await tx.hashes_at(positions_of(left)))
+        for shard in moved:
+            self._cache[shard] = OrderedDict()
+            self._cached_events[shard] = 0
+            self.heads[shard] = LogEnd(tx.heads[shard].position, tx.heads[shard].hash)
         return Session(self._processor, tx, self._cache)
 
     def _committed(self, session: Session[StateT]) -> None:
         self._on_committed(session.recorded.facts)
         for shard, head in session.tx.heads.items():
-            self._cached_heads[shard] = head.position
+            self.heads[shard] = LogEnd(head.position, head.hash)
             streams = self._cache[shard]
             for stream_id, stream in session.streams.items():
                 if stream.shard == shard:
+                    before = streams.get(stream_id)
+                    grown = stream.stream_version - (before.stream_version if before else 0)
+                    self._cached_events[shard] += grown
                     streams[stream_id] = stream
                     streams.move_to_end(stream_id)
-            while len(streams) > CACHED_STREAMS_MAX // len(self._cache):
-                streams.popitem(last=False)
+            while len(streams) > 1 and (
+                len(streams) > CACHED_STREAMS_MAX // len(self._cache)
+                or self._cached_events[shard] > CACHED_EVENTS_MAX // len(self._cache)
+            ):
+                self._cached_events[shard] -= streams.popitem(last=False)[1].stream_version
 
 
 class Session(Generic[StateT]):
@@ -130,11 +161,11 @@ class Session(Generic[StateT]):
                 self.streams[stream_id] = cached
         if wanted:
             await self._load_streams(wanted)
-        contested = _contested(works)
+        wanted_twice = contested(works)
         refused = {
             refused_stream_id(work)
             for work in works
-            if self._is_foreign(work) or work.task.stream_id in contested
+            if self._is_foreign(work) or work.task.stream_id in wanted_twice
         } - self.streams.keys()
         if refused:
             await self._load_streams(refused)
@@ -143,8 +174,10 @@ class Session(Generic[StateT]):
         found = await self.tx.load_streams(stream_ids)
         for stream_id in stream_ids:
             stream = Stream(None, 0, self._processor.initial_state())
-            for stored in found.get(stream_id, ()):
-                state = self._processor.evolve(stream.state, stored.event())
+            for number, stored in enumerate(found.get(stream_id, ()), 1):
+                if number % _FOLDED_AT_ONCE_MAX == 0:
+                    await asyncio.sleep(0)
+                state = folded(self._processor, stream.state, stored)
                 stream = Stream(stored.shard, stored.stream_version, state)
             self.streams[stream_id] = stream
 
@@ -156,7 +189,7 @@ class Session(Generic[StateT]):
         """Decide one command and stage what follows. Raises what `decide` raises, staging nothing."""
         if work.task.stateless:
             decision = self._processor.decide(work.task.command, self._processor.initial_state())
-            self._stage(work, decision, None, "", now)
+            self._stage(work, decision, None, work.task.stream_id, now)
             return decision
         stream = self.streams[work.task.stream_id]
         if not self._is_foreign(work):
@@ -185,27 +218,26 @@ class Session(Generic[StateT]):
             if self._processor.records_incoming:
                 stream = self._record_incoming(work, work.incoming, stream, stream_id, now)
         events = decision.events if isinstance(decision, Decision) else ()
-        numbers: dict[str, int] = {}
-        first = (work.effect.run.attempt if work.effect else 0) * _EVENTS_PER_DECISION_MAX
+        apart = isinstance(decision, Decision) and decision.apart
         for event in events:
             event_type = event.wire_type()
-            n = numbers[event_type] = numbers.get(event_type, -1) + 1
+            version = (stream.stream_version if stream else 0) + 1
             head = self.tx.heads[work.shard]
             stored = StoredEvent(
                 shard=work.shard,
                 position=head.position + 1,
-                stream_id=stream_id or work.task.stream_id,
-                stream_version=(stream.stream_version if stream else 0) + 1,
-                event_id=derived_event_id(work.cause_event_id, event_type, first + n),
+                stream_id=stream_id,
+                stream_version=version,
+                event_id=derived_event_id(work.cause, event_type, stream_id, version),
                 source=self._processor.source,
                 type=event_type,
                 sequence=head.sequence + 1,
                 account_id=work.account_id,
-                correlation_id=work.correlation_id,
+                correlation_id=str(work.cause_event_id) if apart else work.correlation_id,
                 causation_id=work.cause_event_id,
                 traceparent=work.traceparent,
                 occurred_at=now,
-                recorded_at=now,
+                recorded_at=max(now, head.recorded_at),
                 body=event.body(),
             )
             head.sequence += 1
@@ -226,7 +258,7 @@ class Session(Generic[StateT]):
         stored = StoredEvent(
             shard=work.shard,
             position=self.tx.heads[work.shard].position + 1,
-            stream_id=stream_id or envelope.subject or work.task.stream_id,
+            stream_id=stream_id,
             stream_version=stream.stream_version + 1 if stream else envelope.streamversion or 1,
             event_id=envelope.id,
             source=envelope.source,
@@ -237,7 +269,7 @@ class Session(Generic[StateT]):
             causation_id=envelope.causationid,
             traceparent=envelope.traceparent,
             occurred_at=envelope.time,
-            recorded_at=now,
+            recorded_at=max(now, self.tx.heads[work.shard].recorded_at),
             body=incoming.body,
         )
         return self._push(stored, incoming.event, stream)
@@ -249,6 +281,7 @@ class Session(Generic[StateT]):
         head = self.tx.heads[stored.shard]
         stored = stored._replace(hash=chain_hash(head.hash, stored))
         head.position, head.hash = stored.position, stored.hash
+        head.recorded_at = stored.recorded_at
         self.recorded.events.append(stored)
         self.recorded.facts.append(event)
         if stream is None:
@@ -289,15 +322,5 @@ class Session(Generic[StateT]):
         recorded.leased += await tx.release_effects(recorded.releases, now=now)
         await tx.drop_effects(recorded.drops)
         if self._processor.project is not None:
-            await self._processor.project(tx, recorded.events, recorded.handled)
+            await self._processor.project(tx, recorded.filed(), recorded.handled)
         return recorded
-
-
-def _contested(works: Sequence[Work]) -> set[str]:
-    """Return the streams that accounts of several shards ask for; the first of them will own it."""
-    shards: dict[str, int] = {}
-    return {
-        work.task.stream_id
-        for work in works
-        if shards.setdefault(work.task.stream_id, work.shard) != work.shard
-    }

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from services.runtime.errors import Poison, Transient
+from services.runtime.errors import Halt, Park, Poison, Transient
 from services.runtime.flow.dead_letters import DeadLetterBox
 from services.runtime.flow.effects import EffectRunner
 from services.runtime.flow.give_ups import GiveUpDesk
+from services.runtime.flow.guard import HANDLER_ERROR
 from services.runtime.flow.intake import Intake
+from services.runtime.flow.parking import ParkingDesk
+from services.runtime.flow.rereading import Originals
 from services.runtime.watch.metrics import Metrics
 
 _POLL_SECONDS: Final = 1.0
@@ -24,7 +27,9 @@ class OperatorDesk:
         self,
         *,
         dead_letters: DeadLetterBox,
+        originals: Originals,
         give_ups: GiveUpDesk[Any],
+        parking: ParkingDesk[Any],
         intake: Intake[Any],
         effects: EffectRunner[Any],
         metrics: Metrics,
@@ -32,7 +37,9 @@ class OperatorDesk:
     ) -> None:
         """Redrive through `intake`, and hand what follows to `effects`."""
         self._dead_letters = dead_letters
+        self._originals = originals
         self._give_ups = give_ups
+        self._parking = parking
         self._intake = intake
         self._effects = effects
         self._metrics = metrics
@@ -44,17 +51,27 @@ class OperatorDesk:
             await asyncio.sleep(_POLL_SECONDS)
             with suppress(Transient):
                 await self._redrive()
+            with suppress(Transient):
                 self._effects.submit(await self._give_ups.serve())
+            with suppress(Transient):
+                self._effects.submit(await self._parking.serve())
+                self._on_recorded()
 
     async def _redrive(self) -> None:
         """Handle dead letters again in the order in which they arrived."""
         for letter in await self._dead_letters.asked():
             try:
-                result = await self._intake.redrive(letter.record())
-            except Poison as poison:
+                result = await self._intake.redrive(await self._originals.record(letter))
+            except (Poison, Park) as poison:
                 await self._dead_letters.failed_again(
                     letter.dead_letter_id, poison.reason, str(poison)
                 )
+                continue
+            except (Transient, Halt):
+                raise
+            except Exception as error:  # noqa: BLE001 - the other letters must be served
+                message = f"{type(error).__name__}: deploy a version that handles it, then redrive"
+                await self._dead_letters.failed_again(letter.dead_letter_id, HANDLER_ERROR, message)
                 continue
             self._metrics.outcomes(result.outcomes)
             await self._dead_letters.close(

@@ -8,15 +8,25 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from schemas import EVENT_TYPES, TOPIC_OF
-from schemas.envelope import UPSTREAM_PREFIX, Envelope, Event
-from schemas.topics import REQUESTS, TOPICS
-from services.runtime.errors import Poison
-from services.runtime.flow.work import Work
-from services.runtime.kafka.cloudevents import Record, read_record, validation_summary
+from schemas.envelope import Envelope, Event
+from schemas.topics import TOPICS
+from services.runtime.errors import PerennialError, Poison
+from services.runtime.flow.work import Work, consumed
+from services.runtime.kafka.authenticity import WRITER_OF, EventVerifier
+from services.runtime.kafka.cloudevents import (
+    Record,
+    check_body,
+    read_record,
+    validation_summary,
+)
 from services.runtime.kafka.partitions import shard_of
 from services.runtime.processor import Ignored, Incoming, Processor, Task
 
-_SOURCE_OF: Final = {topic.name: f"/billing/{topic.written_by}" for topic in TOPICS}
+UNREADABLE: Final = "unreadable"
+"""The reason of a record whose reading raised something unforeseen."""
+_RUST_PANIC: Final = "pyo3_runtime"
+"""Where pydantic's core defines what it raises on a defect of its own: it is no `Exception`."""
+_TOPIC: Final = {topic.name: topic for topic in TOPICS}
 
 
 class Parsed(NamedTuple):
@@ -33,24 +43,59 @@ class Parsed(NamedTuple):
 
 
 class RecordParser:
-    """Parses records for one service. Never raises, whatever the bytes."""
+    """Parses records for one service. The worst that comes of any bytes is poison."""
 
-    def __init__(self, processor: Processor[Any], shard_count: int) -> None:
-        """Parse for `processor`, whose accounts are spread over `shard_count` shards."""
+    def __init__(
+        self, processor: Processor[Any], shard_count: int, verifier: EventVerifier | None = None
+    ) -> None:
+        """Parse for `processor`, whose accounts are spread over `shard_count` shards.
+
+        With a `verifier`, nothing on a topic of our own is believed that it does not vouch for.
+        """
+        self._verifier = verifier
         self._processor = processor
         self._shard_count = shard_count
         self._strict = {sub.topic: sub.strict for sub in processor.subscriptions}
 
     def parse(self, record: Record, now: datetime) -> Parsed:
-        """Return what `record` asks for, or why it cannot be handled."""
+        """Return what `record` asks for, or why it cannot be handled.
+
+        Raises:
+            Halt: a handler says that going on would be wrong.
+        """
+        try:
+            return self._parse(record, now)
+        except PerennialError:
+            raise
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__module__ != _RUST_PANIC:
+                raise
+            # Whoever sent the record chose every byte of it: the error's text may repeat them.
+            message = (
+                f"{type(error).__name__} while reading: a defect of this version; report it, deploy "
+                "the version that mends it, then redrive"
+            )
+            return Parsed(record, poison=Poison(UNREADABLE, message))
+
+    def dated(self, work: Work, now: datetime) -> Work:
+        """Return the same work as of `now`: what a handler asks differs with the time alone."""
+        if work.incoming is None:
+            return work
+        task = self._processor.handlers[type(work.incoming.event)](work.incoming, now)
+        return work if isinstance(task, Ignored) else work._replace(task=task)
+
+    def _parse(self, record: Record, now: datetime) -> Parsed:
         sequenced: Envelope | None = None
         try:
+            self._check_authentic(record)
             envelope, body = read_record(record)
             self._check_origin(record, envelope)
-            sequenced = None if record.topic == REQUESTS.name else envelope
+            sequenced = None if _TOPIC[record.topic].external else envelope
             model = self._model(record, envelope)
             if model is None:
                 return Parsed(record, sequenced)
+            if _TOPIC[record.topic].external:
+                check_body(body)
             event = model.parse(body)
             if event.account_id != envelope.partitionkey:
                 message = "account_id in the body differs from partitionkey: make them the same"
@@ -78,22 +123,29 @@ class RecordParser:
         if model is None and any(known.rpartition(".v")[0] == name for known in EVENT_TYPES):
             message = "this major version of the event is not known here: see docs/EVENTS.md"
             raise Poison("unknown_version", message)
-        message = "this event type does not belong on this topic: see docs/EVENTS.md"
+        where = f"publish it to {TOPIC_OF[envelope.type].name}" if model else "see docs/EVENTS.md"
+        message = f"this event type does not belong on this topic: {where}"
         raise Poison("unknown_event_type", message)
+
+    def _check_authentic(self, record: Record) -> None:
+        """Refuse what none of our services wrote, before anything of it is looked at.
+
+        A forged record has no place in any sequence: it neither takes a number nor leaves a gap.
+        """
+        if self._verifier is not None and record.topic in WRITER_OF:
+            self._verifier.check(record)
 
     def _check_origin(self, record: Record, envelope: Envelope) -> None:
         """Refuse events on a topic that belongs to another writer, and misplaced ones of our own.
 
-        An upstream's record may lie in any partition: we compute the shard ourselves.
+        A record from around us may lie in any partition: we compute the shard ourselves.
         """
-        if record.topic == REQUESTS.name:
-            if not envelope.source.startswith(UPSTREAM_PREFIX):
-                message = f"events on {record.topic} have a source under {UPSTREAM_PREFIX}"
-                raise Poison("source_not_allowed", message)
-            return
-        if envelope.source != _SOURCE_OF[record.topic]:
-            message = f"only {_SOURCE_OF[record.topic]} writes to {record.topic}"
+        topic = _TOPIC[record.topic]
+        if not topic.admits(envelope.source):
+            message = f"only {topic.source_rule} writes to {topic.name}"
             raise Poison("source_not_allowed", message)
+        if topic.external:
+            return
         if envelope.sequence is None:
             raise Poison("sequence_missing", "events of the services carry ce_sequence")
         if shard_of(envelope.partitionkey, self._shard_count) != record.partition:
@@ -101,11 +153,12 @@ class RecordParser:
 
     def _work(self, task: Task, incoming: Incoming) -> Work:
         envelope = incoming.envelope
-        inherited = None if envelope.source.startswith(UPSTREAM_PREFIX) else envelope.correlationid
+        inherited = None if TOPIC_OF[envelope.type].external else envelope.correlationid
         return Work(
             task=task,
             shard=shard_of(envelope.partitionkey, self._shard_count),
             account_id=envelope.partitionkey,
+            cause=consumed(envelope),
             cause_event_id=envelope.id,
             correlation_id=inherited or task.stream_id.partition("/")[2],
             traceparent=envelope.traceparent,

@@ -6,7 +6,7 @@ import asyncio
 import time
 from base64 import b64decode
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,8 +15,10 @@ from aiokafka.errors import KafkaError
 
 from services.runtime.errors import Transient
 from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.runtime.flow.letter_topic import letter_message
+from services.runtime.kafka.authenticity import EventSigner
 from services.runtime.kafka.cloudevents import binary_headers
-from services.runtime.log.event_log import EventLog, StoredEvent
+from services.runtime.log.event_log import EventLog, StoredEvent, Unpublished
 from services.runtime.logs import Logger
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
@@ -25,8 +27,8 @@ GATHER_SECONDS: Final = 0.01
 DEAD_LETTERS_SECONDS: Final = 1.0
 EVENTS_PER_SHARD_MAX: Final = 500
 RETRY_SECONDS: Final = 1.0
-DEAD_LETTER_BYTES_MAX: Final = 900_000
-"""Below what brokers take by default. A compressed record can be larger than any broker's limit."""
+PATIENCE_SECONDS: Final = 1.0
+"""How long the other shards wait for one whose partition does not answer."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Relay:
         producer_factory: Callable[[], AIOKafkaProducer],
         logger: Logger,
         tracing: Tracing = UNTRACED,
+        signer: EventSigner | None = None,
     ) -> None:
         """Publish events of `source` in `shards()` to `topic`, and dead letters of `group`."""
         self._log = log
@@ -68,6 +71,9 @@ class Relay:
         self._producer: AIOKafkaProducer | None = None
         self._logger = logger
         self._tracing = tracing
+        self._signer = signer
+        self._under_way: dict[int, asyncio.Task[int]] = {}
+        self._starting = asyncio.Lock()
         self._wake = asyncio.Event()
         self.counts = RelayCounts()
 
@@ -81,7 +87,7 @@ class Relay:
         while True:
             self._wake.clear()
             try:
-                published = await self._publish_events()
+                published = await self._publish_events(PATIENCE_SECONDS)
                 if time.monotonic() >= letters_at:
                     await self._publish_dead_letters()
                     letters_at = time.monotonic() + DEAD_LETTERS_SECONDS
@@ -102,22 +108,59 @@ class Relay:
 
     async def publish_once(self) -> int:
         """Publish the next events of every shard and the new dead letters; return how many."""
-        return await self._publish_events() + await self._publish_dead_letters()
+        return await self._publish_events(None) + await self._publish_dead_letters()
 
-    async def _publish_events(self) -> int:
-        found = await self._log.unpublished(
-            self._source, self._shards(), limit=EVENTS_PER_SHARD_MAX
-        )
-        events = [event for news in found.values() for event in news.events]
-        if events:
-            with self._tracing.publishing(self._topic, events):
-                await self._send([self._message(event) for event in events])
-            self.counts.events += len(events)
-        if found:
-            await self._log.mark_published(
-                {shard: news.through_position for shard, news in found.items()}
-            )
-        return len(events)
+    async def _publish_events(self, patience_seconds: float | None) -> int:
+        """Publish the next events of each shard that is not under way; return how many were.
+
+        A partition without a leader keeps its shard waiting, and no other for longer than
+        `patience_seconds`.
+
+        Raises:
+            KafkaError, Transient, OSError: a shard could not be published from some event on.
+        """
+        idle = [shard for shard in self._shards() if shard not in self._under_way]
+        found = await self._log.unpublished(self._source, idle, limit=EVENTS_PER_SHARD_MAX)
+        for shard, news in found.items():
+            self._under_way[shard] = asyncio.create_task(self._publish_shard(shard, news))
+        if not self._under_way:
+            return 0
+        done, _ = await asyncio.wait(self._under_way.values(), timeout=patience_seconds)
+        self._under_way = {s: task for s, task in self._under_way.items() if task not in done}
+        if failed := [error for task in done if (error := task.exception()) is not None]:
+            raise failed[0]
+        return sum(task.result() for task in done)
+
+    async def _publish_shard(self, shard: int, news: Unpublished) -> int:
+        """Publish events of one shard, a batch at a time: the next goes when the last is acknowledged.
+
+        The client may fail one batch of a partition and deliver a later one: so there is none later.
+        """
+        events, count = news.events, 0
+        try:
+            with self._tracing.publishing(self._topic, events) if events else nullcontext():
+                while count < len(events):
+                    count += await self._send_first(shard, events[count:])
+        except Exception:
+            if count:
+                await self._log.mark_published({shard: events[count - 1].position})
+            raise
+        finally:
+            self.counts.events += count
+        await self._log.mark_published({shard: news.through_position})
+        return count
+
+    async def _send_first(self, shard: int, events: list[StoredEvent]) -> int:
+        """Send as many of `events` as go into one batch; return how many the broker has."""
+        producer = await self._started()
+        batch, taken = producer.create_batch(), 0
+        for event in events:
+            if batch.append(timestamp=None, **self._message(event)) is None:
+                break
+            taken += 1
+        batch.close()
+        _check_offset(await (await producer.send_batch(batch, self._topic, partition=shard)))
+        return taken
 
     async def _publish_dead_letters(self) -> int:
         letters = await self._dead_letters.unpublished()
@@ -134,57 +177,54 @@ class Relay:
 
     async def close(self) -> None:
         """Close the producer, waiting for nothing."""
+        under_way, self._under_way = list(self._under_way.values()), {}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                await asyncio.wait_for(producer.stop(), RETRY_SECONDS)
-            except (KafkaError, OSError, TimeoutError) as error:
-                self._logger.warning("producer_close_failed", error=type(error).__name__)
+            await self._stop(producer)
+
+    async def _stop(self, producer: AIOKafkaProducer) -> None:
+        try:
+            await asyncio.wait_for(producer.stop(), RETRY_SECONDS)
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._logger.warning("producer_close_failed", error=type(error).__name__)
 
     async def _send(self, messages: list[dict[str, Any]]) -> None:
-        """Send all, in order within each partition, and return when each has a record offset."""
-        if self._producer is None:
-            producer = self._producer_factory()
-            await producer.start()
-            self._producer = producer
-        futures = [await self._producer.send(**message) for message in messages]
+        """Send all, in whatever order, and return when each has a record offset."""
+        producer = await self._started()
+        futures = [await producer.send(**message) for message in messages]
         for metadata in await asyncio.gather(*futures):
-            if metadata.offset < 0:
-                message = "the broker acknowledged without an offset: acks must be all"
-                raise Transient(message)
+            _check_offset(metadata)
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = self._producer_factory()
+                try:
+                    await producer.start()
+                except BaseException:
+                    await self._stop(producer)
+                    raise
+                self._producer = producer
+            return self._producer
 
     def _message(self, event: StoredEvent) -> dict[str, Any]:
-        return {
-            "topic": self._topic,
-            "partition": event.shard,
-            "key": event.account_id.encode(),
-            "value": event.body,
-            "headers": binary_headers(event),
-        }
+        key, headers = event.account_id.encode(), binary_headers(event)
+        if self._signer is not None:
+            mac = self._signer.mac(self._topic, event.shard, key, headers, event.body)
+            headers.append(mac)
+        return {"key": key, "value": event.body, "headers": headers}
 
     def _dead_letter_message(self, letter: StoredDeadLetter) -> dict[str, Any]:
         headers = [
             (name, None if value is None else b64decode(value)) for name, value in letter.headers
         ]
-        about = {
-            "dlq-reason": letter.reason,
-            "dlq-original-topic": letter.topic,
-            "dlq-original-partition": str(letter.partition),
-            "dlq-original-offset": str(letter.record_offset),
-            "dlq-at": letter.dead_lettered_at.isoformat(),
-            "dlq-attempts": str(letter.attempts),
-        }
-        key, value = letter.key, letter.value
-        size = len(key or b"") + len(value or b"")
-        size += sum(len(name.encode()) + len(held or b"") for name, held in headers)
-        if size > DEAD_LETTER_BYTES_MAX:
-            about["dlq-left-out-bytes"] = str(size)
-            key, value, headers = None, None, []
-        return {
-            "topic": f"{letter.topic}.{self._group}.dlq",
-            "partition": letter.partition,
-            # aiokafka takes no message without key and value.
-            "key": b"" if key is None and value is None else key,
-            "value": value,
-            "headers": [*headers, *((name, text.encode()) for name, text in about.items())],
-        }
+        return letter_message(letter, headers, self._group)
+
+
+def _check_offset(metadata: Any) -> None:  # noqa: ANN401 - aiokafka's
+    if metadata.offset < 0:
+        message = "the broker acknowledged without an offset: acks must be all"
+        raise Transient(message)

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from schemas.envelope import Event
-from services.runtime.log.event_log import EffectOrigin, LeasedEffect, StoredEvent
-from services.runtime.processor import Incoming, Release, Retry, Start, Task
+from schemas.envelope import Envelope, Event
+from services.runtime.log.event_log import REMAINS, EffectOrigin, LeasedEffect, StoredEvent
+from services.runtime.processor import (
+    Filed,
+    Incoming,
+    Processor,
+    Release,
+    Retry,
+    Start,
+    StateT,
+    Task,
+    archival_of,
+)
 
 
 class Work(NamedTuple):
-    """One command and where it comes from: a consumed event or the result of an effect."""
+    """One command and where it comes from: a consumed event or the result of an effect.
+
+    `cause` names what led to it in the whole system; an event id does so only with its source.
+    """
 
     task: Task
     shard: int
     account_id: str
+    cause: str
     cause_event_id: UUID
     correlation_id: str
     traceparent: str | None
@@ -53,6 +70,10 @@ class Recorded:
     retries: list[tuple[tuple[int, str], Retry]] = field(default_factory=list)
     leased: list[LeasedEffect] = field(default_factory=list)
 
+    def filed(self) -> Sequence[Filed]:
+        """Return the events, each beside what was parsed of it."""
+        return [Filed(*pair) for pair in zip(self.events, self.facts, strict=True)]
+
 
 class ForeignStream(StrEnum):
     """Why a request for a stream of another shard needs no answer."""
@@ -60,6 +81,48 @@ class ForeignStream(StrEnum):
     ALREADY_REFUSED = "already_refused"
 
 
+def consumed(envelope: Envelope) -> str:
+    """Return the cause that a consumed event is."""
+    return f"{envelope.source}/{envelope.id}"
+
+
+def attempted(effect: LeasedEffect) -> str:
+    """Return the cause that one attempt of an effect is; its result is recorded once."""
+    run = effect.run
+    return f"{run.shard}/{run.effect_id}/{run.attempt}"
+
+
 def refused_stream_id(work: Work) -> str:
-    """Return the stream of a request that was refused because its id is another account's."""
-    return f"refused/{work.cause_event_id}"
+    """Return the stream of a request that was refused because its id is another account's.
+
+    Only the same request of the same account has the same stream, and needs no second answer.
+    """
+    content = work.incoming.body if work.incoming is not None else b""
+    told = f"{work.cause}\n{work.account_id}\n{work.task.stream_id}\n".encode() + content
+    return f"{refused_streams(work.task.stream_id)}{hashlib.sha256(told).hexdigest()}"
+
+
+def refused_streams(stream_id: str) -> str:
+    """Return what the streams of requests begin with that were refused because of `stream_id`."""
+    return f"refused/{stream_id}/"
+
+
+def folded(processor: Processor[StateT], state: StateT, stored: StoredEvent) -> StateT:
+    """Return the state of a stream behind its next row, which may stand for all before it.
+
+    Raises:
+        Halt: it is archived, and the service cannot answer for such a stream.
+    """
+    if stored.type == REMAINS:
+        return archival_of(processor).restored(json.loads(stored.body))
+    return processor.evolve(state, stored.event())
+
+
+def contested(works: Sequence[Work]) -> set[str]:
+    """Return the streams that accounts of several shards ask for; the first of them will own it."""
+    shards: dict[str, int] = {}
+    return {
+        work.task.stream_id
+        for work in works
+        if shards.setdefault(work.task.stream_id, work.shard) != work.shard
+    }

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from faststream import AckPolicy
-from faststream.kafka import KafkaBroker
-from faststream.kafka.message import KafkaAckableMessage
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from services.runtime.errors import ConfigurationError, Halt
 from services.runtime.kafka.access import check_credentials, tls_context
+from services.runtime.kafka.consumers import READING
 from services.runtime.kafka.fetched_records import tolerate_header_names
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
+    from faststream import AckPolicy
+    from faststream.kafka.message import KafkaAckableMessage
+    from faststream.security import BaseSecurity
 
 BATCH_TIMEOUT_MS: Final = 10
 FETCH_BYTES_MIN: Final = 256 * 1024
@@ -60,6 +60,13 @@ def security(settings: KafkaSettings) -> BaseSecurity | None:
         ConfigurationError: credentials without the protocol they need, or the reverse; or a file
             of certificate authorities that cannot be used.
     """
+    from faststream.security import (  # noqa: PLC0415 - commands do without FastStream
+        BaseSecurity,
+        SASLPlaintext,
+        SASLScram256,
+        SASLScram512,
+    )
+
     check_credentials(settings)
     context = tls_context(settings)
     if settings.kafka_sasl_mechanism is None:
@@ -146,6 +153,9 @@ class BatchConsumer:
         assignment: Assignment,
     ) -> None:
         """Give every batch of `topics` to `on_batch`, raw and undecoded, as `group`."""
+        from faststream import AckPolicy  # noqa: PLC0415 - commands do without FastStream
+        from faststream.kafka import KafkaBroker  # noqa: PLC0415
+
         tolerate_header_names()
         self._broker = KafkaBroker(
             settings.bootstrap_servers.split(","),
@@ -167,6 +177,7 @@ class BatchConsumer:
             fetch_min_bytes=FETCH_BYTES_MIN,
             fetch_max_wait_ms=settings.fetch_wait_ms,
             auto_offset_reset="earliest",
+            **READING,
             ack_policy=AckPolicy.NACK_ON_ERROR,
             no_reply=True,
             parser=self._parse,
@@ -204,8 +215,24 @@ class BatchConsumer:
         self.consumer.seek(tp, offset)
         return True
 
+    def pause(self, topic: str, partition: int) -> None:
+        """Fetch no more of a partition until it is resumed; a rebalance forgets it."""
+        if (tp := TopicPartition(topic, partition)) in self.consumer.assignment():
+            self.consumer.pause(tp)
+
+    def resume(self, topic: str, partition: int) -> None:
+        """Fetch a paused partition again."""
+        if (tp := TopicPartition(topic, partition)) in self.consumer.assignment():
+            self.consumer.resume(tp)
+
+    def paused(self) -> set[tuple[str, int]]:
+        """Return the partitions that are not fetched."""
+        return {(tp.topic, tp.partition) for tp in self.consumer.paused()}
+
     async def _parse(self, records: tuple[ConsumerRecord, ...]) -> KafkaAckableMessage:
         """Wrap the batch without looking inside: a hostile header must not skip its neighbours."""
+        from faststream.kafka.message import KafkaAckableMessage  # noqa: PLC0415
+
         return KafkaAckableMessage(
             body=b"", headers={}, raw_message=records, consumer=self.consumer
         )

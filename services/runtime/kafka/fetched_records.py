@@ -14,6 +14,14 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from services.runtime.kafka.bounded_batches import (
+    BATCH_BYTES_MAX,
+    UNPACKED_BYTES_MAX,
+    readable,
+    unread,
+)
+from services.runtime.kafka.record_size import BODY_BYTES_MAX, bounded
+
 _LENGTH: Final = struct.Struct(">i")
 _LENGTH_AT: Final = 8
 _BEFORE_BATCH_BYTES: Final = 12
@@ -33,6 +41,11 @@ class LenientRecords(MemoryRecords):  # type: ignore[misc]
         super().__init__(data)
         self._data = memoryview(data)
         self._position = 0
+        self.unpacked_bytes = 0
+
+    def has_next(self) -> bool:
+        """Say whether to go on: the rest is fetched again when this much was enough at once."""
+        return self.unpacked_bytes < UNPACKED_BYTES_MAX and bool(super().has_next())
 
     def next_batch(self) -> _Batch | None:
         """Return the next whole batch."""
@@ -42,17 +55,18 @@ class LenientRecords(MemoryRecords):  # type: ignore[misc]
         start = self._position
         [length] = _LENGTH.unpack_from(self._data, start + _LENGTH_AT)
         self._position += _BEFORE_BATCH_BYTES + length
-        return _Batch(batch, self._data[start : self._position])
+        return _Batch(batch, self._data[start : self._position], self)
 
 
 class _Batch:
     """aiokafka's batch, read again in Python when a header name is not UTF-8."""
 
-    __slots__ = ("_batch", "_raw")
+    __slots__ = ("_batch", "_of", "_raw")
 
-    def __init__(self, batch: Any, raw: memoryview) -> None:  # noqa: ANN401 - aiokafka's
+    def __init__(self, batch: Any, raw: memoryview, of: LenientRecords) -> None:  # noqa: ANN401 - aiokafka's
         self._batch = batch
         self._raw = raw
+        self._of = of
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as above
         return getattr(self._batch, name)
@@ -61,11 +75,17 @@ class _Batch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
+        # The fetcher passes over the offsets that it was already given.
         try:
-            yield from self._batch
-        except UnicodeDecodeError:
-            # The fetcher passes over the offsets that it was already given.
-            yield from _read_leniently(self._raw)
+            batch, size = readable(self._batch, self._raw)
+            self._of.unpacked_bytes += size
+            try:
+                yield from batch if size <= BODY_BYTES_MAX else map(bounded, batch)
+            except UnicodeDecodeError:
+                yield from map(bounded, _read_leniently(self._raw))
+        except Exception as error:  # noqa: BLE001 - a batch of any bytes stops no partition
+            self._of.unpacked_bytes += BATCH_BYTES_MAX
+            yield unread(self._batch, self._raw, error)
 
 
 def _read_leniently(raw: memoryview) -> Iterator[Any]:

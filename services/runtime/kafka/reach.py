@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.offset import OffsetRequest
 
 from services.runtime.errors import Halt, Transient
 from services.runtime.log.event_log import TopicPartition
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
+
+_CONSUMER: Final = -1
+_UNCOMMITTED_TOO: Final = 0
+_LATEST: Final = -1
 
 
 async def first_offsets(
@@ -34,11 +39,13 @@ async def check_reach(consumer: AIOKafkaConsumer, cursors: Mapping[TopicPartitio
         Halt: a topic ends before its cursor or begins behind it: records were lost.
         Transient: Kafka does not answer.
     """
+    # These ends leave out what an open transaction holds back. A cursor may be beyond: one that an
+    # earlier version moved, which read what was not committed.
     firsts, ends = await _bounds(consumer, cursors)
     for (topic, partition), cursor in cursors.items():
         first, end = firsts[topic, partition], ends[topic, partition]
         where = f"the cursor of {topic}/{partition} is {cursor}"
-        if cursor > end:
+        if cursor > end and cursor > (end := await _log_end(consumer, topic, partition)):
             message = (
                 f"{where} but the topic ends at {end}: it was re-created or cut. Do not go on by "
                 "hand; restore the topic, or see docs/OPERATIONS.md"
@@ -51,6 +58,25 @@ async def check_reach(consumer: AIOKafkaConsumer, cursors: Mapping[TopicPartitio
                 "docs/OPERATIONS.md"
             )
             raise Halt(message)
+
+
+async def _log_end(consumer: AIOKafkaConsumer, topic: str, partition: int) -> int:
+    """Return the offset that the next record of the partition will get, committed or not."""
+    client: Any = consumer._client  # noqa: SLF001 - aiokafka asks with the consumer's isolation only
+    leader = client.cluster.leader_for_partition(KafkaPartition(topic, partition))
+    if leader in {None, -1}:
+        message = f"{topic}/{partition} has no leader that could say where it ends"
+        raise Transient(message)
+    request = OffsetRequest(_CONSUMER, _UNCOMMITTED_TOO, [(topic, [(partition, _LATEST)])])
+    try:
+        answer = await client.send(leader, request)
+        [(_, [(_, error_code, _, end)])] = answer.topics
+        if error_code:
+            raise for_code(error_code)
+    except (KafkaError, ValueError) as error:
+        message = f"Kafka does not say where {topic}/{partition} ends ({type(error).__name__})"
+        raise Transient(message) from error
+    return int(end)
 
 
 async def _bounds(

@@ -6,26 +6,26 @@ by event, hash by hash. Only what was never published is lost, and nobody has se
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
 from schemas.envelope import Envelope
-from services.runtime.errors import ConfigurationError, Poison, Transient
-from services.runtime.kafka.client import client_options
+from services.runtime.errors import ConfigurationError, Poison
+from services.runtime.kafka.authenticity import CHAIN_HASH, EventVerifier
 from services.runtime.kafka.cloudevents import Record, read_record
+from services.runtime.kafka.reading import reader, records_until
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 from services.runtime.log.postgres_transaction import PostgresTransaction
 from services.runtime.settings import KafkaSettings
 
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
+
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
-_FETCH_MS: Final = 500
-_SILENCE_SECONDS: Final = 30.0
 _LEASE_SECONDS: Final = 60
 
 
@@ -48,25 +48,15 @@ async def records_between(
     """
     if not firsts:
         return {}
-    consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
     found: dict[int, list[Any]] = {partition: [] for partition in firsts}
-    try:
-        await consumer.start()
+    async with reader(settings, topic) as consumer:
         partitions = {TopicPartition(topic, each): first for each, first in firsts.items()}
         consumer.assign(list(partitions))
         ends = await consumer.end_offsets(list(partitions))
         for tp, first in partitions.items():
             consumer.seek(tp, await _offset(consumer, tp, first, ends[tp]))
-        async with asyncio.timeout(None) as silence:
-            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-                silence.reschedule(asyncio.get_running_loop().time() + _SILENCE_SECONDS)
-                for tp, records in (await consumer.getmany(timeout_ms=_FETCH_MS)).items():
-                    found[tp.partition] += [r for r in records if r.offset < ends[tp]]
-    except (KafkaError, OSError, TimeoutError) as error:
-        message = f"Kafka does not give what {topic} holds ({type(error).__name__})"
-        raise Transient(message) from error
-    finally:
-        await consumer.stop()
+        async for record in records_until(consumer, ends):
+            found[record.partition].append(record)
     return found
 
 
@@ -84,17 +74,24 @@ async def _offset(
 
 
 def events_after(
-    head: ShardHead, shard: int, source: str, records: Sequence[Record]
+    head: ShardHead,
+    shard: int,
+    source: str,
+    records: Sequence[Record],
+    verifier: EventVerifier | None = None,
 ) -> list[StoredEvent]:
-    """Return the events of `source` that follow `head`, chained to it.
+    """Return the events of `source` that follow `head`, chained to it; a `verifier` chooses them.
 
     Raises:
-        ConfigurationError: one between the head and the newest is not on the topic.
+        ConfigurationError: one between the head and the newest is not on the topic, or was
+            published with another hash than it gets in this log.
     """
     events: list[StoredEvent] = []
     position, previous, sequence = head.position, head.hash, head.sequence
     for record in records:
         try:
+            if verifier is not None:
+                verifier.check(record)
             envelope, body = read_record(record)
         except Poison:
             continue
@@ -109,9 +106,21 @@ def events_after(
         position, sequence = position + 1, sequence + 1
         event = _stored(envelope, body, shard, position)
         event = event._replace(hash=chain_hash(previous, event))
+        _confirm_hash(event, record)
         previous = event.hash
         events.append(event)
     return events
+
+
+def _confirm_hash(event: StoredEvent, record: Record) -> None:
+    published = dict(record.headers).get(CHAIN_HASH)
+    if published is not None and published != event.hash.hex().encode():
+        message = (
+            f"event {event.sequence} of {record.topic}/{event.shard} was published with another "
+            "hash than it gets behind this log: the log was changed before it was restored, or the "
+            "record is forged. Compare them (`perennial verify`), then restore another backup"
+        )
+        raise ConfigurationError(message)
 
 
 def _stored(envelope: Envelope, body: bytes, shard: int, position: int) -> StoredEvent:
@@ -152,10 +161,8 @@ async def adopt(connection: Any, events: Mapping[int, Sequence[StoredEvent]]) ->
     for shard in shards:
         found = events[shard]
         await transaction.append(found)
-        transaction.heads[shard].sequence = found[-1].sequence
         streams = frozenset(event.stream_id for event in found)
         adopted.append(Adopted(shard, len(found), streams))
-    await transaction.write_marks()
     await connection.execute(
         "UPDATE shard SET published_position = head_position WHERE shard = ANY($1::int[])", shards
     )

@@ -9,17 +9,25 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
-from schemas import EVENT_TYPES
+import schemas
 from schemas.envelope import Event, utc_text
-from services.runtime.errors import Halt
+from services.runtime.errors import Park
 from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
 
 GENESIS_HASH = bytes(32)
+UNKNOWN_STORED_EVENT = "unknown_stored_event"
+REMAINS = "archived"
+"""The type of the row that stands for all events of a stream that is archived; see `load_streams`."""
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 TopicPartition = tuple[str, int]
+
+
+LEASE_SECONDS_MAX: Final = 3_600
+"""The longest lease that a process may be set to: one that ends later is of a clock that was wrong."""
 
 
 class StoredEvent(NamedTuple):
@@ -46,15 +54,15 @@ class StoredEvent(NamedTuple):
         """Return the parsed body.
 
         Raises:
-            Halt: the type is unknown to this version of the code.
+            Park: the type is unknown to this version of the code.
         """
-        model = EVENT_TYPES.get(self.type)
+        model = schemas.EVENT_TYPES.get(self.type)
         if model is None:
             message = (
                 f"the log holds {self.type}, which this version does not know: "
                 "deploy the version that wrote it, or a newer one"
             )
-            raise Halt(message)
+            raise Park(UNKNOWN_STORED_EVENT, message)
         return model.parse(self.body)
 
 
@@ -77,11 +85,18 @@ def chain_hash(previous: bytes, event: StoredEvent) -> bytes:
 
 @dataclass(slots=True)
 class ShardHead:
-    """Where a shard's log ends: `position` and `hash` of its last event, `sequence` of our last own."""
+    """Where a shard's log ends: `position` and `hash` of its last event, `sequence` of our last own.
+
+    Nothing is recorded in a `parked` shard: it waits for a person. Nothing that follows is recorded
+    before `recorded_at`, whatever a clock says. Up to `archived`, events are in files.
+    """
 
     position: int = 0
     hash: bytes = GENESIS_HASH
     sequence: int = 0
+    parked: bool = False
+    recorded_at: datetime = BEFORE_ALL
+    archived: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +107,19 @@ class LastSequence:
     event_id: UUID
 
 
+class Whole(NamedTuple):
+    """What a letter was before it was cut: the bytes of its record, and the hash of its value."""
+
+    record_bytes: int
+    value_sha256: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that could not be handled, kept as the exact bytes that arrived."""
+    """A record that could not be handled, kept as the exact bytes that arrived.
+
+    `whole` is set when only the beginning is kept.
+    """
 
     topic: str
     partition: int
@@ -106,6 +131,39 @@ class DeadLetter:
     detail: str
     attempts: int
     dead_lettered_at: datetime
+    source: str = "unknown"
+    account_id: str | None = None
+    parked_shard: int | None = None
+    """The parked shard that the record waits for, when it lies in another partition."""
+    whole: Whole | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """Why a shard waits: the record that could not be handled, as far as it is known."""
+
+    shard: int
+    reason: str
+    detail: str
+    topic: str | None = None
+    partition: int | None = None
+    record_offset: int | None = None
+    event_id: UUID | None = None
+    event_type: str | None = None
+    source: str | None = None
+    sequence: int | None = None
+
+
+class Overflow(NamedTuple):
+    """Dead letters that are on their topic alone: how many of a source and reason, and the newest."""
+
+    topic: str
+    source: str
+    reason: str
+    letters: int
+    newest_at: datetime
+    partition: int
+    record_offset: int
 
 
 class EffectOrigin(NamedTuple):
@@ -156,8 +214,22 @@ class Transaction(Protocol):
     def last_sequences(self) -> Mapping[tuple[str, int], LastSequence]:
         """The newest sequence of each wanted source and shard; absent when there is none."""
 
+    @property
+    def taken(self) -> Mapping[tuple[str, int, int], UUID]:
+        """By source, shard and sequence: the events taken in this transaction, and those loaded."""
+
+    async def load_taken(self, numbers: Collection[tuple[str, int, int]]) -> None:
+        """Load which events bear these numbers, as far as it is still known."""
+
     async def load_streams(self, stream_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
-        """Return the events of each stream in stream order; a stream never written is absent."""
+        """Return the events of each stream in stream order; a stream never written is absent.
+
+        Of one that is archived, a row of the type `REMAINS` stands behind its last event and for
+        all up to there: its body is what is left of the stream's state.
+        """
+
+    async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
+        """Return, by shard, the hash of the event at a position; absent where there is none."""
 
     async def append(self, events: Sequence[StoredEvent]) -> None:
         """Add rows whose shards are locked and move the heads.
@@ -196,10 +268,22 @@ class Transaction(Protocol):
         """Give up the lease and run the effect again at `due_at`; the last outcome is recorded."""
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep records that cannot be handled."""
+        """Keep records that cannot be handled; one that its topic, not its name, is known for once."""
 
-    async def open_dead_letters(self) -> int:
-        """Count the dead letters that nobody has redriven or discarded."""
+    async def open_dead_letters(self, topics: Collection[str] | None = None) -> int:
+        """Count the dead letters, of `topics` or all, that nobody has redriven or discarded."""
+
+    async def open_letters(self) -> list[tuple[str, str | None, int]]:
+        """Return (source, account, how many) of open dead letters that wait for no parked shard."""
+
+    async def count_overflow(self, overflows: Sequence[Overflow]) -> None:
+        """Count dead letters that are not kept here."""
+
+    async def park(self, parking: Parking) -> None:
+        """Have a locked shard wait for a person; an open parking of it gets the newer reason."""
+
+    async def unpark(self, shard: int, answer: str) -> None:
+        """Let a locked shard go on, and keep `answer` with its parking."""
 
     def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
         """Set the consumer offset that commits with this transaction."""
@@ -230,6 +314,24 @@ class EventLog(Protocol):
     async def cursors(self) -> dict[TopicPartition, int]:
         """Return all cursors, unlocked."""
 
+    async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
+        """Return, by shard, the hash of the event at a position; absent where there is none."""
+
+    async def ends(self) -> dict[int, tuple[int, bytes]]:
+        """Return the position and the hash that each shard ends with."""
+
+    async def archived(self) -> dict[int, int]:
+        """Return by shard up to which position events are in files, where any are."""
+
+    async def server(self) -> str:
+        """Return what tells a server and its timeline from others; empty when it does not say."""
+
+    def trust(self, server: str) -> None:
+        """Work on this server and timeline; on any other one, nothing before that is trusted too."""
+
+    async def parkings(self) -> list[Parking]:
+        """Return why which shards wait for a person, in the order of the shards."""
+
     async def unpublished(
         self, source: str, shards: Collection[int], *, limit: int
     ) -> dict[int, Unpublished]:
@@ -242,10 +344,16 @@ class EventLog(Protocol):
         """Record that everything up to each shard's position is on the topic; never moves back."""
 
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
-        """Lease effects that are due and not leased by anyone alive."""
+        """Lease effects that are due and not leased by anyone alive.
+
+        A lease that ends later than one can was taken by a clock that was wrong: it is free.
+        """
 
     async def mark_effects(self, checkpoints: Mapping[RunKey, str]) -> set[RunKey]:
         """Commit checkpoints of running effects; return the runs that still hold their lease."""
+
+    async def set_effect_aside(self, run: RunKey, *, due_at: datetime, trouble: str) -> None:
+        """Give up the lease of a run whose result cannot be recorded; it is due again at `due_at`."""
 
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""

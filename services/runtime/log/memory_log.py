@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
+from services.runtime.clock import TOLERANCE_SECONDS
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
+    LEASE_SECONDS_MAX,
     DeadLetter,
     EffectOrigin,
     LastSequence,
     LeasedEffect,
+    Overflow,
+    Parking,
     ShardHead,
     StoredEvent,
     TopicPartition,
     Unpublished,
 )
-from services.runtime.log.memory_tables import Effect, Tables, due_at_of, running
+from services.runtime.log.memory_tables import Effect, Tables, due_at_of, hashes_at, running
 from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
 
 
@@ -38,6 +44,12 @@ class MemoryTransaction:
         self.heads: dict[int, ShardHead] = {}
         self.next_offsets: dict[TopicPartition, int] = {}
         self.last_sequences: dict[tuple[str, int], LastSequence] = {}
+        self.taken: dict[tuple[str, int, int], UUID] = {}
+
+    async def load_taken(self, numbers: Collection[tuple[str, int, int]]) -> None:
+        """Load which events bear these numbers."""
+        known = self._tables.taken
+        self.taken |= {number: known[number] for number in numbers if number in known}
 
     async def load_streams(self, stream_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
         """Return the events of each stream in stream order; a stream never written is absent."""
@@ -46,6 +58,10 @@ class MemoryTransaction:
             if event.stream_id in stream_ids:
                 streams.setdefault(event.stream_id, []).append(event)
         return streams
+
+    async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
+        """Return, by shard, the hash of the event at a position; absent where there is none."""
+        return hashes_at(self._tables, positions)
 
     async def append(self, events: Sequence[StoredEvent]) -> None:
         """Add rows and move the heads; raise `VersionConflict` on a taken version."""
@@ -58,6 +74,7 @@ class MemoryTransaction:
             self._tables.events.append(event)
             head = self.heads[event.shard]
             head.position, head.hash = event.position, event.hash
+            head.recorded_at = event.recorded_at
 
     async def start_effects(
         self, effects: Sequence[tuple[EffectOrigin, Start]], *, now: datetime
@@ -110,22 +127,47 @@ class MemoryTransaction:
         """Give up the lease and run the effect again at `due_at`."""
         row = self._tables.effects[effect]
         row.due_at, row.hold_key, row.lease_until = due_at, hold_key, None
-        row.interrupted, row.checkpoint = False, None
+        row.interrupted, row.checkpoint, row.trouble = False, None, None
         if payload is not None:
             row.start = replace(row.start, payload=payload)
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep records that cannot be handled."""
-        known = {(old.topic, old.partition, old.record_offset) for old in self._tables.dead_letters}
-        self._tables.dead_letters += [
-            letter
-            for letter in letters
-            if (letter.topic, letter.partition, letter.record_offset) not in known
-        ]
+        ids = self._tables.topic_ids
+        for letter in letters:
+            key = (letter.topic, ids.get(letter.topic, ""), letter.partition, letter.record_offset)
+            self._tables.dead_letters.setdefault(key, letter)
 
-    async def open_dead_letters(self) -> int:
-        """Count the dead letters."""
-        return len(self._tables.dead_letters)
+    async def open_dead_letters(self, topics: Collection[str] | None = None) -> int:
+        """Count the dead letters, of `topics` or all."""
+        letters = self._tables.dead_letters.values()
+        return sum(topics is None or letter.topic in topics for letter in letters)
+
+    async def open_letters(self) -> list[tuple[str, str | None, int]]:
+        """Return (source, account, how many) of open dead letters that wait for no parked shard."""
+        letters = self._tables.dead_letters.values()
+        counts = Counter(
+            (each.source, each.account_id) for each in letters if each.parked_shard is None
+        )
+        return [(source, account_id, count) for (source, account_id), count in counts.items()]
+
+    async def count_overflow(self, overflows: Sequence[Overflow]) -> None:
+        """Count dead letters that are not kept here."""
+        for each in overflows:
+            key = (each.topic, each.source, each.reason, each.newest_at.date())
+            known = self._tables.overflow.get(key)
+            more = known.letters if known else 0
+            self._tables.overflow[key] = each._replace(letters=each.letters + more)
+
+    async def park(self, parking: Parking) -> None:
+        """Have a locked shard wait for a person."""
+        self.heads[parking.shard].parked = True
+        self._tables.parkings[parking.shard] = parking
+
+    async def unpark(self, shard: int, answer: str) -> None:
+        """Let a locked shard go on."""
+        self.heads[shard].parked = False
+        self._tables.resumed.append((self._tables.parkings.pop(shard), answer))
 
     def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
         """Set the consumer offset that commits with this transaction."""
@@ -135,6 +177,8 @@ class MemoryTransaction:
         """Set the high-water mark of a source that commits with this transaction."""
         self.last_sequences[source, shard] = last
         self._tables.sequences[source, shard] = last
+        self.taken[source, shard, last.sequence] = last.event_id
+        self._tables.taken[source, shard, last.sequence] = last.event_id
 
     def _leased(self, row: Effect) -> LeasedEffect:
         recovered, row.interrupted = row.interrupted, True
@@ -200,6 +244,29 @@ class MemoryEventLog:
         """Return all cursors."""
         return dict(self._tables.cursors)
 
+    async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
+        """Return, by shard, the hash of the event at a position; absent where there is none."""
+        return hashes_at(self._tables, positions)
+
+    async def ends(self) -> dict[int, tuple[int, bytes]]:
+        """Return the position and the hash that each shard ends with."""
+        return {shard: (head.position, head.hash) for shard, head in self._tables.heads.items()}
+
+    async def archived(self) -> dict[int, int]:
+        """Return that nothing is: memory has no files."""
+        return {}
+
+    async def server(self) -> str:
+        """Return that there is nothing to tell apart."""
+        return ""
+
+    def trust(self, server: str) -> None:
+        """Have no other server to keep from."""
+
+    async def parkings(self) -> list[Parking]:
+        """Return why which shards wait for a person, in the order of the shards."""
+        return [parking for _, parking in sorted(self._tables.parkings.items())]
+
     async def unpublished(
         self, source: str, shards: Collection[int], *, limit: int
     ) -> dict[int, Unpublished]:
@@ -233,12 +300,14 @@ class MemoryEventLog:
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive."""
         wall = self._wall_clock()
+        longest = wall + timedelta(seconds=LEASE_SECONDS_MAX + TOLERANCE_SECONDS)
         due = [
             row
             for row in self._tables.effects.values()
             if row.due_at is not None
             and row.due_at <= now
-            and (row.lease_until is None or row.lease_until < wall)
+            and (row.lease_until is None or not wall <= row.lease_until <= longest)
+            and row.origin.shard not in self._tables.parkings
         ]
         tx = MemoryTransaction(self._tables, self._lease, self._wall_clock)
         leased = []
@@ -255,6 +324,11 @@ class MemoryEventLog:
                 row.checkpoint = checkpoint
                 held.add(run)
         return held
+
+    async def set_effect_aside(self, run: RunKey, *, due_at: datetime, trouble: str) -> None:
+        """Give up the lease of a run whose result cannot be recorded; it is due again at `due_at`."""
+        if (row := running(self._tables, run)) is not None:
+            row.due_at, row.lease_until, row.trouble = due_at, None, trouble
 
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from uuid import UUID
 
 from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
     LastSequence,
+    Overflow,
+    Parking,
     ShardHead,
     StoredEvent,
     TopicPartition,
@@ -29,6 +33,7 @@ class Effect:
     attempt: int = 0
     interrupted: bool = False
     lease_until: datetime | None = None
+    trouble: str | None = None
 
 
 @dataclass(slots=True)
@@ -39,10 +44,15 @@ class Tables:
     published: dict[int, int] = field(default_factory=dict)
     cursors: dict[TopicPartition, int] = field(default_factory=dict)
     sequences: dict[tuple[str, int], LastSequence] = field(default_factory=dict)
+    taken: dict[tuple[str, int, int], UUID] = field(default_factory=dict)
     events: list[StoredEvent] = field(default_factory=list)
     versions: set[tuple[str, int]] = field(default_factory=set)
     effects: dict[tuple[int, str], Effect] = field(default_factory=dict)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
+    dead_letters: dict[tuple[str, str, int, int], DeadLetter] = field(default_factory=dict)
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    overflow: dict[tuple[str, str, str, date], Overflow] = field(default_factory=dict)
+    parkings: dict[int, Parking] = field(default_factory=dict)
+    resumed: list[tuple[Parking, str]] = field(default_factory=list)
 
     def snapshot(self) -> Tables:
         """Return a copy that a transaction may change."""
@@ -51,11 +61,25 @@ class Tables:
             dict(self.published),
             dict(self.cursors),
             dict(self.sequences),
+            dict(self.taken),
             list(self.events),
             set(self.versions),
             {key: copy(effect) for key, effect in self.effects.items()},
-            list(self.dead_letters),
+            dict(self.dead_letters),
+            dict(self.topic_ids),
+            dict(self.overflow),
+            dict(self.parkings),
+            list(self.resumed),
         )
+
+
+def hashes_at(tables: Tables, positions: Mapping[int, int]) -> dict[int, bytes]:
+    """Return, by shard, the hash of the event at a position."""
+    return {
+        event.shard: event.hash
+        for event in tables.events
+        if positions.get(event.shard) == event.position
+    }
 
 
 def running(tables: Tables, run: RunKey) -> Effect | None:

@@ -6,13 +6,26 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 
-from services.runtime.log.event_log import LeasedEffect, StoredEvent, TopicPartition, Unpublished
+from services.runtime.clock import TOLERANCE_SECONDS, DatabaseClock
+from services.runtime.errors import Transient
+from services.runtime.log.event_log import (
+    LEASE_SECONDS_MAX,
+    LeasedEffect,
+    Parking,
+    StoredEvent,
+    TopicPartition,
+    Unpublished,
+)
 from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.log.postgres_rows import (
+    HASHES_AT,
     LEASE_DUE,
+    PARKINGS,
+    SERVER,
     SHARDS_WITH_NEWS,
     UNPUBLISHED,
     run_columns,
@@ -26,10 +39,15 @@ from services.runtime.processor import RunKey
 class PostgresEventLog:
     """Implements `event_log.EventLog` on a pool whose search_path begins with the service's schema."""
 
-    def __init__(self, pool: asyncpg.Pool, *, lease_seconds: int = 60) -> None:
-        """Use `pool`; effects are leased for `lease_seconds` at a time."""
+    def __init__(
+        self, pool: asyncpg.Pool, *, lease_seconds: int = 60, clock: DatabaseClock | None = None
+    ) -> None:
+        """Use `pool`; effects are leased for `lease_seconds` at a time. Locking reads `clock`."""
         self._pool = pool
+        self._clock = clock
         self._lease_seconds = lease_seconds
+        self._trusted: str | None = None
+        self._of_trusted: WeakSet[Any] = WeakSet()
 
     @asynccontextmanager
     async def transaction(
@@ -41,8 +59,8 @@ class PostgresEventLog:
     ) -> AsyncIterator[PostgresTransaction]:
         """Lock cursors, then shards, each in sorted order, and commit on exit."""
         with transient_when_unwell():
-            async with self._pool.acquire() as connection, connection.transaction():
-                transaction = PostgresTransaction(connection, self._lease_seconds)
+            async with self._connection() as connection, connection.transaction():
+                transaction = PostgresTransaction(connection, self._lease_seconds, self._clock)
                 await transaction.lock(partitions, shards, sources)
                 yield transaction
                 await transaction.write_marks()
@@ -61,6 +79,42 @@ class PostgresEventLog:
         """Return all cursors, unlocked."""
         rows = await self._fetch("SELECT topic, partition, next_offset FROM cursor")
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+    async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
+        """Return, by shard, the hash of the event at a position; absent where there is none."""
+        with transient_when_unwell():
+            rows = await self._pool.fetch(HASHES_AT, list(positions), list(positions.values()))
+        return {row["shard"]: row["hash"] for row in rows}
+
+    async def ends(self) -> dict[int, tuple[int, bytes]]:
+        """Return the position and the hash that each shard ends with."""
+        with transient_when_unwell():
+            rows = await self._pool.fetch("SELECT shard, head_position, head_hash FROM shard")
+        return {row["shard"]: (row["head_position"], row["head_hash"]) for row in rows}
+
+    async def archived(self) -> dict[int, int]:
+        """Return by shard up to which position events are in files, where any are."""
+        with transient_when_unwell():
+            rows = await self._pool.fetch(
+                "SELECT shard, archived_position FROM shard WHERE archived_position > 0"
+            )
+        return {row["shard"]: row["archived_position"] for row in rows}
+
+    async def server(self) -> str:
+        """Return what tells a server and its timeline from others; empty when it does not say."""
+        with transient_when_unwell():
+            async with self._pool.acquire() as connection:
+                return await _server(connection)
+
+    def trust(self, server: str) -> None:
+        """Work on this server and timeline; on any other one, nothing before that is trusted too."""
+        if server != self._trusted:
+            self._trusted = server
+            self._of_trusted.clear()
+
+    async def parkings(self) -> list[Parking]:
+        """Return why which shards wait for a person, in the order of the shards."""
+        return [Parking(*row) for row in await self._fetch(PARKINGS)]
 
     async def unpublished(
         self, source: str, shards: Collection[int], *, limit: int
@@ -105,7 +159,8 @@ class PostgresEventLog:
 
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive."""
-        rows = await self._fetch(LEASE_DUE, now, limit, self._lease_seconds)
+        longest = LEASE_SECONDS_MAX + TOLERANCE_SECONDS
+        rows = await self._fetch(LEASE_DUE, now, limit, self._lease_seconds, longest)
         return [stored_lease(row) for row in rows]
 
     async def mark_effects(self, checkpoints: Mapping[RunKey, str]) -> set[RunKey]:
@@ -122,6 +177,16 @@ class PostgresEventLog:
         )
         return {(row["shard"], row["effect_id"], row["attempt"]) for row in rows}
 
+    async def set_effect_aside(self, run: RunKey, *, due_at: datetime, trouble: str) -> None:
+        """Give up the lease of a run whose result cannot be recorded; it is due again at `due_at`."""
+        await self._execute(
+            "UPDATE effect SET lease_until = NULL, trouble = $5, due_at = $4"
+            " WHERE shard = $1 AND effect_id = $2 AND attempt = $3",
+            *run,
+            due_at,
+            trouble[:500],
+        )
+
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""
         if runs:
@@ -136,9 +201,31 @@ class PostgresEventLog:
 
     async def _fetch(self, query: str, *arguments: object) -> list[Any]:
         with transient_when_unwell():
-            rows: list[Any] = await self._pool.fetch(query, *arguments)
+            async with self._connection() as connection:
+                rows: list[Any] = await connection.fetch(query, *arguments)
         return rows
 
     async def _execute(self, query: str, *arguments: object) -> None:
         with transient_when_unwell():
-            await self._pool.execute(query, *arguments)
+            async with self._connection() as connection:
+                await connection.execute(query, *arguments)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """Yield a connection to the server that is trusted: a new one may lead to another."""
+        async with self._pool.acquire() as connection:
+            proxy: Any = connection  # another one each time
+            inner = proxy._con  # noqa: SLF001 - what stays is the connection inside
+            if self._trusted is not None and inner not in self._of_trusted:
+                if (server := await _server(connection)) != self._trusted:
+                    message = f"the database is {server} now, and is compared before it is used"
+                    raise Transient(message)
+                self._of_trusted.add(inner)
+            yield connection
+
+
+async def _server(connection: Any) -> str:  # noqa: ANN401 - pool proxy
+    try:
+        return str(await connection.fetchval(SERVER))
+    except asyncpg.InsufficientPrivilegeError:
+        return ""

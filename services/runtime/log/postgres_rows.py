@@ -7,18 +7,32 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
-from services.runtime.log.event_log import DeadLetter, EffectOrigin, LeasedEffect, StoredEvent
+from services.runtime.log.event_log import (
+    REMAINS,
+    DeadLetter,
+    EffectOrigin,
+    LeasedEffect,
+    StoredEvent,
+)
 from services.runtime.processor import EffectRun, RunKey, Start
 
 EVENT_COLUMNS: Final = ", ".join(StoredEvent._fields)
 
 LOAD_STREAMS: Final = (
-    # One index scan for each stream: OFFSET keeps the planner from one scan of the whole table,
-    # which it prefers for long lists until statistics exist.
-    "SELECT own.* FROM unnest($1::text[]) AS wanted(stream_id) CROSS JOIN LATERAL"  # noqa: S608
+    # One index scan for each stream and table: OFFSET keeps the planner from one scan of the whole
+    # table, which it prefers for long lists until statistics exist.
+    f"SELECT {EVENT_COLUMNS} FROM (SELECT own.*, false AS remains"  # noqa: S608 - constants
+    " FROM unnest($1::text[]) AS wanted(stream_id) CROSS JOIN LATERAL"
     f" (SELECT {EVENT_COLUMNS} FROM event WHERE event.stream_id = wanted.stream_id OFFSET 0) AS own"
-    " ORDER BY own.stream_id, own.stream_version"
+    # What is left of a stream is a row behind those of its events that are still there. One
+    # statement: what leaves meanwhile is in one of the two.
+    " UNION ALL SELECT left_.*, true FROM unnest($1::text[]) AS wanted(stream_id)"
+    " CROSS JOIN LATERAL (SELECT shard, last_position, stream_id, stream_version, NULL::uuid, '',"
+    f" '{REMAINS}', 0::bigint, account_id, '', NULL::uuid, NULL, recorded_at, recorded_at, remains,"
+    " NULL::bytea FROM archived_stream AS known WHERE known.stream_id = wanted.stream_id"
+    " OFFSET 0) AS left_) AS found ORDER BY stream_id, stream_version, remains"
 )
 
 INSERT_EFFECTS: Final = (
@@ -48,7 +62,9 @@ RELEASE_HELD: Final = (
 
 LEASE_DUE: Final = (
     "WITH due AS (SELECT shard, effect_id, interrupted FROM effect WHERE due_at <= $1"  # noqa: S608
-    " AND (lease_until IS NULL OR lease_until < clock_timestamp())"
+    " AND (lease_until IS NULL OR lease_until < clock_timestamp()"
+    " OR lease_until > clock_timestamp() + make_interval(secs => $4))"
+    " AND shard NOT IN (SELECT shard.shard FROM shard WHERE parked)"
     " ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
     " UPDATE effect SET attempt = attempt + 1, interrupted = true, hold_key = NULL,"
     " lease_until = clock_timestamp() + make_interval(secs => $3)"
@@ -72,9 +88,68 @@ UNPUBLISHED: Final = (
 
 INSERT_DEAD_LETTER: Final = (
     "INSERT INTO dead_letter (topic, partition, record_offset, record_key, record_value,"
-    " record_headers, reason, detail, attempts, dead_lettered_at)"
-    " VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10)"
-    " ON CONFLICT (topic, partition, record_offset) DO NOTHING"
+    " record_headers, reason, detail, attempts, dead_lettered_at, source, account_id, parked_shard,"
+    " record_bytes, value_sha256, topic_id)"
+    " VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
+    " coalesce((SELECT topic_id FROM cursor WHERE cursor.topic = $1 AND cursor.partition = $2), ''))"
+    " ON CONFLICT DO NOTHING"
+)
+
+COUNT_OVERFLOW: Final = (
+    "INSERT INTO dead_letter_overflow AS kept (topic, source, reason, letters, newest_at, partition,"
+    " record_offset, day) VALUES ($1, $2, $3, $4, $5, $6, $7, ($5 AT TIME ZONE 'UTC')::date)"
+    " ON CONFLICT (topic, source, reason, day) DO UPDATE SET letters = kept.letters +"
+    " excluded.letters, newest_at = excluded.newest_at, partition = excluded.partition,"
+    " record_offset = excluded.record_offset"
+)
+
+HASHES_AT: Final = (
+    "SELECT shard, hash FROM event JOIN unnest($1::int[], $2::bigint[]) AS at(shard, position)"
+    " USING (shard, position)"
+)
+SERVER: Final = (
+    "SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || CASE"
+    # Not the timeline of the last checkpoint: after a promotion, that may be minutes old.
+    " WHEN pg_is_in_recovery() THEN 'replica'"
+    " ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END"
+)
+
+MOVE_SEQUENCES: Final = (
+    "WITH moved AS (SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::uuid[],"
+    " $5::bigint[], $6::bytea[])"
+    " AS moved(source, shard, last_sequence, last_event_id, first_sequence, event_ids)),"
+    " taken AS (INSERT INTO taken_event SELECT source, shard, last_sequence, first_sequence,"
+    " event_ids FROM moved)"
+    " INSERT INTO source_sequence SELECT source, shard, last_sequence, last_event_id FROM moved"
+    " ON CONFLICT (source, shard) DO UPDATE SET"
+    " last_sequence = excluded.last_sequence, last_event_id = excluded.last_event_id"
+)
+LOAD_TAKEN: Final = (
+    "SELECT wanted.source, wanted.shard, wanted.sequence,"
+    " substring(batch.event_ids FROM ((wanted.sequence - first_sequence) * 16 + 1)::int FOR 16)"
+    " FROM unnest($1::text[], $2::int[], $3::bigint[]) AS wanted(source, shard, sequence)"
+    " CROSS JOIN LATERAL (SELECT first_sequence, event_ids FROM taken_event"
+    " WHERE source = wanted.source AND shard = wanted.shard AND last_sequence >= wanted.sequence"
+    " ORDER BY last_sequence LIMIT 1) AS batch WHERE first_sequence <= wanted.sequence"
+)
+
+PARKING_COLUMNS: Final = (
+    "shard, reason, detail, topic, partition, record_offset, event_id, event_type, source, sequence"
+)
+PARKINGS: Final = (
+    f"SELECT {PARKING_COLUMNS} FROM parked_shard WHERE resumed_at IS NULL ORDER BY shard"  # noqa: S608
+)
+PARK: Final = (
+    f"INSERT INTO parked_shard ({PARKING_COLUMNS})"  # noqa: S608
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+    " ON CONFLICT (shard) WHERE resumed_at IS NULL DO UPDATE SET reason = excluded.reason,"
+    " detail = excluded.detail, topic = excluded.topic, partition = excluded.partition,"
+    " record_offset = excluded.record_offset, event_id = excluded.event_id,"
+    " event_type = excluded.event_type, source = excluded.source, sequence = excluded.sequence"
+)
+UNPARK: Final = (
+    "UPDATE parked_shard SET resumed_at = clock_timestamp(), resume_answer = $2"
+    " WHERE shard = $1 AND resumed_at IS NULL"
 )
 
 
@@ -143,6 +218,10 @@ def dead_letter_row(letter: DeadLetter) -> tuple[object, ...]:
         letter.detail[:500],
         letter.attempts,
         letter.dead_lettered_at,
+        letter.source,
+        letter.account_id,
+        letter.parked_shard,
+        *(letter.whole or (None, None)),
     )
 
 
@@ -174,3 +253,14 @@ def run_columns(runs: Iterable[RunKey]) -> tuple[list[int], list[str], list[int]
     """Return run keys as the three arrays that statements unnest."""
     keys = list(runs)
     return [run[0] for run in keys], [run[1] for run in keys], [run[2] for run in keys]
+
+
+def sequence_columns(
+    rows: Iterable[tuple[str, int, int, UUID, list[UUID]]],
+) -> tuple[list[Any], ...]:
+    """Return what `MOVE_SEQUENCES` unnests, of (source, shard, last sequence, its event, all ids)."""
+    complete: list[tuple[Any, ...]] = [
+        (source, shard, last, event_id, last - len(ids) + 1, b"".join(each.bytes for each in ids))
+        for source, shard, last, event_id, ids in rows
+    ]
+    return tuple([row[column] for row in complete] for column in range(6))

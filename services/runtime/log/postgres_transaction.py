@@ -3,50 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 
-from services.runtime.errors import Halt, VersionConflict
+from services.runtime.clock import DatabaseClock
+from services.runtime.errors import VersionConflict
 from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
     LastSequence,
     LeasedEffect,
+    Overflow,
+    Parking,
     ShardHead,
     StoredEvent,
     TopicPartition,
 )
+from services.runtime.log.postgres_heads import lock_heads
 from services.runtime.log.postgres_rows import (
+    COUNT_OVERFLOW,
     EVENT_COLUMNS,
+    HASHES_AT,
     INSERT_DEAD_LETTER,
     INSERT_EFFECTS,
     LOAD_STREAMS,
+    LOAD_TAKEN,
+    MOVE_SEQUENCES,
+    PARK,
     RELEASE_HELD,
+    UNPARK,
     columns,
     dead_letter_row,
     effect_row,
     leased_effect,
     run_columns,
+    sequence_columns,
     stored_event,
     stored_lease,
 )
 from services.runtime.processor import JsonObject, Release, RunKey, Start
 
+_ROWS_AT_ONCE_MAX: Final = 250
+"""How many rows are received and converted before whoever else waits for the loop comes first."""
+
 
 class PostgresTransaction:
     """Implements `event_log.Transaction` on one connection inside one database transaction."""
 
-    def __init__(self, connection: Any, lease_seconds: int) -> None:  # noqa: ANN401 - pool proxy
+    def __init__(
+        self,
+        connection: Any,  # noqa: ANN401 - pool proxy
+        lease_seconds: int,
+        clock: DatabaseClock | None = None,
+    ) -> None:
         """Wrap an open transaction; `PostgresEventLog.transaction` fills in what it locked."""
         self.connection = connection
         self.heads: dict[int, ShardHead] = {}
         self.next_offsets: dict[TopicPartition, int] = {}
         self.last_sequences: dict[tuple[str, int], LastSequence] = {}
+        self.taken: dict[tuple[str, int, int], UUID] = {}
+        self._taken_now: dict[tuple[str, int], list[UUID]] = {}
         self._lease_seconds = lease_seconds
-        self._appended: set[int] = set()
+        self._clock = clock
         self._moved_offsets: dict[TopicPartition, int] = {}
         self._moved_sequences: dict[tuple[str, int], LastSequence] = {}
 
@@ -66,20 +89,8 @@ class PostgresTransaction:
                 [partition for _, partition in wanted],
             )
             self.next_offsets = {(r["topic"], r["partition"]): r["next_offset"] for r in rows}
-        wanted_shards = sorted(set(shards))
-        if wanted_shards:
-            rows = await self.connection.fetch(
-                "SELECT shard, head_position, head_hash, head_sequence FROM shard"
-                " WHERE shard = ANY($1::int[]) ORDER BY shard FOR UPDATE",
-                wanted_shards,
-            )
-            self.heads = {
-                r["shard"]: ShardHead(r["head_position"], r["head_hash"], r["head_sequence"])
-                for r in rows
-            }
-        if missing := set(wanted_shards) - set(self.heads):
-            message = f"shards {sorted(missing)} do not exist: run `perennial setup`"
-            raise Halt(message)
+        if wanted_shards := set(shards):
+            self.heads = await lock_heads(self.connection, wanted_shards, self._clock)
         if pairs := sorted(set(sources)):
             rows = await self.connection.fetch(
                 "SELECT source, shard, last_sequence, last_event_id FROM source_sequence"
@@ -92,19 +103,32 @@ class PostgresTransaction:
                 for r in rows
             }
 
+    async def load_taken(self, numbers: Collection[tuple[str, int, int]]) -> None:
+        """Load which events bear these numbers, as far as it is still known."""
+        wanted = sorted(set(numbers))
+        columns_ = ([number[column] for number in wanted] for column in range(3))
+        rows = await self.connection.fetch(LOAD_TAKEN, *columns_)
+        for source, shard, sequence, event_id in rows:
+            self.taken[source, shard, sequence] = UUID(bytes=event_id)
+
     async def load_streams(self, stream_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
         """Return the events of each stream in stream order; a stream never written is absent."""
-        rows = await self.connection.fetch(
-            LOAD_STREAMS,
-            list(stream_ids),
-        )
         streams: dict[str, list[StoredEvent]] = {}
-        for row in rows:
+        # The client makes rows of everything that it was sent before it lets go of the loop.
+        async for row in self.connection.cursor(
+            LOAD_STREAMS, list(stream_ids), prefetch=_ROWS_AT_ONCE_MAX
+        ):
             streams.setdefault(row["stream_id"], []).append(stored_event(row))
         return streams
 
+    async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
+        """Return, by shard, the hash of the event at a position; absent where there is none."""
+        columns_ = list(positions), list(positions.values())
+        rows = await self.connection.fetch(HASHES_AT, *columns_)
+        return {row["shard"]: row["hash"] for row in rows}
+
     async def append(self, events: Sequence[StoredEvent]) -> None:
-        """Add rows with one COPY and move the heads; raise `VersionConflict` on a taken version."""
+        """Add rows with one COPY, which moves the heads; raise `VersionConflict` on a taken version."""
         if not events:
             return
         try:
@@ -119,7 +143,7 @@ class PostgresTransaction:
         for event in events:
             head = self.heads[event.shard]
             head.position, head.hash = event.position, event.hash
-            self._appended.add(event.shard)
+            head.recorded_at = event.recorded_at
 
     async def start_effects(
         self, effects: Sequence[tuple[EffectOrigin, Start]], *, now: datetime
@@ -190,7 +214,7 @@ class PostgresTransaction:
         """Give up the lease and run the effect again at `due_at`."""
         await self.connection.execute(
             "UPDATE effect SET due_at = $3, payload = coalesce($4::jsonb, payload), hold_key = $5,"
-            " lease_until = NULL, interrupted = false, checkpoint = NULL"
+            " lease_until = NULL, interrupted = false, checkpoint = NULL, trouble = NULL"
             " WHERE shard = $1 AND effect_id = $2",
             *effect,
             due_at,
@@ -204,12 +228,39 @@ class PostgresTransaction:
             INSERT_DEAD_LETTER, [dead_letter_row(letter) for letter in letters]
         )
 
-    async def open_dead_letters(self) -> int:
-        """Count the dead letters that nobody has redriven or discarded."""
+    async def open_dead_letters(self, topics: Collection[str] | None = None) -> int:
+        """Count the dead letters, of `topics` or all, that nobody has redriven or discarded."""
         count: int = await self.connection.fetchval(
             "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL"
+            " AND ($1::text[] IS NULL OR topic = ANY($1))",
+            None if topics is None else list(topics),
         )
         return count
+
+    async def open_letters(self) -> list[tuple[str, str | None, int]]:
+        """Return (source, account, how many) of open dead letters that wait for no parked shard."""
+        rows = await self.connection.fetch(
+            "SELECT source, account_id, count(*) FROM dead_letter"
+            " WHERE closed_at IS NULL AND parked_shard IS NULL GROUP BY source, account_id"
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def count_overflow(self, overflows: Sequence[Overflow]) -> None:
+        """Count dead letters that are not kept here; sorted, so that two writers cannot deadlock."""
+        await self.connection.executemany(COUNT_OVERFLOW, sorted(overflows))
+
+    async def park(self, parking: Parking) -> None:
+        """Have a locked shard wait for a person; an open parking of it gets the newer reason."""
+        shard, reason, detail, *record = astuple(parking)
+        self.heads[shard].parked = True
+        await self.connection.execute("UPDATE shard SET parked = true WHERE shard = $1", shard)
+        await self.connection.execute(PARK, shard, reason, detail[:500], *record)
+
+    async def unpark(self, shard: int, answer: str) -> None:
+        """Let a locked shard go on, and keep `answer` with its parking."""
+        self.heads[shard].parked = False
+        await self.connection.execute("UPDATE shard SET parked = false WHERE shard = $1", shard)
+        await self.connection.execute(UNPARK, shard, answer)
 
     def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
         """Set the consumer offset that commits with this transaction."""
@@ -219,9 +270,11 @@ class PostgresTransaction:
         """Set the high-water mark of a source that commits with this transaction."""
         self.last_sequences[source, shard] = last
         self._moved_sequences[source, shard] = last
+        self.taken[source, shard, last.sequence] = last.event_id
+        self._taken_now.setdefault((source, shard), []).append(last.event_id)
 
     async def write_marks(self) -> None:
-        """Write the moved cursors, sequences and heads: the last statements before commit."""
+        """Write the moved cursors and sequences: the last statements before commit."""
         if moved := self._moved_offsets:
             await self.connection.execute(
                 "UPDATE cursor SET next_offset = moved.next_offset"
@@ -233,25 +286,8 @@ class PostgresTransaction:
                 list(moved.values()),
             )
         if sequences := self._moved_sequences:
-            await self.connection.execute(
-                "INSERT INTO source_sequence"
-                " SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::uuid[])"
-                " ON CONFLICT (source, shard) DO UPDATE SET"
-                " last_sequence = excluded.last_sequence, last_event_id = excluded.last_event_id",
-                [source for source, _ in sequences],
-                [shard for _, shard in sequences],
-                [last.sequence for last in sequences.values()],
-                [last.event_id for last in sequences.values()],
-            )
-        if shards := sorted(self._appended):
-            heads = [self.heads[shard] for shard in shards]
-            await self.connection.execute(
-                "UPDATE shard SET head_position = moved.position, head_hash = moved.hash,"
-                " head_sequence = moved.sequence"
-                " FROM unnest($1::int[], $2::bigint[], $3::bytea[], $4::bigint[])"
-                " AS moved(shard, position, hash, sequence) WHERE shard.shard = moved.shard",
-                shards,
-                [head.position for head in heads],
-                [head.hash for head in heads],
-                [head.sequence for head in heads],
-            )
+            rows = [
+                (source, shard, last.sequence, last.event_id, self._taken_now[source, shard])
+                for (source, shard), last in sequences.items()
+            ]
+            await self.connection.execute(MOVE_SEQUENCES, *sequence_columns(rows))

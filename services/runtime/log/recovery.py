@@ -55,7 +55,20 @@ async def refuse_running(connection: asyncpg.Connection, service: str) -> None:
 async def plan_republishing(
     connection: asyncpg.Connection, source: str, from_position: int
 ) -> list[Republishing]:
-    """Return what would be published again, from `from_position` (1 is the first) of each shard."""
+    """Return what would be published again, from `from_position` (1 is the first) of each shard.
+
+    Raises:
+        ConfigurationError: some of it is archived: what follows it would be a gap to consumers.
+    """
+    archived = await connection.fetchval(
+        "SELECT max(archived_position) FROM shard WHERE archived_position >= $1", from_position
+    )
+    if archived is not None:
+        message = (
+            f"positions up to {archived} are archived and cannot be published again: name a later "
+            "--from-position"
+        )
+        raise ConfigurationError(message)
     rows = await connection.fetch(
         "SELECT shard, after, head_position, (SELECT count(*) FROM event"
         "  WHERE event.shard = at.shard AND position > after AND source = $1) AS events"

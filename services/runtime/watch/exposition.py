@@ -11,10 +11,12 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from services.runtime.clock import ClockCounts
 from services.runtime.flow.relay import RelayCounts
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings
+from services.runtime.verify.head_writer import KeptHeads
 from services.runtime.watch.gauges import ObservedCollector
 from services.runtime.watch.metrics import Metrics
 from services.runtime.watch.observed import Observer, View
@@ -53,10 +55,12 @@ class Exposition(MetricsPage):
         settings: RuntimeSettings,
         pool: asyncpg.Pool,
         relay: RelayCounts,
+        clock: ClockCounts,
         consumer: BatchConsumer,
         assignment: Assignment,
+        heads: KeptHeads | None,
     ) -> None:
-        """Show `metrics` and `relay`, and what `pool` and `consumer` say."""
+        """Show `metrics`, `relay`, `clock` and `heads`, and what `pool` and `consumer` say."""
         self._observer = Observer(
             pool=pool,
             consumer=lambda: consumer.consumer,
@@ -69,6 +73,8 @@ class Exposition(MetricsPage):
             shards=settings.shard_count,
             dead_letter_limit=settings.dead_letter_limit,
             relay=relay,
+            clock=clock,
+            heads=heads,
         )
         super().__init__(metrics.registry, collector, self._observer.look)
 

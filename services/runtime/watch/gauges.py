@@ -9,8 +9,12 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from schemas import EVENT_TYPES
+from services.runtime.clock import ClockCounts
 from services.runtime.flow.relay import RelayCounts
+from services.runtime.verify.head_writer import KeptHeads
 from services.runtime.watch.meanings import (
+    CLOCK_JUMPS,
     FAILURES,
     OBSERVED,
     OTHER,
@@ -29,7 +33,7 @@ Values = dict[str, Series]
 class ObservedCollector(Collector):
     """Gives the last view as gauges; looks at nothing itself."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names each
         self,
         *,
         kinds: Sequence[str],
@@ -37,14 +41,18 @@ class ObservedCollector(Collector):
         shards: int,
         dead_letter_limit: int,
         relay: RelayCounts,
+        clock: ClockCounts,
+        heads: KeptHeads | None = None,
     ) -> None:
-        """Know the closed sets of labels, the limits to show, and what `relay` counts itself."""
+        """Know the closed sets of labels and the limits; the others count themselves."""
         self._kinds = tuple(sorted(kinds))
         self._topics = topics
         self._shards = shards
         self._dead_letter_limit = dead_letter_limit
         self.view = View()
         self._relay = relay
+        self._clock = clock
+        self._heads = heads
 
     def describe(self) -> Iterable[Metric]:
         """Return the names only."""
@@ -75,10 +83,23 @@ class ObservedCollector(Collector):
                 ("dead_letter",): self._relay.dead_letters,
             },
             FAILURES.name: {(): self._relay.failures},
+            CLOCK_JUMPS.name: {(): self._clock.jumps},
+            "clock_disputed": {(): self._clock.disputed},
+            "clock_difference_seconds": {
+                ("database",): self._clock.database,
+                ("process",): self._clock.wall,
+            },
         }
+        if self._heads is not None:
+            values["heads_kept_timestamp_seconds"] = {(): self._heads.at}
+            values["heads_kept_interval_seconds"] = {(): self._heads.interval_seconds}
         if view.database is not None:
             values |= _log(view.database) | self._effects(view.database)
             values |= _dead_letters(view.database)
+            values["shard_parked"] = {
+                (str(row["shard"]), row["reason"], _event_name(row["event_type"])): 1
+                for row in view.database.parked
+            }
             values["consumer_cursor_offset"] = {
                 (topic, str(partition)): offset
                 for (topic, partition), offset in view.database.cursors.items()
@@ -99,9 +120,11 @@ class ObservedCollector(Collector):
         count: Series = dict.fromkeys(keys, 0)
         age: Series = dict.fromkeys(keys, 0)
         overdue: Series = {(kind,): 0 for kind in self._kinds}
+        aside: Series = dict.fromkeys(overdue, 0)
         for row in database.effects:
             kind = row["kind"] if row["kind"] in self._kinds else OTHER
             key = (kind, row["state"])
+            aside[kind,] = aside.get((kind,), 0) + row["aside"]
             count[key] = count.get(key, 0) + row["effects"]
             age[key] = max(age.get(key, 0), row["age_seconds"])
             if row["state"] == "due":
@@ -110,7 +133,13 @@ class ObservedCollector(Collector):
             "effects": count,
             "effects_oldest_age_seconds": age,
             "effects_overdue_seconds": overdue,
+            "effects_set_aside": aside,
         }
+
+
+def _event_name(event_type: str) -> str:
+    model = EVENT_TYPES.get(event_type)
+    return model.__name__ if model else OTHER
 
 
 def _family(meaning: Meaning) -> CounterMetricFamily | GaugeMetricFamily:
@@ -136,6 +165,7 @@ def _dead_letters(database: DatabaseView) -> Values:
         by_reason[reason,] += row["letters"]
     ages = [row["age_seconds"] for row in database.dead_letters]
     return {
+        "dead_letters_overflow": {(): database.overflow},
         "dead_letters_open": by_reason,
         "dead_letters_oldest_age_seconds": {(): max(ages, default=0)},
         "dead_letters_unpublished": {(): sum(row["unsent"] for row in database.dead_letters)},

@@ -17,11 +17,15 @@ from starlette.routing import Route
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether this process does its work now; `problems` say what is missing."""
+    """Whether this process does its work now; `problems` say what is missing.
+
+    `parked` shards wait for a person; the process does its work for all others.
+    """
 
     problems: list[str] = field(default_factory=list)
     lag: int = 0
     partitions: int = 0
+    parked: list[str] = field(default_factory=list)
 
 
 class _Server(uvicorn.Server):
@@ -117,6 +121,7 @@ class HealthServer:
                 "problems": readiness.problems,
                 "lag": readiness.lag,
                 "partitions": readiness.partitions,
+                "parked": readiness.parked,
             },
             503 if readiness.problems else 200,
         )

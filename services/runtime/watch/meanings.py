@@ -78,14 +78,42 @@ FAILURES: Final = Meaning(
 )
 RELAY: Final = (PUBLISHED, FAILURES)
 
+CLOCK_JUMPS: Final = Meaning(
+    "clock_jumps", "counter", "Times the database's clock was no more where it should have been."
+)
 ALWAYS: Final = (
+    CLOCK_JUMPS,
+    Meaning(
+        "clock_disputed",
+        "gauge",
+        "1 while it is not known what time it is: nothing is taken in, begun or recorded.",
+    ),
+    Meaning(
+        "clock_difference_seconds",
+        "gauge",
+        "How far a clock is ahead of the time that counts: `database`, or `process` (the machine's).",
+        ("clock",),
+    ),
     Meaning(
         "database_up", "gauge", "1 when Postgres answered in time; 0: what it knows is absent."
     ),
     Meaning("kafka_up", "gauge", "1 when Kafka answered in time, or no partition is held."),
     Meaning("partitions_assigned", "gauge", "Partitions that this process holds.", ("topic",)),
     Meaning("shards", "gauge", "Shards of the log: as many as each topic has partitions."),
-    Meaning("dead_letters_limit", "gauge", "Open dead letters above which the service halts."),
+    Meaning(
+        "dead_letters_limit",
+        "gauge",
+        "Open dead letters on topics of our own services that are too many.",
+    ),
+)
+OF_HEADS: Final = (
+    Meaning(
+        "heads_kept_timestamp_seconds",
+        "gauge",
+        "When this process last wrote the heads of the log to `ANCHOR_FOLDER`, in seconds of the "
+        "epoch; 0 before the first time, absent without the folder.",
+    ),
+    Meaning("heads_kept_interval_seconds", "gauge", "How often that is due."),
 )
 OF_DATABASE: Final = (
     Meaning("log_head_position", "gauge", "Position of the last event in the log.", ("shard",)),
@@ -115,9 +143,27 @@ OF_DATABASE: Final = (
         "For how long the most overdue effect should have been running; 0 when none is due.",
         ("kind",),
     ),
+    Meaning(
+        "effects_set_aside",
+        "gauge",
+        "Effects whose last result could not be recorded: they are looked up and tried again.",
+        ("kind",),
+    ),
+    Meaning(
+        "shard_parked",
+        "gauge",
+        "1 for each shard that waits for a person: why, and the type of the event it waits for.",
+        ("shard", "reason", "event"),
+    ),
     Meaning("dead_letters_open", "gauge", "Dead letters that nobody has settled.", ("reason",)),
     Meaning(
         "dead_letters_oldest_age_seconds", "gauge", "Age of the oldest open dead letter, or 0."
+    ),
+    Meaning(
+        "dead_letters_overflow",
+        "gauge",
+        "Dead letters that are on their topic alone: their source or account had no room left. They "
+        "count until they are discarded.",
     ),
     Meaning("dead_letters_unpublished", "gauge", "Open dead letters not on their topic yet."),
     Meaning(
@@ -139,4 +185,4 @@ OF_BOTH: Final = (
         "consumer_lag_records", "gauge", "Records behind the cursor: not handled yet.", _PARTITION
     ),
 )
-OBSERVED: Final = (*ALWAYS, *OF_DATABASE, *OF_BROKER, *OF_BOTH)
+OBSERVED: Final = (*ALWAYS, *OF_HEADS, *OF_DATABASE, *OF_BROKER, *OF_BOTH)

@@ -33,7 +33,8 @@ _EFFECTS: Final = (
     " WHEN due_at <= clock_timestamp() THEN 'due' WHEN hold_key IS NOT NULL THEN 'held'"
     " WHEN attempt > 0 THEN 'retrying' ELSE 'scheduled' END AS state, count(*) AS effects,"
     " greatest(0, extract(epoch FROM clock_timestamp() - min(started_at)))::float8 AS age_seconds,"
-    " greatest(0, extract(epoch FROM clock_timestamp() - min(due_at)))::float8 AS overdue_seconds"
+    " greatest(0, extract(epoch FROM clock_timestamp() - min(due_at)))::float8 AS overdue_seconds,"
+    " count(trouble) AS aside"
     " FROM effect GROUP BY kind, state"
 )
 _DEAD_LETTERS: Final = (
@@ -41,6 +42,13 @@ _DEAD_LETTERS: Final = (
     " greatest(0, extract(epoch FROM clock_timestamp() - min(dead_lettered_at)))::float8"
     " AS age_seconds FROM dead_letter WHERE closed_at IS NULL GROUP BY reason"
     " ORDER BY letters DESC, reason"
+)
+_OVERFLOW: Final = (
+    "SELECT sum(letters)::bigint AS letters FROM dead_letter_overflow HAVING count(*) > 0"
+)
+_PARKED: Final = (
+    "SELECT shard, reason, coalesce(event_type, '') AS event_type FROM parked_shard"
+    " WHERE resumed_at IS NULL"
 )
 _CURSORS: Final = "SELECT topic, partition, next_offset FROM cursor"
 Rows = Sequence[Any]
@@ -55,6 +63,8 @@ class DatabaseView:
     effects: Rows
     dead_letters: Rows
     cursors: Mapping[TopicPartition, int]
+    overflow: int = 0
+    parked: Rows = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,8 @@ class Observer:
                     shards=await connection.fetch(_SHARDS),
                     effects=await connection.fetch(_EFFECTS),
                     dead_letters=await connection.fetch(_DEAD_LETTERS),
+                    overflow=sum(row["letters"] for row in await connection.fetch(_OVERFLOW)),
+                    parked=await connection.fetch(_PARKED),
                     cursors={
                         (row["topic"], row["partition"]): row["next_offset"] for row in cursors
                     },

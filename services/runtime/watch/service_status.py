@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.runtime.log.event_log import TopicPartition
+from services.runtime.log.event_log import Parking, TopicPartition
 from services.runtime.log.postgres_errors import transient_when_unwell
+from services.runtime.log.postgres_rows import PARKINGS
 
 _SHARDS: Final = (
     "SELECT shard, head_position, head_hash, published_position FROM shard ORDER BY shard"
@@ -86,6 +87,7 @@ class ServiceStatus:
     oldest_unpublished_at: datetime | None = None
     effects: list[EffectsStatus] = field(default_factory=list)
     dead_letters: dict[str, int] = field(default_factory=dict)
+    parked: list[Parking] = field(default_factory=list)
 
     @property
     def lag(self) -> int:
@@ -110,6 +112,7 @@ async def service_status(
             effects = await connection.fetch(_EFFECTS)
             letters = await connection.fetch(_DEAD_LETTERS)
             oldest = await connection.fetchval(_UNPUBLISHED)
+            parked = await connection.fetch(PARKINGS)
     return ServiceStatus(
         service=service,
         partitions=_partitions(cursors, bounds),
@@ -119,6 +122,7 @@ async def service_status(
         oldest_unpublished_at=oldest,
         effects=[EffectsStatus(**dict(row)) for row in effects],
         dead_letters={row["reason"]: row["count"] for row in letters},
+        parked=[Parking(*row) for row in parked],
     )
 
 

@@ -72,7 +72,7 @@ class SpanMaker:
     def start_record(self, item: Parsed, work: Work, incoming: Incoming, began_at: int) -> Span:
         """Start the span of one record under the trace it came with, or one that its id names."""
         envelope, record = incoming.envelope, item.record
-        self._ids.begin_with(envelope.id)
+        self._ids.begin_with(work.cause)
         return self._tracer.start_span(
             f"process {_name(envelope.type)}",
             context_of(work.traceparent),

@@ -151,7 +151,9 @@ class BatchSpans:
             return
         named = {event.traceparent for event in recorded.events}
         named |= {origin.traceparent for origin, _ in recorded.starts}
-        filed = {event.event_id for event in recorded.events}
+        filed: set[object] = {
+            (event.source, event.shard, event.sequence) for event in recorded.events
+        }
         dead = {
             (letter.topic, letter.partition, letter.record_offset): letter.reason
             for letter in letters
@@ -160,10 +162,10 @@ class BatchSpans:
             record, work = item.record, item.work
             if reason := dead.get((record.topic, record.partition, record.offset)):
                 failed(span, reason)
-            elif work is None or not (work.traceparent in named or work.cause_event_id in filed):
+            elif work is None or not (work.traceparent in named or _place_of(work) in filed):
                 continue
             else:
-                filed.discard(work.cause_event_id)
+                filed.discard(_place_of(work))
             self._led_to_something.append(span)
 
     async def __aenter__(self) -> Self:
@@ -187,6 +189,14 @@ class BatchSpans:
 
     def _commit(self, parent: Span, ended_at: int) -> None:
         self._maker.commit(set_span_in_context(parent, Context()), self._writing_at, ended_at, None)
+
+
+def _place_of(work: Work) -> tuple[str, int, int] | None:
+    """Return the place of what led to `work` among the events of its source, where it has one."""
+    if work.incoming is None:
+        return None
+    envelope = work.incoming.envelope
+    return envelope.source, work.shard, envelope.sequence or 0
 
 
 class ResultSpans:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Final
-from uuid import UUID
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -15,7 +14,7 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 class TraceIds(RandomIdGenerator):
-    """Makes ids; the trace that begins with an event has the id that follows from the event's.
+    """Makes ids; the trace that begins with an event has the id that follows from its source and id.
 
     A request goes to several services. When upstream gave it no trace, each of them begins one, and
     it must be the same one: also for samplers, which look at the trace id.
@@ -23,27 +22,27 @@ class TraceIds(RandomIdGenerator):
 
     def __init__(self) -> None:
         """Begin with ids by chance."""
-        self._event_id: UUID | None = None
+        self._cause: str | None = None
 
-    def begin_with(self, event_id: UUID | None) -> None:
-        """Derive the next trace id, if one is made, from `event_id`; None: by chance."""
-        self._event_id = event_id
+    def begin_with(self, cause: str | None) -> None:
+        """Derive the next trace id, if one is made, from `cause`; None: by chance."""
+        self._cause = cause
 
     def generate_trace_id(self) -> int:
         """Return the id of a new trace."""
-        if self._event_id is None:
+        if self._cause is None:
             return super().generate_trace_id()
-        return derived_trace_id(self._event_id)
+        return derived_trace_id(self._cause)
 
     def is_trace_id_random(self) -> bool:
         """Claim nothing of the sort: most are derived."""
         return False
 
 
-def derived_trace_id(event_id: UUID) -> int:
-    """Return the trace id of an event that came without one."""
-    # A hash, because samplers take the low bits for evenly spread, and a UUID's are not.
-    return int.from_bytes(hashlib.sha256(b"perennial-trace" + event_id.bytes).digest()[:16])
+def derived_trace_id(cause: str) -> int:
+    """Return the trace id of an event that came without one; `cause` is its source and id."""
+    # A hash, because samplers take the low bits for evenly spread.
+    return int.from_bytes(hashlib.sha256(b"perennial-trace" + cause.encode()).digest()[:16])
 
 
 def context_of(traceparent: str | None) -> Context:

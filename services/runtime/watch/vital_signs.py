@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import PerennialError, Transient
+from services.runtime.flow.pauses import Pauses
 from services.runtime.kafka.client import (
     Assignment,
     BatchConsumer,
     check_topics,
     client_options,
 )
+from services.runtime.kafka.consumers import build_consumer
 from services.runtime.log.event_log import EventLog
 from services.runtime.settings import RuntimeSettings
 from services.runtime.watch.health import Readiness
 from services.runtime.watch.watchdog import Sight
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
 
 _PROBE_TIMEOUT_SECONDS: Final = 3.0
 _READ_TIMEOUT_SECONDS: Final = 10.0
@@ -38,20 +43,28 @@ class VitalSigns:
         consumer: BatchConsumer,
         assignment: Assignment,
         busy: Callable[[], bool],
+        pauses: Pauses,
+        trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Look at a service that reads `topics`; `busy` says whether a batch is in hand."""
+        """Look at a service that reads `topics`; `busy` says whether a batch is in hand.
+
+        `trouble` says why the service waits on purpose, and does nothing.
+        """
         self._settings = settings
         self._topics = topics
         self._log = log
         self._consumer = consumer
         self._assignment = assignment
         self._busy = busy
+        self._pauses = pauses
+        self._trouble = trouble
 
     async def readiness(self) -> Readiness:
         """Say whether this process does its work now."""
-        problems: list[str] = []
-        partitions = self._assignment.partitions
-        if not partitions:
+        trouble = self._trouble()
+        problems = [] if trouble is None else [trouble]
+        partitions = self._moving(self._assignment.partitions)
+        if not self._assignment.partitions:
             problems.append("no partition is assigned yet")
         cursors: Mapping[tuple[str, int], int] = {}
         try:
@@ -65,7 +78,7 @@ class VitalSigns:
             problems.append("Kafka does not answer")
         if lag > self._settings.ready_lag_max:
             problems.append(f"behind by {lag} records")
-        return Readiness(problems, lag, len(partitions))
+        return Readiness(problems, lag, len(self._assignment.partitions), self._pauses.said())
 
     async def look(self) -> Sight | None:
         """See what moves. A process without partitions looks at all of them: it may be a spare."""
@@ -83,7 +96,7 @@ class VitalSigns:
         return Sight(
             consumed=tuple(sorted(cursors.items())),
             behind=behind,
-            busy=self._busy(),
+            busy=self._busy() or self._trouble() is not None,
             published=tuple(sorted((shard, at[0]) for shard, at in publishing.items())),
             unpublished=sum(head - published for published, head in publishing.values()),
         )
@@ -103,11 +116,7 @@ class VitalSigns:
         Where a topic ends with the commit of a transaction, its end stays ahead of the cursor.
         A process without partitions has no position that has passed it.
         """
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
+        consumer = build_consumer(client_options(self._settings), auto_offset_reset="earliest")
         try:
             async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
                 cursors = await self._log.cursors()
@@ -119,10 +128,17 @@ class VitalSigns:
             await consumer.stop()
 
     def _looked_at(self) -> frozenset[tuple[str, int]]:
-        """Return the partitions of this process; all of them for one that has none."""
+        """Return the partitions of this process; all of them for one that has none.
+
+        Those of a parked shard stand still, and nobody is stuck for that.
+        """
         shards = range(self._settings.shard_count)
         everything = frozenset((topic, shard) for topic in self._topics for shard in shards)
-        return self._assignment.partitions or everything
+        return self._moving(self._assignment.partitions or everything)
+
+    def _moving(self, partitions: frozenset[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        parked = self._pauses.shards()
+        return frozenset(each for each in partitions if each[1] not in parked)
 
     async def _behind(
         self, cursors: Mapping[tuple[str, int], int], partitions: frozenset[tuple[str, int]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -15,18 +16,22 @@ from deploy.demo.publish import MANIFEST_FILE, load_records, partition_of
 from deploy.demo.records import RawRecord
 from deploy.demo.timing import SETTINGS
 from schemas.envelope import Envelope, Event, Source
+from schemas.money import Money
+from schemas.requests import PaymentMethod
 from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
-from services.ledger.decider import WalletState
 from services.ledger.handlers import build_processor as build_ledger
 from services.ledger.handlers import load_low_balance
 from services.ledger.postings import post
 from services.ledger.rules import load_rules
-from services.notifier.contacts import ContactChange, contact_change
+from services.ledger.wallets import WalletState
+from services.notifier.candidates import ContactChange, answer_of, candidate_of
+from services.notifier.contacts import changed_contact
 from services.notifier.emails import TEMPLATE_OF
 from services.notifier.emails.locales import locale_of
 from services.notifier.handlers import build_processor as build_notifier
 from services.notifier.policy import Policy
 from services.orders.catalog_file import load_catalogue
+from services.orders.gateways.sandbox import CustomerPayment
 from services.orders.rules import Rules
 from services.orders.settings import OrdersSettings, policy_of
 from services.runtime.errors import Poison
@@ -39,6 +44,7 @@ from tests.unit.orders.world import World
 
 RULES: Final = load_rules()
 NEEDED: Final = {
+    "PERENNIAL_ENVIRONMENT": "demo",
     "PERENNIAL_ORDERS_POSTGRES_DSN": "postgresql://nobody@127.0.0.1/none",
     "PERENNIAL_ORDERS_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     "PERENNIAL_ORDERS_ESIM_HASH_SALT": "a salt for tests",
@@ -71,8 +77,9 @@ class Market:
         self.emails: Counts = Counter()
         self._untold: list[Event] = []
         self._contacts: dict[str, ContactChange] = {}
+        self._accepted: set[tuple[str, str]] = set()
         self._parser = RecordParser(world.processor, SHARD_COUNT_DEFAULT)
-        notifier = build_notifier(Policy(), {}, None)
+        notifier = build_notifier(Policy(), {})
         self._notifier_parser = RecordParser(notifier, SHARD_COUNT_DEFAULT)
         self._ledger = build_ledger(rules=RULES, low_balance=load_low_balance())
 
@@ -90,8 +97,10 @@ class Market:
 
     def _handle(self, offset: int, record: RawRecord) -> None:
         partition = partition_of(record, SHARD_COUNT_DEFAULT)
+        if record.paid:
+            self.world.ports.gateway.pay(_paid(record.paid))
         consumed = RedrivenRecord(
-            REQUESTS.name, partition, offset, record.key, record.value, record.headers
+            record.topic, partition, offset, record.key, record.value, record.headers
         )
         parsed = self._parser.parse(consumed, self.world.now)
         try:
@@ -102,15 +111,20 @@ class Market:
         except Poison as poison:
             self.dead_letters[self._phase]["orders", poison.reason] += 1
         self._tell_ledger()
-        self._tell_notifier(consumed)
+        if record.topic == REQUESTS.name:
+            self._tell_notifier(consumed)
 
     def _tell_notifier(self, consumed: RedrivenRecord) -> None:
         parsed = self._notifier_parser.parse(consumed, self.world.now)
         if parsed.poison:
             self.dead_letters[self._phase]["notifier", parsed.poison.reason] += 1
         if parsed.work and parsed.work.incoming:
-            change = contact_change(parsed.work.incoming.event)
-            assert change is not None
+            candidate = candidate_of(parsed.work.incoming)
+            change = changed_contact(parsed.work.incoming.event)
+            if candidate is not None and candidate.key[:2] in self._accepted:
+                change = ContactChange(candidate.account_id, candidate.contact, candidate.as_of)
+            if change is None:
+                return
             known = self._contacts.get(change.account_id, change)
             if known.as_of <= change.as_of:
                 self._contacts[change.account_id] = change
@@ -158,11 +172,26 @@ class Market:
         name = type(event).__name__
         detail = getattr(event, self._details.get(name, ""), "")
         self.outcomes[self._phase][name, str(detail)] += 1
+        answer = answer_of(_incoming(event, Source.ORDERS))
+        if answer is not None and answer.accepted:
+            self._accepted.add((answer.account_id, answer.order_id))
         if type(event) in TEMPLATE_OF:
             self._untold.append(event)
         for posting in post(event, self.world.now, RULES).postings:
             account = posting.account.removesuffix(f":{event.account_id}")
             self.balances[posting.currency, account] += posting.amount_minor
+
+
+def _paid(paid: dict[str, Any]) -> CustomerPayment:
+    return CustomerPayment(
+        gateway=paid["gateway"],
+        gateway_txn_id=paid["txn"],
+        reference=paid["reference"],
+        method=PaymentMethod(paid["method"]),
+        amount=Money(amount_minor=paid["amount_minor"], currency=paid["currency"]),
+        fee_minor=paid["fee_minor"],
+        paid_at=datetime.fromisoformat(paid["at"]),
+    )
 
 
 def _incoming(event: Event, source: Source) -> Incoming:
@@ -173,6 +202,7 @@ def _incoming(event: Event, source: Source) -> Incoming:
         subject="order/any",
         time=NOW,
         partitionkey=event.account_id,
+        causationid=UUID(int=0),
     )
     return Incoming(envelope, event, event.body())
 

@@ -16,6 +16,7 @@ from schemas.orders import (
     RejectionReason,
     TopUpRejectionReason,
 )
+from schemas.surplus import SurplusReason
 
 Nested = dict[str, dict[str, int]]
 
@@ -81,18 +82,18 @@ def test_every_email_is_a_notification_of_its_template(manifest: dict[str, Any])
 
 def test_every_accepted_order_ends_once(manifest: dict[str, Any]) -> None:
     seen = {name: sum(row.values()) for name, row in manifest["outcomes"].items()}
-    surplus = manifest["outcomes"]["ActivationFailed"]["amount_mismatch"] // 2
-    late_renewals = manifest["outcomes"]["ActivationFailed"]["order_expired"]
-    late_top_ups = manifest["outcomes_by_phase"]["4"]["WalletToppedUp"][""]
-    unpaid = seen["PaymentFailed"] + seen["OrderExpired"] - late_renewals - late_top_ups
-
     assert seen["RenewalAccepted"] + seen["TopUpAccepted"] == (
-        seen["PaymentCaptured"] + unpaid - surplus
+        seen["PlanActivated"]
+        + seen["RefundCompleted"]
+        + seen["WalletToppedUp"]
+        + seen["PaymentFailed"]
+        + seen["OrderExpired"]
     )
     assert seen["PaymentCaptured"] == (
         seen["PlanActivated"] + seen["ActivationFailed"] + seen["WalletToppedUp"]
     )
     assert seen["ActivationFailed"] == seen["RefundCompleted"]
+    assert seen["SurplusCaptured"] == seen["SurplusReturned"] + seen["SurplusCredited"]
     assert seen["WalletChargeRequested"] == seen["WalletCharged"] + seen["WalletChargeRefused"]
     assert seen["PaymentOutcomeUnknown"] == seen["PaymentOutcomeResolved"]
 
@@ -124,9 +125,13 @@ def test_every_reason_for_a_bad_end_occurs(manifest: dict[str, Any]) -> None:
     not_by_a_gateway = {DeclineReason.BELOW_MINIMUM_TOP_UP}
 
     assert set(outcomes["PaymentFailed"]) == set(DeclineReason) - not_by_a_gateway
-    assert set(outcomes["RenewalRejected"]) == set(RejectionReason)
+    nothing_costs_that_much = {RejectionReason.ABOVE_MAXIMUM}
+    assert set(outcomes["RenewalRejected"]) == set(RejectionReason) - nothing_costs_that_much
     assert set(outcomes["TopUpRejected"]) == set(TopUpRejectionReason)
-    assert set(outcomes["ActivationFailed"]) == set(ActivationFailureReason)
+    now_a_surplus = {ActivationFailureReason.ORDER_EXPIRED}
+    assert set(outcomes["ActivationFailed"]) == set(ActivationFailureReason) - now_a_surplus
+    while_it_is_charged = {SurplusReason.PAID_ANOTHER_WAY}
+    assert set(outcomes["SurplusCaptured"]) == set(SurplusReason) - while_it_is_charged
     assert outcomes["WalletChargeRefused"]["insufficient_funds"] > 0
     assert outcomes["OrderExpired"][""] > 0
     assert outcomes["ActivationDelayed"][""] > 0

@@ -19,7 +19,9 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMethod
-from services.ledger.decider import ChargeWallet, decide, evolve, initial_state
+from schemas.surplus import SurplusCaptured, SurplusCredited, SurplusReason, SurplusReturned
+from services.ledger.decider import ChargeWallet, decide
+from services.ledger.wallets import evolve, initial_state
 from tests.controls import T0
 from tests.given_when_then import Decider
 
@@ -138,6 +140,7 @@ def captured(  # noqa: PLR0913 - as above
     account_id: str = ACCOUNT,
     bonus_minor: int = 0,
     fee: int | None = None,
+    fee_currency: str | None = None,
     currency: str = "USD",
     method: PaymentMethod = CARD,
     topup: bool = False,
@@ -154,7 +157,7 @@ def captured(  # noqa: PLR0913 - as above
         method=method,
         amount=money(net + tax + bonus_minor, currency),
         consideration=consideration(net, tax, bonus_minor, currency),
-        fee=None if fee is None else money(fee, currency),
+        fee=None if fee is None else money(fee, fee_currency or currency),
         captured_at=T0,
     )
 
@@ -198,4 +201,65 @@ def refunded(
         amount=refund.net + refund.tax + refund.bonus,
         refund=refund,
         completed_at=T0,
+    )
+
+
+def surplus(  # noqa: PLR0913 - as above
+    amount_minor: int,
+    number: int = 1,
+    *,
+    account_id: str = ACCOUNT,
+    currency: str = "USD",
+    method: PaymentMethod = CARD,
+    fee: int | None = None,
+    topup: bool = False,
+) -> SurplusCaptured:
+    """Return money that came in for a renewal, or a top-up, which does not take it."""
+    return SurplusCaptured(
+        account_id=account_id,
+        renewal_id=None if topup else f"{account_id}-rnw-{number}",
+        topup_id=f"{account_id}-top-{number}" if topup else None,
+        payment_id=f"{account_id}-sur-{number}",
+        gateway="app-gateway",
+        gateway_txn_id=f"txn-{number}",
+        method=method,
+        amount=money(amount_minor, currency),
+        fee=None if fee is None else money(fee, currency),
+        reason=SurplusReason.PAID_TWICE,
+        captured_at=T0,
+    )
+
+
+def surplus_returned(captured: SurplusCaptured) -> SurplusReturned:
+    """Return the fact that a surplus went back."""
+    return SurplusReturned(
+        account_id=captured.account_id,
+        renewal_id=captured.renewal_id or "",
+        refund_id=f"{captured.payment_id}-back",
+        payment_id=captured.payment_id,
+        gateway=captured.gateway,
+        gateway_refund_ref="ref-1",
+        method=captured.method,
+        amount=captured.amount,
+        reason=captured.reason,
+        returned_at=T0,
+    )
+
+
+def surplus_credited(
+    captured: SurplusCaptured, expires_at: datetime | None = None
+) -> SurplusCredited:
+    """Return the lot that the surplus of a top-up becomes."""
+    return SurplusCredited(
+        account_id=captured.account_id,
+        topup_id=captured.topup_id or "",
+        payment_id=captured.payment_id,
+        lot_id=f"{captured.payment_id}-paid",
+        method=captured.method,
+        amount=captured.amount,
+        reason=captured.reason,
+        expires_at=expires_at,
+        rule_id="top-up",
+        rule_version="1",
+        credited_at=T0,
     )

@@ -13,7 +13,7 @@ from schemas.topics import LEDGER, ORDERS
 from services.ledger.amounts import SHAPES
 from services.ledger.postings import post
 from services.ledger.rules import load_rules
-from services.runtime.errors import Halt
+from services.runtime.errors import Park
 from tests.controls import T0
 from tests.unit.ledger.builders import (
     CARD,
@@ -26,6 +26,9 @@ from tests.unit.ledger.builders import (
     consideration,
     money,
     refunded,
+    surplus,
+    surplus_credited,
+    surplus_returned,
     topped_up,
 )
 from tests.unit.ledger.builders import WALLET as WALLET_DECIDER
@@ -88,11 +91,25 @@ CASES: dict[str, tuple[Event, list[tuple[str, int]]]] = {
         refunded(consideration(0, 0, 500), method=IN_WALLET),
         [(OFFSET, 500), (GRANTED, -500)],
     ),
+    "surplus-captured": (surplus(3_180), [(GATEWAY, 3_180), (PAYABLE, -3_180)]),
+    "surplus-fee": (
+        surplus(0, fee=122),
+        [(FEES, 122), (GATEWAY, -122)],
+    ),
+    "surplus-returned": (
+        surplus_returned(surplus(3_180)),
+        [(PAYABLE, 3_180), (GATEWAY, -3_180)],
+    ),
+    "surplus-credited": (
+        surplus_credited(surplus(5_000, topup=True)),
+        [(GATEWAY, 5_000), (PAID, -5_000)],
+    ),
 }
 SILENT: dict[str, Event] = {
     "capture-for-top-up": captured(5_000, topup=True),
     "capture-from-wallet": captured(661, 39, bonus_minor=500, method=IN_WALLET),
     "refund-owed-bonus": activation_failed(consideration(0, 0, 500), method=IN_WALLET),
+    "surplus-for-top-up": surplus(5_000, topup=True),
 }
 
 
@@ -158,16 +175,43 @@ def test_full_refund_by_card_brings_every_account_back_to_zero() -> None:
 
 def test_parts_that_do_not_add_up_halt() -> None:
     wrong = captured(3_000, 180).model_copy(update={"amount": money(3_181)})
-    with pytest.raises(Halt, match="do not add up"):
+    with pytest.raises(Park, match="do not add up"):
         post(wrong, T0, RULES)
 
 
 def test_mixed_currencies_halt() -> None:
-    wrong = captured(3_000, 180).model_copy(update={"fee": money(5, "EUR")})
-    with pytest.raises(Halt, match="mixes USD and EUR"):
+    other = captured(3_000, 180).consideration.model_copy(update={"tax": money(180, "EUR")})
+    wrong = captured(3_000, 180).model_copy(update={"consideration": other})
+    with pytest.raises(Park, match="mixes USD and EUR"):
         post(wrong, T0, RULES)
 
 
+def test_fee_is_booked_in_its_own_currency_and_each_currency_balances() -> None:
+    paid = captured(3_000, currency="CNY", fee=13, fee_currency="USD")
+    assert [
+        (posting.account, posting.amount_minor, posting.currency, posting.rule_id)
+        for posting in post(paid, T0, RULES).postings
+    ] == [
+        (GATEWAY, 3_000, "CNY", "capture-net"),
+        (PLANS, -3_000, "CNY", "capture-net"),
+        (FEES, 13, "USD", "capture-fee"),
+        (GATEWAY, -13, "USD", "capture-fee"),
+    ]
+
+
+@pytest.mark.parametrize(("fee", "booked"), [(0, []), (50, [50, -50])])
+def test_fee_of_nothing_books_nothing_and_one_above_the_amount_is_booked(
+    fee: int, booked: list[int]
+) -> None:
+    found = post(captured(30, fee=fee), T0, RULES).postings
+    assert [each.amount_minor for each in found if each.rule_id == "capture-fee"] == booked
+
+
+def test_fee_of_a_wallet_payment_has_no_rule_and_halts() -> None:
+    with pytest.raises(Park, match=r"no posting rule for PaymentCaptured\.renewal\.wallet\.fee"):
+        post(captured(3_000, 180, fee=5, method=IN_WALLET), T0, RULES)
+
+
 def test_tax_on_a_top_up_has_no_rule_and_halts() -> None:
-    with pytest.raises(Halt, match=r"no posting rule for PaymentCaptured\.topup\.card\.tax"):
+    with pytest.raises(Park, match=r"no posting rule for PaymentCaptured\.topup\.card\.tax"):
         post(captured(3_000, 180, topup=True, method=CARD), T0, RULES)

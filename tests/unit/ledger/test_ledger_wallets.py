@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from time import process_time
 
 import pytest
 
-from schemas.ledger import LowBalanceDetected, WalletChargeRefused
-from services.ledger.decider import AddLot, FileFact, IgnoredReason, RestoreCharge, WalletState
-from services.runtime.errors import Halt
+from schemas.envelope import Event
+from schemas.ledger import LowBalanceDetected, WalletCharged, WalletChargeRefused
+from schemas.money import AMOUNT_MINOR_MAX
+from schemas.orders import Consideration
+from services.ledger.decider import AddLot, FileFact, IgnoredReason, RestoreCharge, decide
+from services.ledger.wallets import WalletState, evolve
+from services.runtime.errors import Park
 from services.runtime.processor import Decision, Ignored
 from tests.controls import T0
 from tests.unit.ledger.builders import (
@@ -25,6 +32,7 @@ from tests.unit.ledger.builders import (
 )
 
 DAY = timedelta(days=1)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def decided(outcome: Decision | Ignored) -> Decision:
@@ -146,17 +154,75 @@ def test_refund_gives_every_lot_back_what_it_gave() -> None:
     assert remaining(WALLET.given(*given, answer, refund)) == remaining(WALLET.given(*given))
 
 
-def test_restored_lot_keeps_its_expiry() -> None:
-    given = [topped_up(500, expires_at=T0 + DAY)]
-    answer = charged(decided(WALLET.when(charge(500), given=given)).events)
+def _returned(*given: Event, asked_at: datetime, returned_at: datetime) -> WalletState:
+    """Charge 500, and have it given back."""
+    command = charge(500, at=asked_at)
+    answer = charged(decided(WALLET.when(command, given=given)).events)
     refund = refunded(answer.consideration, method=IN_WALLET)
-    late = WALLET.when(charge(500, number=2, at=T0 + 2 * DAY), given=[*given, answer, refund])
-    (refusal,) = decided(late).events
-    assert isinstance(refusal, WalletChargeRefused)
+    refund = refund.model_copy(update={"completed_at": returned_at})
+    return WALLET.given(*given, command.request, answer, refund)
+
+
+def test_credit_that_expired_meanwhile_comes_back_with_the_life_it_had() -> None:
+    lot = topped_up(500, expires_at=T0 + DAY)
+    state = _returned(lot, asked_at=T0, returned_at=T0 + 9 * DAY)
+    assert state.spendable("USD", T0 + 10 * DAY - timedelta(microseconds=1))
+    assert not state.spendable("USD", T0 + 10 * DAY)
+
+
+def test_what_was_left_of_the_lot_does_not_live_longer_for_it() -> None:
+    lot = topped_up(800, expires_at=T0 + DAY)
+    state = _returned(lot, asked_at=T0, returned_at=T0 + 9 * DAY)
+    assert sorted(remaining(state).values()) == [300, 500]
+    (back,) = state.spendable("USD", T0 + 9 * DAY)
+    assert (back.remaining_minor, back.expires_at) == (500, T0 + 10 * DAY)
+    again = charged(decided(decide(charge(500, number=2, at=T0 + 9 * DAY), state)).events)
+    assert again.takes == [take(back.lot_id, "paid", 500)]
+
+
+def test_credit_asked_for_before_it_expired_and_answered_after_comes_back_usable() -> None:
+    lot = topped_up(500, expires_at=T0 + DAY)
+    command = charge(500, at=T0 + DAY - timedelta(minutes=5))
+    late = replace(command, now=T0 + DAY + timedelta(minutes=5))
+    answer = charged(decided(WALLET.when(late, given=[lot])).events)
+    refund = refunded(answer.consideration, method=IN_WALLET)
+    refund = refund.model_copy(update={"completed_at": T0 + 9 * DAY})
+    state = WALLET.given(lot, command.request, answer, refund)
+    (back,) = state.spendable("USD", T0 + 9 * DAY)
+    assert back.expires_at == T0 + 9 * DAY + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("returned_at", [NEVER, T0 - 99 * DAY])
+def test_moment_of_a_refund_however_far_neither_fails_nor_shortens_a_life(
+    returned_at: datetime,
+) -> None:
+    lot = topped_up(500, expires_at=T0 + DAY)
+    (back,) = _returned(lot, asked_at=T0, returned_at=returned_at).lots.values()
+    assert back.expires_at is not None
+    assert back.expires_at >= T0 + DAY
+
+
+def test_credit_without_expiry_comes_back_into_its_lot() -> None:
+    state = _returned(topped_up(800), asked_at=T0, returned_at=T0 + 9 * DAY)
+    assert remaining(state) == {"acct-1-paid-1": 800}
+
+
+def test_two_charges_given_back_into_one_lot_lose_nothing() -> None:
+    lot = topped_up(500, expires_at=T0 + DAY)
+    given: list[Event] = [lot]
+    answers = []
+    for number, amount in ((1, 200), (2, 300)):
+        command = charge(amount, number=number, at=T0)
+        answers.append(charged(decided(WALLET.when(command, given=given)).events))
+        given += [command.request, answers[-1]]
+    for number, answer in enumerate(answers, 1):
+        refund = refunded(answer.consideration, number=number, method=IN_WALLET)
+        given.append(refund.model_copy(update={"completed_at": T0 + number * 9 * DAY}))
+    assert sum(remaining(WALLET.given(*given)).values()) == 500
 
 
 def test_refund_of_what_the_wallet_never_paid_halts() -> None:
-    with pytest.raises(Halt, match="holds no charge"):
+    with pytest.raises(Park, match="holds no charge"):
         WALLET.when(RestoreCharge(refunded(consideration(100), method=IN_WALLET)))
 
 
@@ -164,21 +230,94 @@ def test_refund_of_another_amount_than_charged_halts() -> None:
     given = [topped_up(900)]
     answer = charged(decided(WALLET.when(charge(100), given=given)).events)
     refund = refunded(consideration(99), method=IN_WALLET)
-    with pytest.raises(Halt, match="not what the wallet paid"):
+    with pytest.raises(Park, match="not what the wallet paid"):
         WALLET.when(RestoreCharge(refund), given=[*given, answer])
 
 
+def test_second_refund_of_one_charge_halts() -> None:
+    given = [topped_up(900)]
+    answer = charged(decided(WALLET.when(charge(100), given=given)).events)
+    refund = refunded(answer.consideration, method=IN_WALLET)
+    with pytest.raises(Park, match=r"^wallet/acct-1: the wallet holds no charge") as parked:
+        WALLET.when(RestoreCharge(refund), given=[*given, answer, refund])
+    assert parked.value.reason == "wallet_contradiction"
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        consideration(90, 10),
+        consideration(100).model_copy(update={"tax_jurisdiction": "DE"}),
+        consideration(100, currency="EUR"),
+        consideration(100).model_copy(update={"tax": money(0, "EUR")}),
+    ],
+)
+def test_refund_that_is_split_unlike_its_charge_halts(split: Consideration) -> None:
+    given = [topped_up(900)]
+    answer = charged(decided(WALLET.when(charge(100), given=given)).events)
+    refund = refunded(answer.consideration, method=IN_WALLET)
+    wrong = refund.model_copy(update={"refund": split})
+    with pytest.raises(Park, match=r"^wallet/acct-1: .* not what the wallet paid"):
+        WALLET.when(RestoreCharge(wrong), given=[*given, answer])
+
+
+def test_credit_that_comes_back_as_a_lot_is_named_by_its_refund_and_its_lot() -> None:
+    state = _returned(topped_up(800, expires_at=T0 + DAY), asked_at=T0, returned_at=T0 + 9 * DAY)
+    name = hashlib.sha256(b"acct-1-rfd-1/acct-1-paid-1").hexdigest()[:32]
+    assert (state.lots[name].remaining_minor, state.lots[name].number) == (500, 1)
+
+
 def test_same_lot_twice_halts() -> None:
-    with pytest.raises(Halt, match="exists already"):
+    with pytest.raises(Park, match="exists already"):
         WALLET.when(AddLot(topped_up(500)), given=[topped_up(500)])
 
 
 def test_charge_whose_parts_do_not_add_up_halts() -> None:
     command = charge(100)
     wrong = command.request.model_copy(update={"amount": money(101)})
-    with pytest.raises(Halt, match="do not add up"):
+    with pytest.raises(Park, match="do not add up"):
         WALLET.when(type(command)(wrong, None, T0), given=[topped_up(900)])
 
 
 def test_fact_that_moves_no_wallet_is_filed_without_consequence() -> None:
     assert WALLET.when(FileFact()) == Decision()
+
+
+def test_wallet_holds_and_spends_more_than_64_bits() -> None:
+    lots = [topped_up(AMOUNT_MINOR_MAX, number) for number in range(9_300)]
+    state = WALLET.given(*lots)
+    assert sum(remaining(state).values()) > 2**63
+    command = charge(AMOUNT_MINOR_MAX, low=money(300))
+    (answer,) = decided(decide(command, state)).events
+    assert isinstance(answer, WalletCharged)
+    assert answer.balance_after == money(AMOUNT_MINOR_MAX)
+    assert sum(remaining(evolve(state, answer)).values()) == 9_299 * AMOUNT_MINOR_MAX
+
+
+def _busy(count: int) -> list[Event]:
+    """Return a wallet's past of `count` charges."""
+    answer = charged(decided(WALLET.when(charge(100), given=[topped_up(AMOUNT_MINOR_MAX)])).events)
+    return [topped_up(AMOUNT_MINOR_MAX)] + [
+        answer.model_copy(update={"charge_id": f"chg-{number}", "renewal_id": f"rnw-{number}"})
+        for number in range(count)
+    ]
+
+
+def _cpu_seconds(events: list[Event]) -> float:
+    begun = process_time()
+    WALLET.given(*events)
+    return process_time() - begun
+
+
+def test_wallet_of_many_charges_folds_in_time_that_grows_with_their_number_only() -> None:
+    few, many = _busy(2_500), _busy(20_000)
+    assert min(_cpu_seconds(many) for _ in range(3)) < 24 * min(_cpu_seconds(few) for _ in range(3))
+    assert min(_cpu_seconds(many) for _ in range(2)) < 1
+
+
+def test_state_that_somebody_holds_never_changes() -> None:
+    state = WALLET.given(topped_up(900))
+    before = (dict(state.lots.items()), len(state.charges), len(state.answered))
+    answer = charged(decided(decide(charge(100), state)).events)
+    evolve(state, answer)
+    assert (dict(state.lots.items()), len(state.charges), len(state.answered)) == before

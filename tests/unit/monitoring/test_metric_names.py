@@ -17,9 +17,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.metrics_docs import PAGE, SERVICES, full_names, main, with_metrics
 from deploy.monitoring.fetch_prometheus import fetch_prometheus
 from schemas import EVENT_TYPES
+from schemas.confirmations import ConfirmationRefusal
 from schemas.envelope import Event
 from schemas.ledger import ChargeRefusalReason, WalletChargeRefused
-from schemas.notifier import NotificationFailed, NotificationFailureReason
+from schemas.notifier import (
+    NotificationFailed,
+    NotificationFailureReason,
+    NotificationSuppressed,
+    NotificationSuppressionReason,
+)
 from schemas.orders import (
     ActivationFailed,
     ActivationFailureReason,
@@ -33,7 +39,10 @@ from schemas.orders import (
     TopUpRejectionReason,
     UnknownCause,
 )
+from schemas.surplus import SurplusCaptured, SurplusReason
+from services.runtime.clock import ClockCounts
 from services.runtime.flow.relay import RelayCounts
+from services.runtime.verify.head_writer import KeptHeads
 from services.runtime.watch.event_counter import EventCounter
 from services.runtime.watch.exposition import MetricsPage
 from services.runtime.watch.gauges import ObservedCollector
@@ -49,8 +58,10 @@ REASONS: Final[dict[type[Event], tuple[str, type[StrEnum]]]] = {
     PaymentFailed: ("reason", DeclineReason),
     PaymentOutcomeUnknown: ("cause", UnknownCause),
     ActivationFailed: ("reason", ActivationFailureReason),
+    SurplusCaptured: ("reason", SurplusReason),
     WalletChargeRefused: ("reason", ChargeRefusalReason),
     NotificationFailed: ("reason", NotificationFailureReason),
+    NotificationSuppressed: ("reason", NotificationSuppressionReason),
 }
 
 
@@ -86,10 +97,11 @@ def test_series_of_a_counter_are_as_many_as_its_sets_and_no_more() -> None:
     assert {counter.name: len(counter.series) for counter in COUNTERS if not counter.sparse} == {
         "orders_renewals": 5 + len(RejectionReason) + len(ActivationFailureReason),
         "orders_top_ups": 3 + len(TopUpRejectionReason),
-        "orders_payments": 4 + len(DeclineReason) + len(UnknownCause),
+        "orders_confirmations": 1 + len(ConfirmationRefusal),
+        "orders_payments": 4 + len(DeclineReason) + len(UnknownCause) + len(SurplusReason),
         "ledger_wallet_decisions": 2 + len(ChargeRefusalReason),
         "ledger_entries": 2,
-        "notifier_notifications": 6 * (1 + len(NotificationFailureReason)),
+        "notifier_notifications": 8 * (2 + len(NotificationFailureReason)),
     }
     assert {len(counter.series) < 1_000 for counter in COUNTERS} == {True}
 
@@ -130,7 +142,13 @@ async def exposed() -> str:
     for model in EVENT_TYPES.values():
         metrics.committed([example(model)])
     collector = ObservedCollector(
-        kinds=("charge",), topics=[place[0]], shards=1, dead_letter_limit=1, relay=RelayCounts()
+        kinds=("charge",),
+        topics=[place[0]],
+        shards=1,
+        dead_letter_limit=1,
+        relay=RelayCounts(),
+        clock=ClockCounts(),
+        heads=KeptHeads(60),
     )
     text, _ = await MetricsPage(metrics.registry, collector, look).text("text/plain")
     return text.decode()

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
-from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from schemas.notifier import (
+    NotificationFailed,
+    NotificationFailureReason,
+    NotificationSent,
+    NotificationSuppressed,
+)
 from services.notifier.channels.email import DeferralCause, Deferred, Refused, Unknown
 from services.notifier.commands import (
     Notify,
     RecordDelivered,
+    RecordHeldBack,
+    RecordInDigest,
     RecordNoContact,
     RecordNotDelivered,
     ReleaseHeld,
@@ -51,7 +58,7 @@ def failed(reason: NotificationFailureReason, now: datetime = NOW) -> Notificati
     fact = fact_of()
     return NotificationFailed(
         account_id=fact.account_id,
-        notification_id=f"ntf-{fact.event_id}",
+        notification_id=f"ntf-{fact.key}",
         fact_event_id=fact.event_id,
         fact_type="billing.PlanActivated.v1",
         channel="email",
@@ -68,7 +75,7 @@ def test_a_fact_starts_one_email_that_carries_the_fact_and_no_address() -> None:
     assert decision.events == ()
     (start,) = decision.effects
     assert isinstance(start, Start)
-    assert start.effect_id == f"email/{fact_of().event_id}"
+    assert start.effect_id == f"email/{fact_of().key}"
     assert (start.kind, start.due_at, start.hold_key) == ("email", None, None)
     assert Fact.from_payload(start.payload) == fact_of()
     assert "@" not in str(start.payload)
@@ -78,7 +85,7 @@ def test_an_accepted_message_is_sent() -> None:
     fact = fact_of()
     sent = NotificationSent(
         account_id=fact.account_id,
-        notification_id=f"ntf-{fact.event_id}",
+        notification_id=f"ntf-{fact.key}",
         fact_event_id=fact.event_id,
         fact_type="billing.PlanActivated.v1",
         channel="email",
@@ -98,6 +105,7 @@ def test_an_accepted_message_is_sent() -> None:
     [
         (Refused("recipient"), NotificationFailureReason.RECIPIENT_REFUSED),
         (Refused("message"), NotificationFailureReason.MESSAGE_REFUSED),
+        (Refused("address"), NotificationFailureReason.ADDRESS_NOT_SUPPORTED),
         (Unknown(), NotificationFailureReason.DELIVERY_UNKNOWN),
     ],
 )
@@ -173,3 +181,44 @@ def test_a_settled_notification_stays_as_it_is(command: object) -> None:
     past = [failed(NotificationFailureReason.DELIVERY_UNKNOWN)]
     decision = notification.when(command, given=past)
     assert decision == Ignored(IgnoredReason.ALREADY_SETTLED)
+
+
+def test_a_mail_that_is_held_back_asks_again_when_its_turn_comes() -> None:
+    until = NOW + timedelta(hours=3)
+    decision = notification.when(RecordHeldBack(fact_of(), TEMPLATE, until, 1, NOW))
+    waiting = fact_of().to_send_by(until + POLICY.send_deadline)
+    assert decision == Decision(effects=(Retry(until, payload=waiting.payload()),))
+
+
+def test_a_mail_that_another_one_tells_of_looks_soon_whether_it_was_told() -> None:
+    fact = fact_of().to_send_by(NOW + timedelta(minutes=30))
+    decision = notification.when(RecordHeldBack(fact, TEMPLATE, None, 2, NOW))
+    soon = NOW + timedelta(seconds=20)
+    assert decision == Decision(effects=(Retry(soon, payload=fact.payload()),))
+
+
+@pytest.mark.parametrize("until", [NOW + timedelta(hours=1), None])
+def test_a_mail_without_a_turn_has_the_time_of_a_digest_that_fails_and_its_own(
+    until: datetime | None,
+) -> None:
+    fact = fact_of().to_send_by(NOW)
+    waiting = notification.when(RecordHeldBack(fact, TEMPLATE, until, 1, NOW))
+    assert isinstance(waiting, Decision)
+    assert not waiting.events
+    end = NOW + POLICY.send_deadline
+    given_up = notification.when(RecordHeldBack(fact, TEMPLATE, until, 1, end))
+    assert isinstance(given_up, Decision)
+    [event] = given_up.events
+    assert isinstance(event, NotificationFailed)
+    assert event.reason is NotificationFailureReason.DEADLINE_PASSED
+
+
+def test_a_fact_that_another_message_told_of_ends_with_its_name() -> None:
+    fact, digest = fact_of(), fact_of("PaymentFailed").key
+    decision = notification.when(RecordInDigest(fact, TEMPLATE, digest, NOW))
+    assert isinstance(decision, Decision)
+    (event,) = decision.events
+    assert isinstance(event, NotificationSuppressed)
+    assert event.notification_id == f"ntf-{fact.key}"
+    assert event.digest_notification_id == f"ntf-{digest}"
+    assert decision.effects == ()

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import email
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.policy import SMTP
 
 import pytest
 import structlog
 
 from schemas.requests import Contact
-from services.notifier.channels.email import Delivered, DeliveryOutcome, Mail, Refused, Unknown
-from services.notifier.commands import RecordDelivered, RecordNoContact, RecordNotDelivered
+from services.notifier.channels.email import (
+    DeferralCause,
+    Deferred,
+    Delivered,
+    DeliveryOutcome,
+    Mail,
+    Refused,
+    Unknown,
+)
+from services.notifier.commands import (
+    RecordDelivered,
+    RecordHeldBack,
+    RecordInDigest,
+    RecordNoContact,
+    RecordNotDelivered,
+)
 from services.notifier.emails import TEMPLATE_OF
 from services.notifier.executors import EmailExecutor
 from services.notifier.facts import Fact
+from services.notifier.mail_limits import Admitted, HeldBack, InDigest, MailKind, MailTurn
 from services.notifier.message import sha256_of
 from services.runtime.processor import EffectRun, Mark
 from tests.unit.notifier.builders import CONTACT, LETTERHEAD, NOW, fact_of
+
+ADMITTED = Admitted("ab" * 16)
 
 
 @dataclass
@@ -24,7 +44,9 @@ class Post:
 
     outcome: DeliveryOutcome = field(default_factory=Delivered)
     contact: Contact | None = CONTACT
+    turn: MailTurn = ADMITTED
     mails: list[Mail] = field(default_factory=list)
+    asked: list[tuple[Fact, MailKind]] = field(default_factory=list)
 
     async def send(self, mail: Mail, mark: Mark) -> DeliveryOutcome:
         await mark("dot_sent")
@@ -34,6 +56,11 @@ class Post:
     async def close(self) -> None:
         self.mails.clear()
 
+    async def ask(self, _run: EffectRun, fact: Fact, kind: MailKind, address: str) -> MailTurn:
+        assert address == CONTACT.email
+        self.asked.append((fact, kind))
+        return self.turn
+
     async def find(self, _account_id: str) -> Contact | None:
         return self.contact
 
@@ -41,13 +68,13 @@ class Post:
 async def send(
     post: Post, fact: Fact, *, recovered: bool = False, checkpoint: str | None = None
 ) -> object:
-    executor = EmailExecutor(post, post, LETTERHEAD, lambda: NOW, structlog.get_logger())
+    executor = EmailExecutor(post, post, post, LETTERHEAD, lambda: NOW, structlog.get_logger())
     run = EffectRun(
         shard=1,
-        effect_id=f"email/{fact.event_id}",
+        effect_id=f"email/{fact.key}",
         kind="email",
         account_id=fact.account_id,
-        stream_id=f"notification/{fact.event_id}",
+        stream_id=f"notification/{fact.key}",
         payload=fact.payload(),
         attempt=2,
         recovered=recovered,
@@ -69,7 +96,7 @@ async def test_each_fact_makes_one_email_to_the_customer(model: type) -> None:
     assert isinstance(result, RecordDelivered)
     assert result.template.name == TEMPLATE_OF[model]
     assert result.text.locale == "zh-Hans"
-    assert result.text.message_id == f"<{fact.event_id}@mail.example.com>"
+    assert result.text.message_id == f"<{fact.key}@mail.example.com>"
     assert result.text.message_sha256 == sha256_of(mail)
 
 
@@ -105,3 +132,37 @@ async def test_an_undelivered_email_is_logged_without_the_address(
     assert "email_not_delivered" in logged
     assert CONTACT.email not in logged
     assert CONTACT.email not in repr(result)
+
+
+async def test_what_the_mailbox_has_too_many_of_is_not_sent_and_asks_again() -> None:
+    post = Post(turn=HeldBack(NOW + timedelta(hours=1)))
+    result = await send(post, fact_of("PaymentFailed"))
+    assert post.mails == []
+    assert isinstance(result, RecordHeldBack)
+    assert (result.until, result.attempt) == (NOW + timedelta(hours=1), 2)
+    assert post.asked[0][1] == MailKind("payment_failed", "rnw-2026-000301")
+
+
+async def test_what_another_message_told_of_is_not_sent() -> None:
+    digest = fact_of("PlanActivated").key
+    post = Post(turn=InDigest(digest))
+    result = await send(post, fact_of("PaymentFailed"))
+    assert post.mails == []
+    assert isinstance(result, RecordInDigest)
+    assert result.digest == digest
+
+
+async def test_a_mail_lists_the_orders_of_those_that_were_held_back() -> None:
+    post = Post(turn=Admitted("ab" * 16, ("rnw-7", "rnw-8", "")))
+    await send(post, fact_of("PaymentFailed"))
+    (mail,) = post.mails
+    text = email.message_from_bytes(mail.content, policy=SMTP).get_body(("plain",))
+    assert text is not None
+    assert "rnw-7, rnw-8" in text.get_content()
+
+
+async def test_a_mail_that_is_put_off_keeps_the_turn_that_it_had() -> None:
+    post = Post(outcome=Deferred(DeferralCause.BUSY, 451), turn=Admitted("cd" * 16))
+    result = await send(post, fact_of())
+    assert isinstance(result, RecordNotDelivered)
+    assert Fact.from_payload(result.fact.payload()).admitted == "cd" * 16

@@ -9,6 +9,7 @@ import pytest
 from services.notifier.app import build_channel
 from services.notifier.channels.counting import CountingChannel
 from services.notifier.channels.email import DeferralCause, Deferred, Delivered, Mail
+from services.notifier.emails.house import House
 from services.notifier.settings import NotifierSettings, letterhead_of, policy_of
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import load_settings
@@ -38,6 +39,7 @@ def test_the_defaults_ask_for_encryption_and_wait_for_a_day() -> None:
     assert least.smtp_tls == "starttls"
     assert policy_of(least).contact_deadline == timedelta(days=1)
     assert letterhead_of(least).message_id_domain == "shop.example.com"
+    assert letterhead_of(least).house == House()
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,13 @@ def test_the_defaults_ask_for_encryption_and_wait_for_a_day() -> None:
         ({"FROM_NAME": "Plans\r\nBcc: all@example.org"}, f"{PREFIX}FROM_NAME"),
         ({"MESSAGE_ID_DOMAIN": "mail example"}, f"{PREFIX}MESSAGE_ID_DOMAIN"),
         ({"CHANNEL": "pigeon"}, f"{PREFIX}CHANNEL"),
+        ({"APP_URL": "http://app.example"}, f"{PREFIX}APP_URL"),
+        ({"APP_URL": "https://me:secret@app.example"}, f"{PREFIX}APP_URL"),
+        ({"APP_URL": "https://"}, f"{PREFIX}APP_URL"),
+        ({"APP_URL": 'https://app.example/"onclick'}, f"{PREFIX}APP_URL"),
+        ({"APP_URL": "javascript:alert(1)"}, f"{PREFIX}APP_URL"),
+        ({"SELLER_NAME": "Shop\nLtd"}, f"{PREFIX}SELLER_NAME"),
+        ({"SELLER_TAX_NUMBER": "1" * 201}, f"{PREFIX}SELLER_TAX_NUMBER"),
     ],
 )
 def test_a_contradiction_is_refused_with_what_to_do_and_no_secret(
@@ -94,7 +103,12 @@ async def test_a_server_without_encryption_is_used_when_that_is_configured() -> 
 
 
 async def test_the_counting_channel_needs_no_server_and_delivers_nothing() -> None:
-    channel = build_channel(settings(CHANNEL="counting", SMTP_HOST=""))
+    with pytest.raises(ConfigurationError, match="CHANNEL=counting is for demonstrations"):
+        settings(CHANNEL="counting", SMTP_HOST="")
+    values = LEAST | {"CHANNEL": "counting", "SMTP_HOST": ""}
+    named = {f"{PREFIX}{name}": value for name, value in values.items()}
+    demo = load_settings(NotifierSettings, named | {"PERENNIAL_ENVIRONMENT": "demo"})
+    channel = build_channel(demo)
     assert isinstance(channel, CountingChannel)
     assert await channel.send(MAIL, no_mark) == Delivered()
     assert channel.accepted == 1

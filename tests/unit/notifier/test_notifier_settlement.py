@@ -21,10 +21,10 @@ BY = {"by": "li.wei", "reason": "log of the mail server"}
 
 def settle(state: NotificationState | None = None, **ruling: Any) -> Decision | Ignored:
     fact = fact_of()
-    stream_id = f"notification/{fact.event_id}"
+    stream_id = f"notification/{fact.key}"
     run = EffectRun(
         shard=0,
-        effect_id=f"email/{fact.event_id}",
+        effect_id=f"email/{fact.key}",
         kind="email",
         account_id="acct-1",
         stream_id=stream_id,

@@ -20,7 +20,10 @@ from services.notifier.channels.email import (
 )
 from services.notifier.channels.smtp import SmtpChannel
 from services.notifier.channels.smtp_connections import Connections
+from services.notifier.emails import RenderedEmail
+from services.notifier.message import build_mail
 from services.runtime.errors import Transient
+from tests.unit.notifier.builders import LETTERHEAD, fact_of
 from tests.unit.notifier.mail_server import HANG_UP, SILENCE, MailServer, mail_server, only_password
 
 MAIL = Mail(
@@ -82,6 +85,36 @@ async def test_an_accepted_message_arrives_byte_for_byte(
 ) -> None:
     assert await channel.send(MAIL, Marks()) == Delivered()
     assert server.messages == [(MAIL.sender, MAIL.recipient, MAIL.content)]
+
+
+INTERNATIONAL = build_mail(
+    fact_of(),
+    RenderedEmail("Top-up received", "text", "<p>text</p>", "top_up_confirmed", "1", "en"),
+    "林.zoë+plans@xn--r8jz45g.jp",
+    LETTERHEAD,
+)
+
+
+async def test_an_address_in_any_script_is_written_to_where_the_server_takes_it() -> None:
+    async with mail_server(enable_SMTPUTF8=True) as server:
+        channel = smtp_channel(server.port)
+        for mail in (INTERNATIONAL, MAIL, INTERNATIONAL):
+            assert await channel.send(mail, Marks()) == Delivered()
+        await channel.close()
+    assert server.messages == [
+        (mail.sender, mail.recipient, mail.content) for mail in (INTERNATIONAL, MAIL, INTERNATIONAL)
+    ]
+    assert "To: 林.zoë+plans@xn--r8jz45g.jp\r\n".encode() in INTERNATIONAL.content
+
+
+async def test_an_address_in_any_script_is_refused_where_the_server_does_not_take_it(
+    server: MailServer, channel: SmtpChannel
+) -> None:
+    marks = Marks()
+    assert await channel.send(INTERNATIONAL, marks) == Refused("address")
+    assert await channel.send(MAIL, marks) == Delivered()
+    assert marks.made == ["dot_sent"]
+    assert [message[1] for message in server.messages] == [MAIL.recipient]
 
 
 async def test_the_mark_is_made_after_the_text_and_before_the_server_can_accept_it(

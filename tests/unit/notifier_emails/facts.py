@@ -11,10 +11,17 @@ from schemas.money import Money
 from schemas.orders import PaymentFailed
 from schemas.requests import Contact
 from services.notifier.emails import TEMPLATE_OF
+from services.notifier.emails.house import House
 
 LOCALES: Final = ("zh-Hans", "zh-Hant", "en")
 NAMES: Final = {"zh-Hans": "林小雨", "zh-Hant": "張雅婷", "en": "Ada Marsh"}
 ZONES: Final = {"zh-Hans": "Asia/Shanghai", "zh-Hant": "Asia/Taipei", "en": "America/New_York"}
+HOUSE: Final = House(
+    seller_name="Shop & Co. Ltd.",
+    seller_address="1 Harbour Road, Hong Kong",
+    seller_tax_number="HK-1234567",
+    app_url="https://app.shop.example/pay?from=mail&lang=any",
+)
 _EXAMPLES: Final = Path(__file__).parents[3] / "schemas" / "examples"
 
 

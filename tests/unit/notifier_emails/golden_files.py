@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from services.notifier.emails import TEMPLATE_OF, render, wording
 from services.notifier.emails.wording import WORDING
-from tests.unit.notifier_emails.facts import EVERY_CASE, EVERY_FACT, LOCALES, contact
+from tests.unit.notifier_emails.facts import EVERY_CASE, EVERY_FACT, HOUSE, LOCALES, contact
 
 FOLDER: Final = Path(__file__).parent / "golden"
 _EMAILS: Final = Path(wording.__file__).parent
@@ -23,11 +23,11 @@ def golden_emails() -> dict[str, str]:
     """Return what each file must hold: the text of all emails, the HTML of one for each template."""
     files = {}
     for event, locale in EVERY_CASE:
-        email = render(event, contact(locale))
+        email = render(event, contact(locale), (), HOUSE)
         files[f"{email.template}.{locale}.txt"] = f"Subject: {email.subject}\n\n{email.text}"
     for number, event in enumerate(EVERY_FACT):
         locale = LOCALES[number % len(LOCALES)]
-        email = render(event, contact(locale))
+        email = render(event, contact(locale), (), HOUSE)
         files[f"{email.template}.{locale}.html"] = email.html
     return files
 

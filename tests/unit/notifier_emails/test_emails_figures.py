@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 
 from schemas.ledger import LowBalanceDetected
@@ -34,7 +36,8 @@ def test_money_is_exact_and_names_its_currency(
         shown = text or simplified
         assert shown in email.subject
         assert f"{shown}\n" in email.text
-        assert f">{shown}</td>" in email.html
+        bound = shown.replace(" ", "\u00a0")
+        assert f">{bound}</td>" in unescape(email.html)
 
 
 @pytest.mark.parametrize(

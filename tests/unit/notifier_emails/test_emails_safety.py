@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import Final
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from schemas.envelope import Event
-from schemas.orders import ActivationDelayed, PlanActivated
+from schemas.orders import (
+    ActivationDelayed,
+    PaymentFailed,
+    PlanActivated,
+    RefundCompleted,
+    WalletToppedUp,
+)
 from schemas.requests import RenewalRequested
 from services.notifier.emails import render
-from tests.unit.notifier_emails.facts import EVERY_CASE, EVERY_FACT, LOCALES, case_id, contact, fact
+from services.notifier.emails.greeting import (
+    NAME_CHARACTERS_MAX,
+    NAME_WORDS_MAX,
+    greeting_name,
+    shown_id,
+)
+from tests.unit.notifier_emails.facts import (
+    EVERY_CASE,
+    EVERY_FACT,
+    LOCALES,
+    case_id,
+    contact,
+    fact,
+)
 
 _VOID: Final = {"meta", "br"}
 _ALLOWED: Final = {
@@ -77,7 +99,8 @@ def test_html_is_laid_out_for_mail_clients(event: Event, locale: str) -> None:
 @pytest.mark.parametrize(("event", "locale"), EVERY_CASE, ids=case_id)
 def test_html_and_text_say_the_same(event: Event, locale: str) -> None:
     email = render(event, contact(locale))
-    shown = "".join(Page(email.html).text.split())
+    # A joiner keeps two characters on one line and shows nothing.
+    shown = "".join(Page(email.html).text.replace("\u2060", "").split())
     for line in email.text.splitlines():
         for part in line.strip("- ").replace("：", ": ").split(": "):
             assert "".join(part.split()) in shown
@@ -95,10 +118,7 @@ def test_preheader_is_the_first_thing_in_the_body_and_hidden(event: Event, local
 @pytest.mark.parametrize(
     ("name", "escaped"),
     [
-        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
-        ("<b onclick='x'>", "&lt;b onclick=&#39;x&#39;&gt;"),
         ('Finn "Ace" O\'Dell', "Finn &#34;Ace&#34; O&#39;Dell"),
-        ("{{ 7 * 7 }} {greeting}", "{{ 7 * 7 }} {greeting}"),
         ("Zoë 🎉 Quist", "Zoë 🎉 Quist"),
         ("👩‍💻 Noor", "👩‍💻 Noor"),
         ("Tom & Jerry", "Tom &amp; Jerry"),
@@ -121,7 +141,25 @@ def test_name_is_shown_as_written_and_never_as_markup(name: str, escaped: str, l
         ("Ada\r\nBcc: all@example", "Hello,"),
         ("Ada\r\n Marsh\u2028", "Hello Ada Marsh,"),
         ("\u202eAda\u2066 Marsh\u200f", "Hello Ada Marsh,"),
-        ("Ada\x00\x1b[31m", "Hello Ada [31m,"),
+        ("Ada\x00\x1b[31m", "Hello,"),
+        ("<script>alert(1)</script>", "Hello,"),
+        ("<b onclick='x'>", "Hello,"),
+        ("{{ 7 * 7 }} {greeting}", "Hello,"),
+        ("You have won. Call 0800 123 4567", "Hello,"),
+        ("You won a prize", "Hello,"),
+        ("Ada. Your account is locked", "Hello,"),
+        ("your bank needs help", "Hello,"),
+        ("please write to somebody else", "Hello,"),
+        ("恭喜你中奖了请加微信", "Hello,"),
+        ("🎉🎉🎉 Ada", "Hello,"),
+        ("A" + "\u0301" * 9, "Hello,"),
+        ("One Two Three Four Five Six Seven", "Hello,"),
+        ("evil:example", "Hello,"),
+        ("Maria da Conceição dos Santos", "Hello Maria da Conceição dos Santos,"),
+        ("ada marsh", "Hello ada marsh,"),
+        ("Dr. Ada Marsh, Jr.", "Hello Dr. Ada Marsh, Jr.,"),
+        ("亚历山大·普希金", "Hello 亚历山大·普希金,"),
+        ("欧阳娜娜", "Hello 欧阳娜娜,"),
         ("Win a prize at evil.example now", "Hello,"),
         ("see HTTPS://x", "Hello,"),
         ("www.x", "Hello,"),
@@ -156,6 +194,74 @@ def test_plan_title_cannot_break_the_subject_or_the_page(model: type[Event]) -> 
     assert email.subject.endswith("…")
     assert "<b>" not in email.html
     assert "&lt;b&gt;30 GB&lt;/b&gt;" in email.html
+
+
+_ANY_TEXT = st.text(max_size=80) | st.text(
+    st.sampled_from("abcXYZ019 .,:;!?/@-_'www林小好\u200b\u202e🎉\u0301"), max_size=60
+)
+_PROBES = (
+    r"https?:|www\.|@|[^\W\d_]\.[^\W\d_]{2,}|[!?。！？;；]"
+    r"|[\u202a-\u202e\u2066\u2067\u200b]|[^\W\d_]{4,}\.\s"
+)
+
+
+@given(
+    name=_ANY_TEXT
+    | st.builds("{}.{}".format, _ANY_TEXT, st.sampled_from(["com", "example", "xyz"]))
+    | st.builds("{}. {}".format, _ANY_TEXT, _ANY_TEXT)
+)
+def test_no_name_that_is_greeted_reads_like_a_link_or_a_sentence(name: str) -> None:
+    greeted = greeting_name(name)
+    if greeted is not None:
+        assert not re.search(_PROBES, greeted), greeted
+        assert len(greeted.split()) <= NAME_WORDS_MAX
+        assert len(greeted) <= NAME_CHARACTERS_MAX + 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["Amazon Support", "Urgente llame", "Haz clic", "中奖了", "ВЫИГРЫШ Позвоните Нам"],
+        "Перейдите Ваш Счёт Заблокирован Срочно",
+    ],
+)
+def test_call_in_another_language_is_no_name(name: str) -> None:
+    assert greeting_name(name) is None
+
+
+@pytest.mark.parametrize("name", ["Мария Ивановна Петрова", "Nam Nguyen", "林小好", "José Llamas"])
+def test_name_in_another_language_is_greeted(name: str) -> None:
+    assert greeting_name(name) == name
+
+
+@given(order_id=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z"))
+@example("evil.example.com")
+@example("www.x")
+@example("https:evil.example")
+@example("Click-here-to-claim-your-prize-at-evil")
+@example("You.have.won")
+def test_no_id_that_upstream_chose_becomes_a_link_or_speaks(order_id: str) -> None:
+    facts = (
+        fact(PlanActivated, renewal_id=order_id),
+        fact(ActivationDelayed, renewal_id=order_id, plan_title={"en": "see evil.example"}),
+        fact(RefundCompleted, renewal_id=order_id),
+        fact(WalletToppedUp, topup_id=order_id),
+        fact(PaymentFailed, renewal_id=None, topup_id=order_id),
+    )
+    shown = shown_id(order_id)
+    assert not re.search(r"[^\W\d_]\.[^\W\d_]{2,}|www|[A-Za-z]:[A-Za-z]", shown)
+    assert "evil" not in shown
+    for each in facts:
+        email = render(each, contact(name=None))
+        assert "evil" not in f"{email.subject}\n{email.text}"
+        assert not re.search(r"[^\W\d_]\.[^\W\d_]{2,}|www", f"{email.subject}\n{email.text}")
+
+
+@pytest.mark.parametrize(
+    "order_id", ["rnw-2026-000317", "5f3cabde-feed-4bad-8ace-0123456789ab", "ord_88", "A.1.2"]
+)
+def test_ids_as_upstreams_make_them_are_shown_as_they_are(order_id: str) -> None:
+    assert shown_id(order_id) == order_id
 
 
 def test_event_that_no_email_is_about_is_refused() -> None:

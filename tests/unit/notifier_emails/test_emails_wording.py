@@ -6,6 +6,7 @@ import re
 import string
 import tomllib
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,12 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusCredited, SurplusReason, SurplusReturned
 from services.notifier.emails import render, wording
 from services.notifier.emails.wording import WORDING, Wording
 from tests.unit.notifier_emails.facts import (
     EVERY_FACT,
+    HOUSE,
     LOCALES,
     amount,
     contact,
@@ -70,11 +73,16 @@ def _all_texts(locale: str) -> str:
         *(fact(PaymentFailed, reason=reason) for reason in DeclineReason),
         *(fact(PaymentFailed, method=method) for method in PaymentMethod),
         _refund_into_the_wallet(),
+        *(fact(SurplusReturned, reason=reason) for reason in SurplusReason),
+        *(fact(SurplusCredited, reason=reason) for reason in SurplusReason),
         fact(PlanActivated, quantity=3),
     ]
     emails = [
-        render(event, contact(locale, named=named)) for event in events for named in (True, False)
+        render(event, contact(locale, named=named), (), HOUSE)
+        for event in events
+        for named in (True, False)
     ]
+    emails.append(render(EVERY_FACT[0], contact(locale), ("rnw-7",)))
     return "".join(f"{each.subject}{each.text}{each.html}" for each in emails)
 
 
@@ -111,6 +119,7 @@ def test_a_moment_is_not_written_finer_than_its_minute(pattern: str) -> None:
 @pytest.mark.parametrize("locale", LOCALES)
 def test_no_phrase_is_dead(locale: str) -> None:
     shown = " ".join(_all_texts(locale).split())
+    shown += unescape(shown)
     for key, phrase in _phrases(_file(locale)):
         if key in _SETTINGS or key == "date_time":
             continue
@@ -218,3 +227,34 @@ def test_scripts_are_not_mixed() -> None:
     traditional = "".join(phrase for _, phrase in _phrases(_file("zh-Hant")))
     assert set(simplified) & (set(_TRADITIONAL_ONLY) - set(_SIMPLIFIED_ONLY)) == set()
     assert set(traditional) & (set(_SIMPLIFIED_ONLY) - set(_TRADITIONAL_ONLY)) == set()
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_mail_for_several_counts_all_and_names_each_order_once_and_safely(locale: str) -> None:
+    others = ("rnw-7", "rnw-8", "rnw-7", "", "visit-evil.example-and-pay-there-now")
+    email = render(fact(PaymentFailed), contact(locale), others)
+    words, lines = WORDING[locale], email.text.splitlines()
+    assert words.row.format(label=words.labels.held_back, value="5") in lines
+    assert "rnw-7, rnw-8, #" in email.text
+    assert "evil" not in email.text + email.html
+    assert words.labels.held_back not in render(fact(PaymentFailed), contact(locale)).text
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_what_bought_nothing_shows_neither_price_nor_tax(locale: str) -> None:
+    labels = WORDING[locale].labels
+    for model in (SurplusReturned, SurplusCredited):
+        text = render(fact(model), contact(locale)).text
+        rows = {line.split(":")[0].split("：")[0] for line in text.splitlines()}
+        assert rows.isdisjoint({labels.net, labels.tax})
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_refund_of_money_that_bought_nothing_shows_neither_price_nor_tax(locale: str) -> None:
+    whole = {"net": amount(999, "USD"), "tax": amount(0, "USD"), "bonus": amount(0, "USD")}
+    refund = whole | {"tax_jurisdiction": "US"}
+    labels = WORDING[locale].labels
+    text = render(fact(RefundCompleted, amount=whole["net"], refund=refund), contact(locale)).text
+    assert labels.refund_total in text
+    assert labels.net not in text
+    assert labels.tax not in text

@@ -6,20 +6,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from schemas.confirmations import PaymentConfirmed
 from schemas.money import Money
 from schemas.requests import (
     Contact,
-    PaymentConfirmed,
     PaymentInstruction,
     PaymentMethod,
     PaymentMode,
     RenewalRequested,
     TopUpRequested,
 )
-from services.orders.catalog_file import load_catalogue
+from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.policy import Backoff, Policy
 from services.orders.rules import Rules
-from services.orders.settings import CATALOGUE_DEFAULT
 
 NOW: Final = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ICCID: Final = "8985203000000000001"

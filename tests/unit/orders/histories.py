@@ -34,6 +34,7 @@ from services.orders.gateways.gateway import (
     Refund,
     RefundLookUp,
     RefundOutcome,
+    TransactionLookUp,
     Unavailable,
 )
 from services.orders.gateways.sandbox import TOKENS
@@ -49,6 +50,7 @@ from tests.unit.orders.builders import (
     renewal,
     usd,
 )
+from tests.unit.orders.steps import pay_in_app, shop_gives_back
 from tests.unit.orders.world import World
 
 EventT = TypeVar("EventT", bound=Event)
@@ -126,6 +128,10 @@ class WatchedGateway:
         self.known_not_charged = isinstance(found, NotFound)
         return found
 
+    async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
+        """Pass on."""
+        return await self.inner.look_up_transaction(gateway, gateway_txn_id)
+
     async def refund(self, refund: Refund) -> RefundOutcome:
         """Pass on."""
         return await self.inner.refund(refund)
@@ -193,7 +199,9 @@ def _watched(world: World) -> History:
         assert decide(command, state) == decision, "the same command and state, two decisions"
         return decision
 
-    executors = build_executors(gateway, world.ports.provider, lambda: world.now)
+    executors = build_executors(
+        gateway, world.ports.provider, lambda: world.now, claims=world.claims
+    )
     world.processor = replace(world.processor, executors=executors, decide=decide_twice)
     return history
 
@@ -211,6 +219,7 @@ def _take(history: History, life: Life, step: Step) -> None:
             amount = usd(2120 if step.flag else 999)
             fields = {"gateway_txn_id": f"txn-{step.pick}", "amount": amount}
             paid = confirmation(**fields)
+            pay_in_app(world, paid)
             world.tell(ORDER, lambda now: ConfirmPayment(paid, now))
         case "ledger" if life.mode == "wallet":
             _ledger_answers(history, life)
@@ -231,6 +240,9 @@ def _finish(history: History) -> None:
     world = history.world
     for _ in range(STEPS_MAX):
         moments = [each.due_at for each in world.effects.values() if each.due_at is not None]
+        if not moments and any(each.kind == "refund" for each in world.effects.values()):
+            shop_gives_back(world)
+            continue
         if not moments:
             return
         world.run_until(max(world.now, min(moments)))

@@ -36,7 +36,7 @@ def pay(world: World, ending: str, **changes: Any) -> None:
 
 
 def activations(world: World) -> int:
-    journal = world.ports.provider.journal  # type: ignore[attr-defined]
+    journal = world.ports.provider.journal
     with journal.locked():
         return int(journal.count("activation", REFERENCE))
 
@@ -151,7 +151,7 @@ def test_refund_is_made_once_however_the_gateway_behaves(world: World, token: st
     pay(world, "9001", payment=by_token(token))
     world.run_until(NOW + timedelta(hours=1))
     assert world.names()[2:] == ["ActivationFailed", "RefundCompleted"]
-    journal = world.ports.gateway.journal  # type: ignore[attr-defined]
+    journal = world.ports.gateway.journal
     with journal.locked():
         assert journal.count("refund", last(world, RefundCompleted).refund_id) == 1
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from schemas.catalogue import PlanKind, PlanTier
 from schemas.requests import PaymentMethod, PaymentMode
-from services.orders.catalog import LANGUAGES, PlanKind, PlanTier
+from services.orders.catalog import LANGUAGES
 from services.orders.catalog_file import load_catalogue
 from services.orders.pricing import percentage_of, share_of
 from services.runtime.errors import ConfigurationError
@@ -22,6 +23,11 @@ renewable_iccid_prefixes = ["8985203"]
 currency = "USD"
 jurisdiction = "US"
 rate = "0.06"
+valid_from = 2025-01-01T00:00:00Z
+
+[[maximum]]
+currency = "USD"
+amount_minor = 9000
 valid_from = 2025-01-01T00:00:00Z
 
 [[payment]]
@@ -61,18 +67,19 @@ tiers = [
 """
 SECOND_PLAN = SMALL[SMALL.index("[[plan]]") : SMALL.index("[[promotion]]")]
 SECOND_PROMOTION = SMALL[SMALL.index("[[promotion]]") : SMALL.index("[[top_up]]")]
-SECOND_TAX = SMALL[SMALL.index("[[tax]]") : SMALL.index("[[payment]]")]
+SECOND_TAX = SMALL[SMALL.index("[[tax]]") : SMALL.index("[[maximum]]")]
+SECOND_MAXIMUM = SMALL[SMALL.index("[[maximum]]") : SMALL.index("[[payment]]")]
 
 
 def refusal(tmp_path: Path, text: str) -> tuple[int, str]:
-    """Return the line and the rest of the first fault."""
+    """Return the line of the first fault, and what is wrong there."""
     path = tmp_path / "catalogue.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError) as caught:
         load_catalogue(path)
-    first = str(caught.value).splitlines()[0].removeprefix(f"{path}:")
-    line, _, reason = first.partition(": ")
-    return int(line), reason
+    faults = [each.removeprefix(f"{path}:") for each in str(caught.value).splitlines()]
+    line = faults[0].partition(":")[0]
+    return int(line), "\n".join(each for each in faults if each.startswith(f"{line}:"))
 
 
 def line_of(text: str, part: str, nth: int = 1) -> int:
@@ -139,20 +146,32 @@ def test_rates_round_half_up_once() -> None:
     ("old", "new", "place", "reason"),
     [
         ("price = { USD = 190 }", "price = { XYZ = 190 }", "price =", "unknown currency"),
-        ("price = { USD = 190 }", "price = { USD = -190 }", "price =", "greater than or equal"),
-        ("price = { USD = 190 }", "price = { USD = 1.90 }", "price =", "valid integer"),
+        ("price = { USD = 190 }", "price = { USD = -190 }", "price =", "or more"),
+        ("price = { USD = 190 }", "price = { USD = 1.90 }", "price =", "a whole number"),
         ("price = { USD = 190 }", "price = { USD = 190, EUR = 170 }", "price =", "no tax rate"),
-        ("price = { USD = 190 }\n", "", "[[plan]]", "Field required"),
+        ("price = { USD = 190 }\n", "", "[[plan]]", "is missing"),
+        ("price = { USD = 190 }", "price = { USD = 9001 }", "price =", "above the maximum"),
+        ("minimum_minor = 500\n", "minimum_minor = 9001\n", "minimum_minor", "above the maximum"),
+        ("amount_minor = 9000\n", "amount_minor = 0\n", "amount_minor", "or more"),
+        ("amount_minor = 9000", "amount_minor = 100_000_000_001", "amount_minor", "or less"),
+        (SECOND_MAXIMUM, "", "renewable", "is missing"),
+        (SECOND_MAXIMUM, SECOND_MAXIMUM.replace("2025", "2026"), "price =", "no maximum for USD"),
         ('zh-Hant = "b", ', "", "title =", "missing in zh-Hant"),
         ('en = "c"', 'en = " "', "title =", "missing in en"),
-        ('rate = "0.06"', "rate = 0.06", "rate =", "valid string"),
-        ('rate = "0.06"', 'rate = "six"', "rate =", "match pattern"),
-        ('percentage = "10"', 'percentage = "-10"', "percentage =", "match pattern"),
-        ('kind = "day"', 'kind = "week"', "kind =", "'day', 'data', 'month' or 'year'"),
-        ("validity_days = 1", "validity_days = 0", "validity_days =", "greater than or equal"),
-        ("automatic = false", "automatic = false\ncolour = 1", "colour", "Extra inputs"),
+        ('rate = "0.06"', "rate = 0.06", "rate =", "must be text"),
+        ('rate = "0.06"', 'rate = "six"', "rate =", "a decimal below 100"),
+        ('percentage = "10"', 'percentage = "-10"', "percentage =", "a decimal below 100"),
+        ('kind = "day"', 'kind = "week"', "kind =", "must be day, data, month or year"),
+        ("validity_days = 1", "validity_days = 0", "validity_days =", "or more"),
+        ("automatic = false", "automatic = false\ncolour = 1", "colour", "is not known here"),
         ("valid_until = 2026", "valid_until = 2024", "valid_until", "after valid_from"),
-        ('"8985203"]', '"1234"]', "renewable_iccid_prefixes", "match pattern"),
+        ('"8985203"]', '"1234"]', "renewable_iccid_prefixes", "89"),
+        (
+            "minimum_minor = 500\n",
+            "minimum_minor = 500\nbonus_expiry_days = 9\nbonus_expiry_years = 1\n",
+            "bonus_expiry_years",
+            "days or years",
+        ),
         ("from_minor = 5000", "from_minor = 1000", "from_minor = 1000", "ascending"),
         ("minimum_minor = 500\n", "minimum_minor = 2001\n", "from_minor = 2000", "below minimum"),
         ('method = "card"', 'method = "wallet"', "mode =", "goes with mode wallet"),
@@ -176,6 +195,7 @@ def test_broken_catalogue_is_refused_with_line_and_reason(
         (SECOND_PLAN.replace('"1"', '"2"'), "valid_from", "overlaps"),
         (SECOND_PROMOTION, 'code = "TEN"', "duplicate code"),
         (SECOND_TAX, "valid_from", "overlaps"),
+        (SECOND_MAXIMUM, "valid_from", "overlaps"),
     ],
 )
 def test_repeated_entry_is_refused_at_the_second_one(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from schemas import TERMINAL_EVENTS
 from schemas.money import Money
 from schemas.orders import (
     ActivationFailed,
@@ -16,9 +18,12 @@ from schemas.orders import (
     PaymentCaptured,
     PaymentFailed,
     PaymentOutcomeResolved,
+    PlanActivated,
     RefundCompleted,
+    RenewalAccepted,
 )
 from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusCaptured, SurplusReason, SurplusReturned
 from services.orders.commands import (
     RecordCharge,
 )
@@ -30,6 +35,7 @@ from tests.unit.orders.builders import (
     NOW,
     POLICY,
     by_token,
+    confirmation,
     in_app,
     usd,
 )
@@ -40,6 +46,9 @@ from tests.unit.orders.steps import (
     charges,
     confirm,
     last,
+    outcomes,
+    pay_in_app,
+    shop_gives_back,
 )
 from tests.unit.orders.world import World
 
@@ -76,6 +85,7 @@ def test_declined_payment_fails_with_its_reason_and_forgets_the_activation(
     assert world.names() == ["RenewalAccepted", "PaymentFailed"]
     failed = last(world, PaymentFailed)
     assert (failed.reason, failed.retryable) == (reason, retryable)
+    assert failed.plan_title == last(world, RenewalAccepted).plan_title
     assert world.effects == {}
 
 
@@ -166,7 +176,7 @@ def test_confirmed_payment_activates_and_cancels_the_expiry(world: World) -> Non
     world.now = NOW + timedelta(minutes=5)
     confirm(world)
     world.run_until(NOW + timedelta(hours=2))
-    assert world.names() == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
+    assert outcomes(world) == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
 
 
 def test_unconfirmed_order_expires(world: World) -> None:
@@ -183,11 +193,10 @@ def test_late_confirmation_is_captured_and_refunded(world: World) -> None:
     world.run_until(NOW + POLICY.confirmation_window)
     confirm(world)
     world.run_until(world.now)
-    assert world.names()[2:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
-    failed = last(world, ActivationFailed)
-    assert failed.reason is ActivationFailureReason.ORDER_EXPIRED
-    assert (failed.refund.net, failed.refund.tax) == (usd(2120), usd(0))
-    assert last(world, RefundCompleted).amount == usd(2120)
+    shop_gives_back(world)
+    assert outcomes(world)[2:] == ["SurplusCaptured", "RefundInstructed", "SurplusReturned"]
+    for each in (last(world, SurplusCaptured), last(world, SurplusReturned)):
+        assert (each.reason, each.amount) == (SurplusReason.ORDER_EXPIRED, usd(2120))
 
 
 @pytest.mark.parametrize("amount", [usd(2119), usd(9999), Money(amount_minor=2120, currency="EUR")])
@@ -195,7 +204,13 @@ def test_wrong_amount_is_captured_and_refunded_in_full(world: World, amount: Mon
     ask(world, payment=in_app())
     confirm(world, amount=amount)
     world.run_until(NOW + timedelta(hours=3))
-    assert world.names()[1:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+    shop_gives_back(world)
+    assert outcomes(world)[1:] == [
+        "PaymentCaptured",
+        "ActivationFailed",
+        "RefundInstructed",
+        "RefundCompleted",
+    ]
     assert last(world, ActivationFailed).reason is ActivationFailureReason.AMOUNT_MISMATCH
     assert last(world, RefundCompleted).amount == amount
     assert world.effects == {}
@@ -213,10 +228,11 @@ def test_second_payment_is_refunded_and_the_plan_stays_active(world: World) -> N
     world.run_until(NOW)
     confirm(world, gateway_txn_id="txn-2")
     world.run_until(NOW)
-    assert world.names()[3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
-    second = last(world, PaymentCaptured)
-    assert (second.attempt, second.payment_id == CHARGE_ID) == (2, False)
-    assert last(world, RefundCompleted).payment_id == second.payment_id
+    shop_gives_back(world)
+    assert outcomes(world)[3:] == ["SurplusCaptured", "RefundInstructed", "SurplusReturned"]
+    second = last(world, SurplusCaptured)
+    assert (second.reason, second.payment_id == CHARGE_ID) == (SurplusReason.PAID_TWICE, False)
+    assert last(world, SurplusReturned).payment_id == second.payment_id
     assert world.names().count("PlanActivated") == 1
 
 
@@ -225,8 +241,10 @@ def test_second_payment_before_activation_does_not_stop_it(world: World) -> None
     confirm(world)
     confirm(world, gateway_txn_id="txn-2")
     world.run_until(NOW)
+    shop_gives_back(world)
     assert world.names().count("PlanActivated") == 1
-    assert world.names().count("RefundCompleted") == 1
+    assert world.names().count("SurplusReturned") == 1
+    assert world.names().count("ActivationFailed") == 0
 
 
 def test_payment_in_the_app_beside_a_charge_is_refunded(world: World) -> None:
@@ -234,7 +252,11 @@ def test_payment_in_the_app_beside_a_charge_is_refunded(world: World) -> None:
     confirm(world)
     world.run_until(NOW)
     assert world.names().count("PlanActivated") == 1
-    assert last(world, RefundCompleted).payment_id != CHARGE_ID
+    shop_gives_back(world)
+    returned = last(world, SurplusReturned)
+    assert returned.payment_id != CHARGE_ID
+    assert returned.reason is SurplusReason.PAID_ANOTHER_WAY
+    assert {type(each) for each in world.events} & TERMINAL_EVENTS == {PlanActivated}
 
 
 @pytest.mark.parametrize(
@@ -273,6 +295,36 @@ def test_capture_after_the_payment_was_written_off_is_refunded(world: World) -> 
     late = Captured(
         gateway="sandbox", gateway_txn_id="late", amount=usd(2120), fee=None, captured_at=NOW
     )
+    held = confirmation(gateway="sandbox", gateway_txn_id="late")
+    pay_in_app(world, held, reference=CHARGE_ID)
     world.tell(ORDER, lambda now: RecordCharge(late, 1, now))
     world.run_until(NOW)
-    assert world.names()[-3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+    assert world.names()[-2:] == ["SurplusCaptured", "SurplusReturned"]
+    assert last(world, SurplusReturned).reason is SurplusReason.PAYMENT_FAILED
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [
+        ({"amount_minor": 15, "currency": "USD"}, usd(15)),
+        ({"amount_minor": 99_999, "currency": "USD"}, usd(99_999)),
+        ({"amount_minor": -15, "currency": "USD"}, None),
+        ({"amount_minor": 15, "currency": "XXX"}, None),
+        ({"amount_minor": 10**20, "currency": "USD"}, None),
+        ("15", None),
+        (None, None),
+    ],
+)
+def test_unreadable_fee_in_the_gateways_answer_does_not_hide_the_money(
+    stated: object, read: Money | None
+) -> None:
+    answer = {
+        "gateway": "sandbox",
+        "gateway_txn_id": "txn-1",
+        "amount": {"amount_minor": 2120, "currency": "CNY"},
+        "captured_at": "2026-11-20T08:00:00Z",
+        "fee": stated,
+    }
+    captured = Captured.model_validate_json(json.dumps(answer))
+    assert captured.amount == Money(amount_minor=2120, currency="CNY")
+    assert captured.fee == read

@@ -87,8 +87,6 @@ def test_plan_version_of_the_moment_sets_the_price() -> None:
         ({"plan_code": "eu-year-basic"}, ["LONG-PLAN"], 17955),
         ({"quantity": 6}, ["HALF-YEAR"], 11100),
         ({"quantity": 6, "promotion_codes": ["WELCOME10"]}, ["WELCOME10"], 10800),
-        ({"promotion_codes": ["SPRING-2026"]}, [], 2000),
-        ({"promotion_codes": ["NO-SUCH-CODE"]}, [], 2000),
         ({"plan_code": "jp-month-deluxe", "promotion_codes": ["JAPAN-DELUXE"]},
          ["JAPAN-DELUXE"], 4287),
     ],
@@ -101,6 +99,47 @@ def test_best_promotion_in_force_lowers_the_price(
     assert accepted.quote.promotions == promotions
     assert accepted.quote.net == usd(net_minor)
     assert accepted.quote.list_price == accepted.quote.net + accepted.quote.discount
+    assert accepted.promotions_not_applied is None
+
+
+IDLE = [["NO-SUCH-CODE"], ["SPRING-2026"], ["JAPAN-DELUXE"], ["WELCOME10", "NO-SUCH-CODE"]]
+
+
+@pytest.mark.parametrize("codes", IDLE)
+def test_code_that_lowers_nothing_is_refused_by_name_where_no_price_was_shown(
+    codes: list[str],
+) -> None:
+    decision = asked(promotion_codes=codes)
+    (rejected,) = decision.events
+    assert isinstance(rejected, RenewalRejected)
+    assert rejected.reason is RejectionReason.PROMOTION_NOT_APPLICABLE
+    assert rejected.promotions_not_applied == codes[-1:]
+    assert rejected.current_total == usd(2120 if len(codes) == 1 else 1908)
+    assert decision.effects == ()
+
+
+@pytest.mark.parametrize("codes", IDLE)
+def test_code_that_lowers_nothing_is_named_where_the_customer_saw_the_price(
+    codes: list[str],
+) -> None:
+    total = usd(2120 if len(codes) == 1 else 1908)
+    (accepted,) = asked(promotion_codes=codes, expected_total=total).events
+    assert isinstance(accepted, RenewalAccepted)
+    assert accepted.promotions_not_applied == codes[-1:]
+    assert accepted.quote.total == total
+    (rejected,) = asked(promotion_codes=codes, expected_total=usd(1)).events
+    assert isinstance(rejected, RenewalRejected)
+    assert rejected.reason is RejectionReason.PRICE_CHANGED
+    assert (rejected.promotions_not_applied, rejected.current_total) == (codes[-1:], total)
+
+
+def test_code_beaten_by_a_better_promotion_is_no_mistake() -> None:
+    (accepted,) = asked(
+        plan_code="jp-month-deluxe", promotion_codes=["WELCOME10", "JAPAN-DELUXE"]
+    ).events
+    assert isinstance(accepted, RenewalAccepted)
+    assert accepted.quote.promotions == ["JAPAN-DELUXE"]
+    assert accepted.promotions_not_applied is None
 
 
 @pytest.mark.parametrize(
@@ -201,6 +240,7 @@ def test_reused_id_is_refused_once_and_leaves_the_order_alone(changes: dict[str,
     assert rejected.reason is RejectionReason.RENEWAL_ID_REUSED
     assert rejected.account_id == other.request.account_id
     assert "acct-1" not in rejected.detail
+    assert decision.apart
     after = (*accepted, rejected)
     assert ORDERS.when(other, given=after) == Ignored(IgnoredReason.DUPLICATE_REFUSED_REQUEST)
     original = AcceptRenewal(renewal(), NOW)

@@ -19,11 +19,32 @@ from schemas.orders import (
     RefundFailed,
 )
 from services.orders import identities
+from services.orders.commands import AcceptRenewal
 from services.orders.rules import IgnoredReason
+from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, GiveUp, Ignored
-from tests.unit.orders.builders import ICCID, NOW, by_token, in_app, usd
-from tests.unit.orders.steps import CHARGE_ID, ORDER, ask, ask_top_up, charges, confirm, last
+from tests.unit.orders.builders import (
+    CATALOGUE,
+    ICCID,
+    NOW,
+    by_token,
+    confirmation,
+    in_app,
+    renewal,
+    usd,
+)
+from tests.unit.orders.steps import (
+    CHARGE_ID,
+    ORDER,
+    ask,
+    ask_top_up,
+    charges,
+    confirm,
+    last,
+    pay_in_app,
+    shop_gives_back,
+)
 from tests.unit.orders.world import World
 
 CHARGE = f"charge/{CHARGE_ID}"
@@ -33,7 +54,7 @@ REFUND = f"refund/{identities.refund_id(CHARGE_ID)}"
 EXPIRE = f"expire/{ORDER}"
 BY = {"by": "li.wei", "reason": "the gateway's statement"}
 WHO = ("li.wei", "the gateway's statement")
-FOUND = {"outcome": "captured", "gateway": "sandbox", "reference": "txn-found"}
+FOUND = {"outcome": "captured", "gateway": "silent-bank", "reference": "txn-found"}
 ACTIVE = {"outcome": "activated", "provider": "sandbox", "reference": "order-77"}
 REFUNDED = {"outcome": "refunded", "gateway": "bank", "reference": "transfer-9"}
 
@@ -61,13 +82,13 @@ def paid(world: World, ending: str = "9007") -> None:
 
 
 def activations(world: World) -> int:
-    journal = world.ports.provider.journal  # type: ignore[attr-defined]
+    journal = world.ports.provider.journal
     with journal.locked():
         return int(journal.count("activation", REFERENCE))
 
 
 def refunds(world: World) -> int:
-    journal = world.ports.gateway.journal  # type: ignore[attr-defined]
+    journal = world.ports.gateway.journal
     with journal.locked():
         return int(journal.count("refund", identities.refund_id(CHARGE_ID)))
 
@@ -112,7 +133,7 @@ def test_money_found_after_not_charged_is_given_back(world: World) -> None:
     unknown(world, "tok_timeout_after")
     settle(world, CHARGE, outcome="not_charged")
     world.run_until(NOW + timedelta(days=1))
-    assert world.names()[-3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+    assert world.names()[-2:] == ["SurplusCaptured", "SurplusReturned"]
 
 
 def test_top_up_settled_as_captured_is_credited_from_the_time_that_was_named(world: World) -> None:
@@ -215,7 +236,8 @@ def test_unpaid_order_is_closed_and_late_money_goes_back(world: World) -> None:
     assert world.effects == {}
     confirm(world)
     world.run_until(NOW)
-    assert world.names()[-3:] == ["PaymentCaptured", "ActivationFailed", "RefundCompleted"]
+    shop_gives_back(world)
+    assert world.names()[-3:] == ["SurplusCaptured", "RefundInstructed", "SurplusReturned"]
 
 
 # ---- what is refused -------------------------------------------------------------------------------
@@ -251,3 +273,98 @@ def test_incomplete_or_foreign_outcome_is_refused_and_the_allowed_ones_are_named
         settle(world, effect, **ruling)
     assert world.names() == before
     assert effect in world.effects
+
+
+# -- captured, says a person: the gateway is asked, and one transaction serves one order -----------
+
+
+def captured(gateway: str, reference: str) -> dict[str, Any]:
+    return {"outcome": "captured", "gateway": gateway, "reference": reference}
+
+
+def transaction(world: World) -> str:
+    journal = world.ports.gateway.journal
+    with journal.locked():
+        return str(next(journal.all("charge"))["txn"])
+
+
+def test_captured_money_counts_as_the_gateway_tells_it(world: World) -> None:
+    unknown(world, "tok_timeout_after")
+    settle(world, CHARGE, **captured("sandbox", transaction(world)), at=NOW - timedelta(days=9))
+    found = last(world, PaymentCaptured)
+    assert (found.amount, found.fee) == (usd(2120), usd(2120 * 29 // 1000))
+    assert found.captured_at >= NOW
+    assert found.unverified is None
+    assert world.claims.owners == {("sandbox", transaction(world)): ORDER}
+
+
+@pytest.mark.parametrize(
+    ("transaction", "told"),
+    [
+        ("none", "the gateway knows no such transaction"),
+        ("txn-down-99", "does not answer about this transaction now: ask again later"),
+        ("txn-pending-99", "this transaction is pending, of 21.20 USD: nothing came in"),
+        ("txn-cancelled", "this transaction is not_captured, of 21.20 USD: nothing came in"),
+        ("txn-of-another", "for another payment: find the right one"),
+    ],
+)
+def test_what_the_gateway_does_not_bear_out_is_refused_and_the_charge_is_looked_up_on(
+    world: World, transaction: str, told: str
+) -> None:
+    unknown(world, "tok_timeout_before")
+    for name in ("txn-down-99", "txn-pending-99", "txn-cancelled"):
+        pay_in_app(world, confirmation(gateway_txn_id=name))
+    other = {"reference": "order/ren-2"}
+    pay_in_app(world, confirmation(gateway_txn_id="txn-of-another"), **other)
+    events = list(world.events)
+    with pytest.raises(Poison, match=told):
+        settle(world, CHARGE, **captured("app-gateway", transaction))
+    assert world.events == events
+    assert CHARGE in world.effects
+    assert world.claims.owners == {}
+
+
+def test_the_charge_of_another_order_settles_none(world: World) -> None:
+    world.tell("order/ren-2", lambda now: AcceptRenewal(renewal(renewal_id="ren-2"), now))
+    world.run_until(NOW)
+    unknown(world, "tok_timeout_before")
+    with pytest.raises(Poison, match="for another payment"):
+        settle(world, CHARGE, **captured("sandbox", transaction(world)))
+
+
+def test_what_the_customer_paid_in_the_app_meanwhile_settles_the_order(world: World) -> None:
+    unknown(world, "tok_timeout_before")
+    pay_in_app(world, confirmation())
+    settle(world, CHARGE, **captured("app-gateway", "txn-1"))
+    world.run_until(NOW + timedelta(days=3))
+    assert world.names()[2:] == ["PaymentOutcomeResolved", "PaymentCaptured", "PlanActivated"]
+
+
+def test_another_amount_than_was_asked_for_buys_nothing_whoever_says_so(world: World) -> None:
+    unknown(world, "tok_timeout_before")
+    pay_in_app(world, confirmation(amount=usd(5)))
+    settle(world, CHARGE, **captured("app-gateway", "txn-1"))
+    assert last(world, PaymentCaptured).amount == usd(5)
+    assert last(world, ActivationFailed).reason is ActivationFailureReason.AMOUNT_MISMATCH
+
+
+def test_one_slip_settles_one_order(world: World) -> None:
+    world.claims.owners["silent-bank", "slip"] = "order/ren-2"
+    unknown(world, "tok_timeout_before")
+    with pytest.raises(Poison, match="slip of silent-bank serves order/ren-2 already"):
+        settle(world, CHARGE, **captured("silent-bank", "slip"))
+    assert CHARGE in world.effects
+    assert "PaymentCaptured" not in world.names()
+    assert len(world.states[ORDER].payments) == 0  # type: ignore[union-attr]
+
+
+def test_money_that_a_person_alone_vouches_for_is_given_back_by_a_person(world: World) -> None:
+    ask(world, payment=by_token("tok_timeout_before"), iccid=ICCID[:-4] + "9001")
+    world.execute(CHARGE)
+    settle(world, CHARGE, **FOUND)
+    world.run_until(NOW + timedelta(days=3))
+    assert last(world, PaymentCaptured).unverified is True
+    assert world.names()[-1] == "ActivationFailed"
+    assert world.effects[REFUND].hold_key is not None
+    (kept,) = unfinished(world.events, None, CATALOGUE)
+    assert (kept.effect_id, kept.hold_key is None) == (REFUND, False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from schemas.confirmations import PaymentConfirmed
 from schemas.ledger import (
     ChargeRefusalReason,
     LotTake,
@@ -23,15 +24,17 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusCredited, SurplusReason
 from services.orders.catalog import Catalogue
 from services.orders.commands import (
     ApplyWalletCharged,
     ApplyWalletRefusal,
-    ConfirmPayment,
+    RecordConfirmation,
 )
 from services.orders.decider import decide
+from services.orders.gateways.gateway import Found
 from services.orders.rules import IgnoredReason, Rules
-from services.runtime.errors import Halt, Poison
+from services.runtime.errors import Park, Poison
 from services.runtime.processor import Ignored
 from tests.unit.orders.builders import (
     CATALOGUE,
@@ -50,7 +53,9 @@ from tests.unit.orders.steps import (
     ask,
     ask_top_up,
     confirm_top_up,
+    hint,
     last,
+    outcomes,
 )
 from tests.unit.orders.world import World
 
@@ -116,6 +121,30 @@ def test_wallet_order_that_cannot_be_activated_is_refunded_into_the_wallet(world
     assert refund.refund == wallet_charged().consideration
 
 
+@pytest.mark.parametrize(
+    ("since", "paid", "bonus"),
+    [
+        ("2026-11-20T08:00:00Z", "2029-11-20T08:00:00Z", "2027-11-20T08:00:00Z"),
+        ("2027-03-01T00:00:00Z", "2030-03-01T00:00:00Z", "2028-03-01T00:00:00Z"),
+        ("2028-02-29T23:59:59Z", "2031-03-01T23:59:59Z", "2029-03-01T23:59:59Z"),
+    ],
+)
+def test_terms_in_years_end_on_the_day_of_the_calendar(since: str, paid: str, bonus: str) -> None:
+    rule = CATALOGUE.top_up_rule_version("top-up-usd", "2026-2")
+    assert rule
+    moment = datetime.fromisoformat(since)
+    assert rule.paid_until(moment) == datetime.fromisoformat(paid)
+    assert rule.bonus_until(moment) == datetime.fromisoformat(bonus)
+
+
+def test_terms_in_days_and_none_are_as_before() -> None:
+    rule = CATALOGUE.top_up_rule_version("top-up-usd", "2025-1")
+    assert rule
+    assert rule.paid_until(NOW) == NOW + timedelta(days=1095)
+    endless = rule.model_copy(update={"paid_expiry_days": None})
+    assert endless.paid_until(NOW) is None
+
+
 def test_charged_top_up_is_credited_with_its_bonus(world: World) -> None:
     ask_top_up(world)
     world.run_until(NOW)
@@ -126,7 +155,7 @@ def test_charged_top_up_is_credited_with_its_bonus(world: World) -> None:
     granted = last(world, BonusGranted)
     assert captured.consideration.net == credited.amount == usd(5000)
     assert captured.consideration.tax == captured.consideration.bonus == usd(0)
-    assert granted.amount == usd(500)
+    assert granted.amount == credited.bonus == usd(500)
     assert granted.lot_id != credited.lot_id
     assert granted.expires_at < credited.expires_at
 
@@ -154,13 +183,13 @@ def test_late_top_up_payment_is_credited(world: World) -> None:
     ask_top_up(world, payment=in_app())
     world.run_until(NOW + POLICY.confirmation_window)
     confirm_top_up(world)
-    assert world.names()[1:4] == ["OrderExpired", "PaymentCaptured", "WalletToppedUp"]
+    assert outcomes(world)[1:4] == ["OrderExpired", "SurplusCaptured", "SurplusCredited"]
 
 
 def test_top_up_credits_the_amount_really_paid_without_the_bonus_of_another(world: World) -> None:
     ask_top_up(world, payment=in_app())
     confirm_top_up(world, amount=usd(4000))
-    assert world.names()[1:] == ["PaymentCaptured", "WalletToppedUp"]
+    assert outcomes(world)[1:] == ["PaymentCaptured", "WalletToppedUp"]
     assert last(world, WalletToppedUp).amount == usd(4000)
 
 
@@ -168,8 +197,9 @@ def test_second_top_up_payment_is_credited_as_a_lot_of_its_own(world: World) -> 
     ask_top_up(world, payment=in_app())
     confirm_top_up(world)
     confirm_top_up(world, gateway_txn_id="txn-2")
-    lots = {event.lot_id for event in world.events if isinstance(event, WalletToppedUp)}
-    assert len(lots) == 2
+    first, second = last(world, WalletToppedUp), last(world, SurplusCredited)
+    assert first.lot_id != second.lot_id
+    assert second.reason is SurplusReason.PAID_TWICE
     assert world.names().count("BonusGranted") == 1
 
 
@@ -177,10 +207,37 @@ def test_top_up_whose_rule_left_the_catalogue_halts(world: World) -> None:
     ask_top_up(world, payment=in_app())
     emptied = CATALOGUE.model_copy(update={"top_ups": []})
     assert isinstance(emptied, Catalogue)
-    with pytest.raises(Halt, match="put it back"):
+    with pytest.raises(Park, match="put it back"):
         _decide_with(world, Rules(emptied, POLICY))
 
 
 def _decide_with(world: World, rules: Rules) -> None:
     fields: dict[str, Any] = {"renewal_id": None, "topup_id": "top-1", "amount": usd(5000)}
-    decide(ConfirmPayment(confirmation(**fields), NOW), world.states[TOP_UP], rules)
+    hint(world, **fields)
+    paid = confirmation(**fields)
+    found = Found(
+        gateway=paid.gateway,
+        gateway_txn_id=paid.gateway_txn_id,
+        reference=TOP_UP,
+        status="captured",
+        amount=paid.amount,
+        captured_at=NOW,
+    )
+    answered = RecordConfirmation(*_named(paid), found, TOP_UP, 0, 1, NOW)
+    decide(answered, world.states[TOP_UP], rules)
+
+
+def _named(paid: PaymentConfirmed) -> tuple[str, str]:
+    return paid.gateway, paid.gateway_txn_id
+
+
+@pytest.mark.parametrize("confirmed_at", [NOW - timedelta(days=4000), NOW + timedelta(days=4000)])
+def test_credit_lives_from_when_it_was_recorded_whatever_the_date_of_the_payment(
+    world: World, confirmed_at: datetime
+) -> None:
+    ask_top_up(world, payment=in_app())
+    confirm_top_up(world, confirmed_at=confirmed_at)
+    credited, granted = last(world, WalletToppedUp), last(world, BonusGranted)
+    assert NOW <= credited.topped_up_at < NOW + timedelta(days=1)
+    assert credited.expires_at == credited.topped_up_at + timedelta(days=1095)
+    assert granted.expires_at == granted.granted_at + timedelta(days=365)

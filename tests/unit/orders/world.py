@@ -14,9 +14,11 @@ from schemas.envelope import Event
 from services.orders.commands import Command
 from services.orders.executors import build_executors
 from services.orders.handlers import build_processor
+from services.orders.inquiries import build_inquiries
 from services.orders.ports import sandbox_ports
 from services.orders.rules import Rules
 from services.orders.state import OrderState
+from services.orders.transactions import MemoryClaims
 from services.runtime.processor import (
     Decision,
     Drop,
@@ -70,8 +72,20 @@ class World:
         self._stack = ExitStack()
         ports = sandbox_ports(folder, lambda: self.now, timeout_seconds=0, slow_seconds=0)
         self.ports = self._stack.enter_context(ports)
-        executors = build_executors(self.ports.gateway, self.ports.provider, lambda: self.now)
-        self.processor = build_processor(rules.catalogue, rules.policy, executors)
+        self.claims = MemoryClaims()
+        executors = build_executors(
+            self.ports.gateway,
+            self.ports.provider,
+            lambda: self.now,
+            claims=self.claims,
+            trusted_gateways=rules.policy.trusted_gateways,
+        )
+        self.processor = build_processor(
+            rules.catalogue,
+            rules.policy,
+            executors,
+            inquiries=build_inquiries(self.ports.gateway),
+        )
         self.states: dict[str, OrderState] = {}
 
     def close(self) -> None:
@@ -91,7 +105,10 @@ class World:
             0, effect_id, waiting.kind, "acct-1", waiting.stream_id, waiting.payload,
             waiting.attempt, waiting.recovered, None,
         )  # fmt: skip
-        command = self.processor.give_ups[waiting.kind](given_up, run_now, self.now)
+        settle = self.processor.give_ups[waiting.kind]
+        if inquiry := self.processor.inquiries.get(waiting.kind):
+            settle = run(inquiry(given_up, run_now))
+        command = settle(given_up, run_now, self.now)
         decision = self._take(waiting.stream_id, command, effect_id)
         if isinstance(decision, Ignored):
             self.effects[effect_id] = waiting
@@ -129,6 +146,8 @@ class World:
     def _take(self, stream_id: str, command: object, effect: str | None) -> Decision | Ignored:
         state = self.states.get(stream_id, self.processor.initial_state())
         decision = self.processor.decide(command, state)
+        if isinstance(decision, Decision):
+            self.claims.record((stream_id, event) for event in decision.events)
         done = self.effects.pop(effect) if effect else None
         if isinstance(decision, Ignored):
             return decision

@@ -184,7 +184,8 @@ async def test_results_that_come_one_by_one_share_a_commit_where_they_may_wait(
     wait: float, commits: int
 ) -> None:
     async def greet(run: EffectRun, _mark: Mark) -> object:
-        await asyncio.sleep(0.1 * int(run.effect_id[-1]))
+        number = int(run.effect_id[-1])
+        await (asyncio.sleep(0.01 * number) if wait else world.until_events(number))
         return Done(GREETED)
 
     world = World(greet, *(Start(f"greet/t-{number}", "greet") for number in (1, 2, 3)))
@@ -192,7 +193,6 @@ async def test_results_that_come_one_by_one_share_a_commit_where_they_may_wait(
     async with world.running() as runner:
         runner.submit(await world.count())
         await world.until_events(4)
-        await asyncio.sleep(0.01)
     assert world.recorded == commits
 
 

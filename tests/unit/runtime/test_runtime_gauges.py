@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.runtime.clock import ClockCounts
 from services.runtime.flow.relay import RelayCounts
 from services.runtime.watch import observed
 from services.runtime.watch.exposition import MetricsPage
@@ -53,6 +54,7 @@ async def samples(view: View) -> Samples:
         shards=2,
         dead_letter_limit=100,
         relay=RelayCounts(events=5, dead_letters=1, failures=2),
+        clock=ClockCounts(jumps=1, disputed=True, database=3_600.0, wall=-2.0),
     )
     text, content_type = await MetricsPage(metrics.registry, collector, look).text("")
     assert content_type.startswith("text/plain")
@@ -93,7 +95,7 @@ async def test_log_and_relay_are_shown() -> None:
 async def test_effects_are_shown_by_kind_and_state_and_unknown_kinds_as_other() -> None:
     def row(kind: str, state: str, age: float) -> dict[str, Any]:
         due = {"age_seconds": age, "overdue_seconds": age / 2}
-        return {"kind": kind, "state": state, "effects": 3, **due}
+        return {"kind": kind, "state": state, "effects": 3, "aside": 1, **due}
 
     rows = [row("charge", "due", 8), *(row(f"old-{n}", "due", n) for n in range(20))]
     found = await samples(View(database(effects=rows), BROKER, HELD))

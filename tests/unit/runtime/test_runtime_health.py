@@ -64,10 +64,16 @@ async def test_living_process_says_so_and_a_failed_one_asks_to_be_restarted(worl
 
 
 async def test_ready_process_tells_its_lag_and_how_many_partitions_it_holds(world: World) -> None:
-    world.readiness = Readiness([], lag=7, partitions=3)
+    world.readiness = Readiness([], lag=7, partitions=3, parked=["s"])
     answer = await world.ask("/readyz")
     assert answer.status_code == 200
-    assert answer.json() == {"ready": True, "problems": [], "lag": 7, "partitions": 3}
+    assert answer.json() == {
+        "ready": True,
+        "problems": [],
+        "lag": 7,
+        "partitions": 3,
+        "parked": ["s"],
+    }
 
 
 async def test_process_that_is_not_ready_says_what_is_missing(world: World) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.topics import LEDGER, REQUESTS
-from services.runtime.errors import Halt, Poison, Transient
-from services.runtime.flow.intake import HANDLER_ATTEMPTS_MAX, Intake
+from services.runtime.errors import Park, Poison, Transient
+from services.runtime.flow.intake import Intake
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import (
     ACCOUNT,
@@ -124,23 +124,22 @@ async def test_event_of_a_service_published_twice_counts_once_by_its_sequence(
     assert (await log.cursors())[LEDGER.name, SHARD] == 5
 
 
-async def test_missing_sequence_is_a_dead_letter_and_the_mark_stays_where_it_was(
+async def test_missing_sequence_names_its_record_and_nothing_of_the_batch_is_recorded(
     log: MemoryEventLog, intake: Intake[int]
 ) -> None:
-    result = await intake.handle([low_balance(1), low_balance(3, offset=1)])
-    assert result.outcomes == {"applied": 1, "dead_lettered:sequence_gap": 1}
-    result = await intake.handle([low_balance(2, offset=2), low_balance(3, offset=3)])
-    assert result.outcomes == {"applied": 2}
-    assert await streams_of(log, f"wallet/{ACCOUNT}") == [3]
+    gap = low_balance(3, offset=1)
+    with pytest.raises(Park, match="missing") as parked:
+        await intake.handle([low_balance(1), gap])
+    assert (parked.value.reason, parked.value.record) == ("sequence_gap", gap)
+    assert await streams_of(log, f"wallet/{ACCOUNT}") == [0]
+    assert await dead_letters(log) == 0
 
 
-async def test_another_event_with_a_taken_sequence_is_a_dead_letter(
-    log: MemoryEventLog, intake: Intake[int]
-) -> None:
+async def test_another_event_with_a_taken_sequence_parks_its_shard(intake: Intake[int]) -> None:
     await intake.handle([low_balance(1)])
-    result = await intake.handle([low_balance(1, offset=1, name="other")])
-    assert result.outcomes == {"dead_lettered:sequence_conflict": 1}
-    assert await dead_letters(log) == 1
+    with pytest.raises(Park, match="forged") as parked:
+        await intake.handle([low_balance(1, offset=1, name="other")])
+    assert parked.value.reason == "sequence_conflict"
 
 
 async def test_ignored_event_of_a_service_moves_its_sequence(intake: Intake[int]) -> None:
@@ -172,36 +171,10 @@ async def test_poison_among_good_records_keeps_the_good_ones(
     assert (await log.cursors())[HERE] == 4
 
 
-async def test_more_open_dead_letters_than_the_limit_halt_and_skip_nothing(
-    log: MemoryEventLog, toy: Toy
-) -> None:
-    intake = intake_of(log, toy.processor(), dead_letter_limit=1)
-    await intake.handle([request(0, amount=14)])
-    with pytest.raises(Halt, match="perennial dlq list"):
-        await intake.handle([request(1), request(2, amount=14)])
-    assert (await log.cursors())[HERE] == 1
-    assert await streams_of(log, "order/t-1") == [0]
-    assert await dead_letters(log) == 1
-
-
-async def test_unforeseen_error_leaves_nothing_until_the_last_attempt_dead_letters_it(
-    log: MemoryEventLog, intake: Intake[int]
-) -> None:
-    batch = [request(0), request(1, topup_id="t-2", amount=13)]
-    for _ in range(HANDLER_ATTEMPTS_MAX - 1):
-        with pytest.raises(Transient, match="RuntimeError"):
-            await intake.handle(batch)
-        assert await streams_of(log, "order/t-1") == [0]
-        assert (await log.cursors())[HERE] == 0
-    result = await intake.handle(batch)
-    assert result.outcomes == {"applied": 1, "dead_lettered:handler_error": 1}
-    assert await streams_of(log, "order/t-1", "order/t-2") == [1, 0]
-
-
 async def test_transient_failure_while_deciding_is_never_dead_lettered(log: MemoryEventLog) -> None:
     toy = Toy(troubles={13: Transient("not now")})
     intake = intake_of(log, toy.processor())
-    for _ in range(HANDLER_ATTEMPTS_MAX + 2):
+    for _ in range(5):
         with pytest.raises(Transient, match="not now"):
             await intake.handle([request(0), request(1, amount=13)])
     assert (await log.cursors())[HERE] == 0
@@ -228,8 +201,7 @@ async def test_id_of_another_shards_account_is_answered_once_in_a_stream_of_its_
     thief = request(0)
     assert (await intake.handle([thief])).outcomes == {"applied": 1}
     assert toy.seen == [0, 1]
-    event_id = dict(thief.headers)["ce_id"] or b""
-    refused = f"refused/{event_id.decode()}"
+    [refused] = await refused_streams(log)
     assert await streams_of(log, "order/t-1", refused) == [1, 1]
     thief.offset = 1
     again = await intake.handle([thief])
@@ -238,6 +210,23 @@ async def test_id_of_another_shards_account_is_answered_once_in_a_stream_of_its_
     async with log.transaction() as tx:
         [stored] = (await tx.load_streams([refused]))[refused]
     assert (stored.shard, stored.account_id) == (SHARD, ACCOUNT)
+
+
+async def test_every_account_that_asks_for_a_foreign_stream_is_answered_whatever_id_it_uses(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    await intake.handle([request(0, account_id=OTHER_ACCOUNT)])
+    asked = [request(0), request(1, amount=6), request(2).having("ce_source", b"/upstream/b")]
+    for record in asked:
+        record.having("ce_id", b"00000000-0000-4000-8000-000000000001")
+    assert (await intake.handle(asked)).outcomes == {"applied": 3}
+    assert len(await refused_streams(log)) == 3
+
+
+async def refused_streams(log: MemoryEventLog) -> list[str]:
+    """Return the streams of requests that were refused in SHARD."""
+    found = await log.unpublished("/billing/orders", [SHARD], limit=10)
+    return [event.stream_id for event in found[SHARD].events if event.stream_id[:8] == "refused/"]
 
 
 async def test_redriven_dead_letter_is_handled_outside_of_cursor_and_sequence_holes(

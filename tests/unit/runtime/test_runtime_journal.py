@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import structlog
 
 from schemas.envelope import Source
 from services.runtime.errors import VersionConflict
+from services.runtime.flow.guard import ShardGuard
 from services.runtime.flow.intake import Intake
 from services.runtime.log.event_log import chain_hash
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import Retry
+from services.runtime.processor import Decision, Retry
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     ACCOUNT,
@@ -18,6 +22,7 @@ from tests.unit.runtime.toy import (
     SHARDS,
     Toy,
     begin,
+    counted,
     intake_of,
     low_balance,
     memory_log,
@@ -103,6 +108,19 @@ async def test_cache_forgets_the_streams_that_were_used_longest_ago(
     assert loads.streams == ["order/a", "order/b", "order/c", "order/b"]
 
 
+async def test_long_streams_take_the_room_of_many_and_the_last_one_always_has_room(
+    log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.flow.journal.CACHED_EVENTS_MAX", 4)
+    intake = intake_of(log, Toy().processor())
+    loads = Loads(monkeypatch)
+    for offset, name in enumerate("aaabbaaab"):
+        await intake.handle([request(offset, topup_id=name)])
+        cached = intake._journal._cache[SHARD].values()  # noqa: SLF001 - what memory is spent on
+        assert len(cached) == 1 or sum(each.stream_version for each in cached) <= 4
+    assert loads.streams == ["order/a", "order/b", "order/a", "order/b"]
+
+
 async def test_events_are_dense_and_chained_per_shard(log: MemoryEventLog) -> None:
     intake: Intake[int] = intake_of(log, Toy().processor())
     batch = [request(n, topup_id=f"t-{n}") for n in range(3)]
@@ -128,6 +146,55 @@ async def test_same_request_gives_the_same_event_ids_in_another_log(log: MemoryE
     assert ids[0] == ids[1]
 
 
+async def test_events_have_ids_of_their_own_whatever_ids_their_requests_share(
+    log: MemoryEventLog,
+) -> None:
+    asked = [
+        request(0),
+        request(1, topup_id="t-2"),
+        request(2, amount=6),
+        request(3, topup_id="t-3").having("ce_source", b"/upstream/others"),
+        request(0, topup_id="t-4", account_id=OTHER_ACCOUNT),
+    ]
+    for each in asked:
+        each.having("ce_id", b"00000000-0000-4000-8000-000000000001")
+    await intake_of(log, Toy().processor()).handle(asked)
+    found = await log.unpublished("/billing/orders", range(SHARDS), limit=10)
+    events = [event for shard in found.values() for event in shard.events]
+    assert len({event.event_id for event in events}) == len(events) == 5
+    assert len({event.causation_id for event in events}) == 1
+
+
+async def test_facts_apart_are_correlated_with_the_request_that_they_answer(
+    log: MemoryEventLog,
+) -> None:
+    toy = Toy()
+    processor = toy.processor()
+    apart = replace(processor, decide=lambda *_: Decision((counted(),), apart=True))
+    await intake_of(log, processor).handle([request(0)])
+    await intake_of(log, apart).handle([request(1, amount=6)])
+    found = await log.unpublished("/billing/orders", [SHARD], limit=10)
+    own, refused = found[SHARD].events
+    assert own.stream_id == refused.stream_id
+    assert own.correlation_id == "t-1"
+    assert refused.correlation_id == str(refused.causation_id)
+
+
+async def test_event_ids_of_a_place_that_another_request_took_in_another_life_of_a_log_differ(
+    log: MemoryEventLog,
+) -> None:
+    again = memory_log()
+    await begin(again)
+    await intake_of(log, Toy().processor()).handle([request(0)])
+    await intake_of(again, Toy().processor()).handle([request(0, amount=6)])
+    first, second = [
+        (await each.unpublished("/billing/orders", [SHARD], limit=10))[SHARD].events[0]
+        for each in (log, again)
+    ]
+    assert (first.stream_id, first.stream_version) == (second.stream_id, second.stream_version)
+    assert first.event_id != second.event_id
+
+
 async def test_incoming_events_are_filed_with_their_own_bytes_when_the_service_wants_it(
     log: MemoryEventLog,
 ) -> None:
@@ -149,10 +216,11 @@ async def test_retry_decided_for_a_request_is_a_defect_and_becomes_a_dead_letter
 ) -> None:
     toy = Toy(effects=lambda _: (Retry(T0),))
     intake = intake_of(log, toy.processor())
+    guard = ShardGuard(log=log, intake=intake, logger=structlog.get_logger())
     outcomes: list[str] = []
     for _ in range(3):
         try:
-            outcomes += (await intake.handle([request(0)])).outcomes
+            outcomes += (await guard.handle([request(0)])).outcomes
         except Exception as error:  # noqa: BLE001 - any but the last is a retry
             outcomes.append(type(error).__name__)
     assert outcomes == ["Transient", "Transient", "dead_lettered:handler_error"]

@@ -51,7 +51,6 @@ class Service:
             processor=processor,
             journal=Journal(processor, on_committed=self.metrics.committed),
             shard_count=SHARDS,
-            dead_letter_limit=10,
             clock=lambda: T0,
         )
 

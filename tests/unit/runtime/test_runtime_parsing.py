@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from schemas.topics import CONFIRMATIONS
+from services.orders.handlers import build_processor
+from services.orders.policy import Policy
 from services.runtime.flow.parsing import Parsed, RecordParser
 from services.runtime.processor import Ignored
 from tests.controls import T0
+from tests.unit.orders.builders import CATALOGUE, confirmation
 from tests.unit.runtime.toy import (
     ACCOUNT,
     SHARD,
@@ -30,8 +35,7 @@ def parse(record: Record, now: datetime = T0) -> Parsed:
 def body(record: Record, old: bytes, new: bytes) -> Record:
     assert record.value is not None
     assert old in record.value
-    record.value = record.value.replace(old, new)
-    return record
+    return replace(record, value=record.value.replace(old, new))
 
 
 def test_request_becomes_work_in_the_shard_of_its_account() -> None:
@@ -128,3 +132,27 @@ def test_refusal_names_the_field_and_not_its_value(record: Any) -> None:
     assert parsed.poison is not None
     assert "currency" in str(parsed.poison)
     assert "SECRET" not in str(parsed.poison)
+
+
+def test_an_event_of_another_topic_is_refused_with_where_it_belongs() -> None:
+    poison = parse(request().having("ce_type", b"billing.PaymentConfirmed.v1")).poison
+    assert poison is not None
+    assert poison.reason == "unknown_event_type"
+    assert str(poison).endswith("publish it to billing.confirmations.v1")
+
+
+@pytest.mark.parametrize(
+    "source", ["/upstream/toys", "/billing/orders", "/gateway-but-not/x", "/gateway/"]
+)
+def test_confirmations_are_taken_from_gateways_alone(source: str) -> None:
+    processor = build_processor(CATALOGUE, Policy("a salt of the tests"), {})
+    parser = RecordParser(processor, SHARDS)
+    record = request().having("ce_type", b"billing.PaymentConfirmed.v1")
+    record.topic, record.value = CONFIRMATIONS.name, confirmation(account_id=ACCOUNT).body()
+    good = parser.parse(record.having("ce_source", b"/gateway/acme"), T0)
+    assert good.poison is None
+    assert good.sequenced is None
+    assert good.work is not None
+    bad = parser.parse(record.having("ce_source", source.encode()), T0)
+    assert bad.poison is not None
+    assert bad.poison.reason in {"source_not_allowed", "attributes_invalid"}

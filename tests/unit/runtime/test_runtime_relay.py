@@ -10,13 +10,14 @@ from typing import Any, Final, cast
 
 import pytest
 import structlog
-from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber
+from aiokafka.errors import KafkaConnectionError, KafkaError, OutOfOrderSequenceNumber
 
 from schemas.topics import ORDERS, REQUESTS
 from services.runtime.errors import Transient
 from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
-from services.runtime.flow.relay import DEAD_LETTER_BYTES_MAX, Relay
+from services.runtime.flow.relay import Relay
 from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.record_size import BODY_BYTES_MAX
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.controls import T0
 from tests.unit.runtime.toy import (
@@ -39,6 +40,23 @@ class Acknowledgement:
 
 
 @dataclass
+class FakeBatch:
+    room: int
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    closed: bool = False
+
+    def append(self, *, timestamp: float | None, **message: Any) -> object | None:
+        assert timestamp is None
+        if len(self.messages) == self.room:
+            return None
+        self.messages.append(message)
+        return object()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
 class FakeProducer:
     """Takes messages; acknowledges with `offset`, or fails from `fails_after` messages on."""
 
@@ -46,21 +64,42 @@ class FakeProducer:
     offset: int = 0
     fails_after: int | None = None
     gate: asyncio.Event | None = None
+    room: int = 100
+    holds: int | None = None
+    batches: list[tuple[int, int]] = field(default_factory=list)
     started: int = 0
     stopped: int = 0
+    start_fails: bool = False
 
     async def start(self) -> None:
         self.started += 1
+        if self.start_fails:
+            raise KafkaConnectionError
 
     async def stop(self) -> None:
         self.stopped += 1
+
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch(self.room)
+
+    async def send_batch(
+        self, batch: FakeBatch, topic: str, *, partition: int
+    ) -> asyncio.Task[Acknowledgement]:
+        assert batch.closed
+        self.batches.append((partition, len(batch.messages)))
+        self.sent += [{"topic": topic, "partition": partition, **each} for each in batch.messages]
+        broken = self.fails_after is not None and len(self.sent) > self.fails_after
+        held = self.holds == partition
+        return asyncio.create_task(self._acknowledge(broken=broken, held=held))
 
     async def send(self, **message: Any) -> asyncio.Task[Acknowledgement]:
         self.sent.append(message)
         broken = self.fails_after is not None and len(self.sent) > self.fails_after
         return asyncio.create_task(self._acknowledge(broken=broken))
 
-    async def _acknowledge(self, *, broken: bool) -> Acknowledgement:
+    async def _acknowledge(self, *, broken: bool, held: bool = False) -> Acknowledgement:
+        if held:
+            await asyncio.Event().wait()
         if self.gate is not None:
             await self.gate.wait()
         if broken:
@@ -154,7 +193,7 @@ LETTER: Final = StoredDeadLetter(
     value=b"\xff",
     headers=(("ce_id", None), ("x", "/w==")),
     reason="body_invalid",
-    detail="amount: Field required",
+    detail="amount: is missing",
     attempts=2,
     dead_lettered_at=T0,
     published_at=None,
@@ -233,6 +272,14 @@ async def test_producer_with_a_broken_sequence_is_replaced_by_a_new_one(
     assert len(world.sent) == 4
 
 
+async def test_producer_that_could_not_start_is_closed(world: World) -> None:
+    world.producers = [FakeProducer(world.sent, start_fails=True)]
+    with pytest.raises(KafkaConnectionError):
+        await world.relay().publish_once()
+    assert world.made[0].stopped
+    assert await world.published()
+
+
 async def test_only_shards_of_this_process_are_published(world: World) -> None:
     world.shards = frozenset({SHARD})
     assert await world.relay().publish_once() == 3
@@ -302,18 +349,19 @@ async def test_dead_letter_without_key_and_value_gets_the_empty_key_that_kafka_c
 @pytest.mark.parametrize(
     "large",
     [
-        {"value": b"x" * DEAD_LETTER_BYTES_MAX},
-        {"key": b"x" * DEAD_LETTER_BYTES_MAX},
-        {"headers": (("x" * DEAD_LETTER_BYTES_MAX, None),)},
+        {"value": b"x" * 2_000_000},
+        {"key": b"x" * 2_000_000},
+        {"headers": (("x" * 2_000_000, None),)},
     ],
 )
-async def test_dead_letter_larger_than_a_broker_takes_is_told_without_its_bytes(
+async def test_dead_letter_that_was_kept_whole_by_an_older_version_is_told_by_its_beginning(
     world: World, large: dict[str, Any]
 ) -> None:
     world.box.waiting = [replace(LETTER, **large)]
     await world.relay().publish_once()
     message = world.sent[-1]
-    assert (message["key"], message["value"]) == (b"", None)
-    assert int(headers_of(message)["dlq-left-out-bytes"]) > DEAD_LETTER_BYTES_MAX
+    sizes = [len(message["key"]), len(message["value"]), len(message["headers"][0][0])]
+    assert all(size <= BODY_BYTES_MAX for size in sizes)
+    assert int(headers_of(message)["dlq-original-bytes"]) > 2_000_000 - 1
     assert headers_of(message)["dlq-reason"] == b"body_invalid"
     assert headers_of(message)["dlq-original-offset"] == b"7"

@@ -22,7 +22,7 @@ class ToySettings(RuntimeSettings):
 
 
 def load(**values: str) -> ToySettings:
-    least = {"POSTGRES_DSN": DSN, "BOOTSTRAP_SERVERS": "kafka:9092"}
+    least = {"POSTGRES_DSN": DSN, "BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
     return load_settings(
         ToySettings, {f"PERENNIAL_TOYS_{key}": value for key, value in (least | values).items()}
     )
@@ -37,7 +37,7 @@ def refusal(environ: dict[str, str]) -> str:
 
 def test_least_settings_are_the_database_and_the_broker() -> None:
     settings = load()
-    assert settings.bootstrap_servers == "kafka:9092"
+    assert settings.bootstrap_servers == "127.0.0.1:9092"
     assert settings.postgres_dsn.get_secret_value() == DSN
     assert settings.greeting == "hello"
 
@@ -80,7 +80,7 @@ def test_secret_is_read_from_the_file_that_is_named_without_its_line_end(tmp_pat
         ToySettings,
         {
             "PERENNIAL_TOYS_POSTGRES_DSN_FILE": str(file),
-            "PERENNIAL_TOYS_BOOTSTRAP_SERVERS": "kafka:9092",
+            "PERENNIAL_TOYS_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
         },
     )
     assert settings.postgres_dsn.get_secret_value() == DSN
@@ -90,7 +90,7 @@ def test_secret_file_that_cannot_be_read_is_listed_with_what_to_do(tmp_path: Pat
     told = refusal(
         {
             "PERENNIAL_TOYS_POSTGRES_DSN_FILE": str(tmp_path / "absent"),
-            "PERENNIAL_TOYS_BOOTSTRAP_SERVERS": "kafka:9092",
+            "PERENNIAL_TOYS_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
         }
     )
     assert "PERENNIAL_TOYS_POSTGRES_DSN_FILE cannot be read (FileNotFoundError)" in told
@@ -117,3 +117,12 @@ def test_secrets_do_not_show_when_settings_are_printed() -> None:
 def test_value_outside_of_its_range_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"PERENNIAL_TOYS_{name} is wrong"):
         load(**{name: value})
+
+
+def test_plain_text_to_a_broker_elsewhere_has_to_be_said() -> None:
+    for servers in ("kafka:9092", "127.0.0.1:9092,kafka:9092", "10.0.0.7:9092"):
+        with pytest.raises(ConfigurationError, match="set KAFKA_SECURITY_PROTOCOL"):
+            load(BOOTSTRAP_SERVERS=servers)
+        said = load(BOOTSTRAP_SERVERS=servers, KAFKA_SECURITY_PROTOCOL="PLAINTEXT")
+        assert said.kafka_security_protocol == "PLAINTEXT"
+    assert load(BOOTSTRAP_SERVERS="[::1]:9092,localhost:9092").kafka_is_local()

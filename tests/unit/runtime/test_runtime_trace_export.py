@@ -167,7 +167,10 @@ async def test_what_is_left_is_exported_at_the_stop(monkeypatch: pytest.MonkeyPa
 
 
 def test_derived_trace_ids_are_spread_evenly_for_samplers() -> None:
-    low = [derived_trace_id(uuid5(NAMESPACE, str(n))) % (1 << 64) for n in range(2_000)]
+    low = [
+        derived_trace_id(f"/upstream/app/{uuid5(NAMESPACE, str(n))}") % (1 << 64)
+        for n in range(2_000)
+    ]
     sampled = sum(each < (1 << 64) // 10 for each in low)
     assert 130 < sampled < 270
     assert len(set(low)) == 2_000

@@ -168,7 +168,7 @@ async def test_request_without_trace_begins_the_same_trace_in_every_service() ->
         assert span.parent is None
         [event] = await stored(log, "order/t-1")
         assert event.causation_id is not None
-        assert context(span).trace_id == derived_trace_id(event.causation_id)
+        assert context(span).trace_id == derived_trace_id(f"/upstream/toys/{event.causation_id}")
         assert context(span).trace_id != context(traced.one(BATCH)).trace_id
         ids.add(context(span).trace_id)
     assert len(ids) == 1
@@ -242,7 +242,9 @@ async def test_batch_that_comes_again_is_recorded_under_the_same_trace(traced: T
     await intake.handle([request()])
     [event] = await stored(log, "order/t-1")
     assert event.causation_id is not None
-    assert (await stored_span(log, "order/t-1")).trace_id == derived_trace_id(event.causation_id)
+    assert (await stored_span(log, "order/t-1")).trace_id == derived_trace_id(
+        f"/upstream/toys/{event.causation_id}"
+    )
 
 
 async def test_repetition_leaves_no_span_of_its_own(traced: Traced) -> None:

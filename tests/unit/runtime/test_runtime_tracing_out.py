@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from services.runtime.flow.relay import Relay
 from services.runtime.watch.span_maker import LINKS_MAX
 from services.runtime.watch.tracing import Tracing
 from tests.unit.runtime.greetings import GREETED, STREAM, Greeter, World
+from tests.unit.runtime.test_runtime_relay import FakeBatch
 from tests.unit.runtime.toy import SHARDS, Toy, begin, intake_of, memory_log, request
 from tests.unit.runtime.traces import (
     SAMPLED,
@@ -107,10 +107,13 @@ class Producer:
     async def start(self) -> None:
         pass
 
-    async def send(self, *, headers: Iterable[tuple[str, bytes]], **_: Any) -> asyncio.Future[Any]:
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch(LINKS_MAX * 2)
+
+    async def send_batch(self, batch: FakeBatch, _topic: str, **_: Any) -> asyncio.Future[Any]:
         if not self._connected:
             raise KafkaConnectionError("broker-7 is away")
-        self.headers.append(dict(headers))
+        self.headers += [dict(message["headers"]) for message in batch.messages]
         acknowledged: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         acknowledged.set_result(type("Acknowledged", (), {"offset": 0}))
         return acknowledged

@@ -22,8 +22,9 @@ from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode, Top
 from schemas.topics import LEDGER, ORDERS, REQUESTS
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
-from services.runtime.kafka.cloudevents import Headers
+from services.runtime.kafka.authenticity import EventVerifier
 from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.record_size import Headers
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import (
     Decision,
@@ -231,8 +232,8 @@ def intake_of(
     log: MemoryEventLog,
     processor: Processor[int],
     *,
-    dead_letter_limit: int = 10,
     tracing: Tracing = UNTRACED,
+    verifier: EventVerifier | None = None,
 ) -> Intake[int]:
     """Return an intake on `log` at T0."""
     return Intake(
@@ -240,9 +241,9 @@ def intake_of(
         processor=processor,
         journal=Journal(processor),
         shard_count=SHARDS,
-        dead_letter_limit=dead_letter_limit,
         clock=lambda: T0,
         tracing=tracing,
+        verifier=verifier,
     )
 
 

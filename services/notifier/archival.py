@@ -1,0 +1,28 @@
+"""Notifications whose events are in files: they are settled, and stay so. PURE."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.notifier.evolution import NotificationState, Settled, evolve, initial_state
+from services.runtime.processor import Archival, JsonObject
+
+
+def is_over(state: NotificationState) -> bool:
+    """Say whether the customer was told, or never will be."""
+    return isinstance(state, Settled)
+
+
+def remains(_state: NotificationState) -> JsonObject:
+    """Return nothing: that there is a row says that the notification is settled."""
+    return {}
+
+
+def restored(_content: JsonObject) -> NotificationState:
+    """Return that nothing follows."""
+    return Settled()
+
+
+ARCHIVAL: Final[Archival[NotificationState]] = Archival(
+    initial_state, evolve, is_over, remains, restored
+)

@@ -1,0 +1,1 @@
+"""Events that leave the database for files, and how they are read there."""

@@ -1,0 +1,1 @@
+"""What a log says of itself, of what others published, and of its own past."""

@@ -1,0 +1,1 @@
+"""Clients in other languages: what docs/PUBLISHING.md shows, and types that are generated."""

@@ -1,0 +1,1 @@
+"""`make hostile`: upstreams that send rubbish as fast as they can, beside an honest one."""

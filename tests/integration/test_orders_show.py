@@ -1,0 +1,45 @@
+"""`perennial orders show`: an order, and the other requests that bore its id."""
+
+from __future__ import annotations
+
+import json
+
+from schemas.envelope import Source
+from tests.faults.requests import card_renewal
+from tests.infrastructure.system import System
+from tests.integration.test_operator_commands import perennial
+
+
+def test_refusals_of_other_requests_with_its_id_are_shown_with_who_sent_them(
+    system: System,
+) -> None:
+    first = card_renewal(1, "shown", token="tok_ok", ending="0000")
+    renewal_id = first["renewal_id"]
+    others = [first | {"quantity": 2}, first | {"account_id": "acct-other", "quantity": 3}]
+    with_another_end = [first | {"renewal_id": f"{renewal_id}{end}"} for end in ("-b", "0")]
+    system.start("orders")
+    system.publish("RenewalRequested", first)
+    system.wait_for("the order", lambda: system.events("orders", "RenewalAccepted"))
+    system.publish("RenewalRequested", *others, *with_another_end)
+    system.wait_for("its end", lambda: len(system.events("orders", "PlanActivated")) == 3)
+    system.wait_for("refusals", lambda: len(system.events("orders", "RenewalRejected")) == 2)
+    asked = perennial(system, "orders", "show", renewal_id, "--json")
+    assert asked.returncode == 0, asked.stderr
+    shown = json.loads(asked.stdout)
+    own = [row for row in shown if row["correlation_id"] == renewal_id]
+    refused = [row for row in shown if row not in own]
+    assert {row["account_id"] for row in own} == {first["account_id"]}
+    assert "billing.PlanActivated.v1" in {row["type"] for row in own}
+    assert {row["account_id"] for row in refused} == {first["account_id"], "acct-other"}
+    assert {row["data"]["reason"] for row in refused} == {"renewal_id_reused"}
+    rows = system.query(
+        "orders",
+        "SELECT correlation_id, causation_id FROM event WHERE source = $1 AND correlation_id <> $2"
+        " AND type = 'billing.RenewalRejected.v1'",
+        Source.ORDERS.value,
+        renewal_id,
+    )
+    assert [row["correlation_id"] for row in rows] == [str(row["causation_id"]) for row in rows]
+    assert {row["correlation_id"] for row in refused} == {row["correlation_id"] for row in rows}
+    table = perennial(system, "orders", "show", renewal_id)
+    assert "another request, of acct-other from /upstream/" in table.stdout

@@ -1,0 +1,158 @@
+"""How many dead letters of outsiders are kept whole, and where the rest is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from schemas.topics import ORDERS, REQUESTS
+from services.runtime.errors import Transient
+from services.runtime.flow.letter_room import (
+    OTHER_SOURCES,
+    PER_ACCOUNT_MAX,
+    PER_SOURCE_MAX,
+    SOURCES_MAX,
+    LetterRoom,
+)
+from services.runtime.log.event_log import DeadLetter
+from services.runtime.log.memory_log import MemoryEventLog
+from tests.controls import T0
+from tests.unit.runtime.toy import Toy, begin, intake_of, memory_log, request
+
+LATER = T0 + timedelta(seconds=6)
+
+
+class Topic:
+    """The dead-letter topic."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+        self.works = True
+
+    async def publish(self, letters: Sequence[DeadLetter]) -> None:
+        if not self.works:
+            message = "no broker"
+            raise Transient(message)
+        self.letters += letters
+
+
+def letters(
+    count: int,
+    *,
+    source: str = "/upstream/mad",
+    account: str | None = None,
+    first: int = 0,
+    topic: str = REQUESTS.name,
+) -> list[DeadLetter]:
+    return [
+        DeadLetter(
+            *(topic, 0, n, None, b"x", (), "body_invalid", "", 1, T0),
+            source=source,
+            account_id=account or f"acct-{source}-{n}",
+        )
+        for n in range(first, first + count)
+    ]
+
+
+async def keep(log: MemoryEventLog, room: LetterRoom, kept: Sequence[DeadLetter]) -> None:
+    async with log.transaction() as tx:
+        await room.keep(tx, kept, T0)
+
+
+def open_letters(log: MemoryEventLog) -> list[DeadLetter]:
+    return list(log._tables.dead_letters.values())  # noqa: SLF001 - what a table would show
+
+
+def overflow(log: MemoryEventLog) -> dict[tuple[str, str], int]:
+    rows = log._tables.overflow.values()  # noqa: SLF001 - as above
+    return {(row.source, row.reason): row.letters for row in rows}
+
+
+async def test_source_beyond_its_room_is_counted_and_whole_on_the_topic_and_others_have_theirs() -> (
+    None
+):
+    log, topic = memory_log(), Topic()
+    room = LetterRoom(topic.publish)
+    await keep(log, room, letters(PER_SOURCE_MAX + 30))
+    await keep(log, room, letters(7, first=9_000))
+    await keep(log, room, letters(3, source="/upstream/good", first=99_000))
+    assert len(open_letters(log)) == PER_SOURCE_MAX + 3
+    assert overflow(log) == {("/upstream/mad", "body_invalid"): 37}
+    assert len(topic.letters) == 37
+    assert all(letter.value == b"x" for letter in topic.letters)
+
+
+async def test_one_account_does_not_use_up_the_room_of_its_source() -> None:
+    log, topic = memory_log(), Topic()
+    room = LetterRoom(topic.publish)
+    await keep(log, room, letters(PER_ACCOUNT_MAX + 5, account="acct-mad"))
+    await keep(log, room, letters(5, first=9_000))
+    assert len(open_letters(log)) == PER_ACCOUNT_MAX + 5
+    assert len(topic.letters) == 5
+
+
+async def test_invented_sources_share_one_room_so_the_table_is_bounded() -> None:
+    log, topic = memory_log(), Topic()
+    room = LetterRoom(topic.publish)
+    for n in range(SOURCES_MAX + 10):
+        await keep(log, room, letters(PER_SOURCE_MAX, source=f"/upstream/s{n}", first=n * 10_000))
+    assert len(open_letters(log)) == (SOURCES_MAX + 1) * PER_SOURCE_MAX
+    assert set(overflow(log)) == {(OTHER_SOURCES, "body_invalid")}
+
+
+async def test_forgeries_on_a_topic_of_ours_have_no_more_room_than_other_rubbish() -> None:
+    log, topic = memory_log(), Topic()
+    room = LetterRoom(topic.publish)
+    forged = letters(PER_SOURCE_MAX + 10, source="/billing/orders", topic=ORDERS.name)
+    await keep(log, room, forged)
+    await keep(log, room, letters(3, first=9_000))
+    assert len(open_letters(log)) == PER_SOURCE_MAX + 3
+    assert overflow(log) == {("/billing/orders", "body_invalid"): 10}
+
+
+async def test_room_that_a_person_made_is_used_again_and_a_new_process_counts_what_is_open() -> (
+    None
+):
+    log, topic = memory_log(), Topic()
+    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX))
+    room = LetterRoom(topic.publish)
+    await keep(log, room, letters(1, first=9_000))
+    assert len(topic.letters) == 1
+    log._tables.dead_letters.clear()  # noqa: SLF001 - what discarding does
+    async with log.transaction() as tx:
+        await room.keep(tx, letters(1, first=9_001), LATER)
+    assert len(open_letters(log)) == 1
+
+
+async def test_what_the_topic_does_not_take_moves_no_cursor() -> None:
+    log, topic = memory_log(), Topic()
+    topic.works = False
+    await begin(log)
+    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX, source="/upstream/toys"))
+    intake = intake_of(log, Toy().processor())
+    intake._keep_letters = LetterRoom(topic.publish).keep  # noqa: SLF001 - as the process does
+    record = request(0)
+    record.value = b"{"
+    with pytest.raises(Transient):
+        await intake.handle([record])
+    assert (await log.cursors())[record.topic, record.partition] == 0
+    topic.works = True
+    await intake.handle([record])
+    assert (await log.cursors())[record.topic, record.partition] == 1
+    assert [letter.record_offset for letter in topic.letters] == [0]
+
+
+async def test_bad_requests_never_halt() -> None:
+    log, topic = memory_log(), Topic()
+    await begin(log)
+    intake = intake_of(log, Toy().processor())
+    intake._keep_letters = LetterRoom(topic.publish).keep  # noqa: SLF001 - as the process does
+    bad = [request(n) for n in range(1_200)]
+    for record in bad:
+        record.value = b"{"
+    result = await intake.handle(bad)
+    assert result.outcomes == {"dead_lettered:body_invalid": 1_200}
+    assert (await log.cursors())[REQUESTS.name, bad[0].partition] == 1_200
+    assert len(open_letters(log)) == PER_ACCOUNT_MAX
