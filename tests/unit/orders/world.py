@@ -15,7 +15,7 @@ from services.orders.commands import Command
 from services.orders.executors import build_executors
 from services.orders.handlers import build_processor
 from services.orders.inquiries import build_inquiries
-from services.orders.ports import sandbox_ports
+from services.orders.ports import Ports, sandbox_ports
 from services.orders.rules import Rules
 from services.orders.state import OrderState
 from services.orders.transactions import MemoryClaims
@@ -48,7 +48,7 @@ class Waiting:
     recovered: bool = False
 
 
-async def _mark(checkpoint: str) -> None:
+async def no_mark(checkpoint: str) -> None:
     message = f"orders saves no checkpoint, but saved {checkpoint}"
     raise AssertionError(message)
 
@@ -65,7 +65,8 @@ def run(awaitable: Awaitable[ResultT]) -> ResultT:
 class World:
     """Orders without a database: what the runtime does with decisions, in the order of time."""
 
-    def __init__(self, folder: Path, rules: Rules = RULES) -> None:
+    def __init__(self, folder: Path, rules: Rules = RULES, outside: Ports | None = None) -> None:
+        """Begin at `NOW`; effects reach the sandboxes, or what is `outside` instead."""
         self.now = NOW
         self.events: list[Event] = []
         self.effects: dict[str, Waiting] = {}
@@ -73,9 +74,10 @@ class World:
         ports = sandbox_ports(folder, lambda: self.now, timeout_seconds=0, slow_seconds=0)
         self.ports = self._stack.enter_context(ports)
         self.claims = MemoryClaims()
+        reached = outside or self.ports
         executors = build_executors(
-            self.ports.gateway,
-            self.ports.provider,
+            reached.gateway,
+            reached.provider,
             lambda: self.now,
             claims=self.claims,
             trusted_gateways=rules.policy.trusted_gateways,
@@ -84,7 +86,7 @@ class World:
             rules.catalogue,
             rules.policy,
             executors,
-            inquiries=build_inquiries(self.ports.gateway),
+            inquiries=build_inquiries(reached.gateway),
         )
         self.states: dict[str, OrderState] = {}
 
@@ -133,7 +135,7 @@ class World:
             0, effect_id, waiting.kind, "acct-1", waiting.stream_id, waiting.payload,
             attempt, waiting.recovered, None,
         )  # fmt: skip
-        result = run(self.processor.executors[waiting.kind](run_now, _mark))
+        result = run(self.processor.executors[waiting.kind](run_now, no_mark))
         self.effects[effect_id] = replace(waiting, attempt=attempt, recovered=crash)
         if not crash:
             self._take(waiting.stream_id, result, effect_id)

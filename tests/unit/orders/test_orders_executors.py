@@ -1,0 +1,346 @@
+"""What really happens outside, at a gateway and a provider that would do everything twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from schemas.orders import UnknownCause
+from schemas.requests import PaymentMethod
+from services.orders import effects, identities
+from services.orders.commands import (
+    AcceptRenewal,
+    Command,
+    RecordActivation,
+    RecordCharge,
+    RecordConfirmation,
+    RecordLookUp,
+    RecordRefund,
+)
+from services.orders.executors import build_executors
+from services.orders.gateways import gateway
+from services.orders.gateways.gateway import Charge, Found, Refund
+from services.orders.ports import Ports
+from services.orders.providers import provider
+from services.orders.providers.provider import PlanOrder
+from services.orders.state import Payment, untaxed
+from services.orders.transactions import MemoryClaims
+from services.runtime.processor import EffectRun, JsonObject
+from tests.unit.orders.builders import NOW, RULES, by_token, renewal, usd
+from tests.unit.orders.forgetful import (
+    ACTIVATED,
+    CAPTURED,
+    DECLINED,
+    NOT_ACTIVATED,
+    REFUNDED,
+    REFUSED,
+    UNKNOWN,
+    Forgetful,
+    Said,
+)
+from tests.unit.orders.world import World, no_mark, run
+
+ORDER: Final = "order/ren-1"
+CHARGE_ID: Final = identities.payment_id("acct-1", ORDER)
+REFUND_ID: Final = identities.refund_id(CHARGE_ID)
+REFERENCE: Final = identities.activation_id("acct-1", ORDER)
+PAID: Final = Payment(
+    payment_id=CHARGE_ID,
+    gateway="bank",
+    gateway_txn_id="txn-9",
+    method=PaymentMethod.CARD,
+    amount=usd(2120),
+    consideration=untaxed(usd(2120), "none"),
+    captured_at=NOW,
+)
+TXN: Final = ("app-gateway", "txn-1")
+CONFIRMED: Final[JsonObject] = {
+    "gateway": TXN[0],
+    "gateway_txn_id": TXN[1],
+    "agreed": True,
+    "not_found_count": 1,
+}
+PAYLOADS: Final[dict[str, JsonObject]] = {
+    "charge": effects.charge_effect(CHARGE_ID, by_token(), usd(2120)).payload,
+    "charge looked up": effects.look_up_charge(CHARGE_ID, 1, NOW).payload or {},
+    "activate": effects.activate_effect(renewal(), ORDER, 30).payload,
+    "activate looked up": effects.look_up_activation(REFERENCE, NOW).payload or {},
+    "refund": effects.refund_effect(PAID).payload,
+    "confirm": CONFIRMED,
+    "confirm of another amount": CONFIRMED | {"agreed": False},
+}
+ASKED: Final[dict[str, object]] = {
+    "charge": Charge(
+        payment_id=CHARGE_ID, token="tok_ok", method=PaymentMethod.CARD, amount=usd(2120)
+    ),
+    "look_up_charge": CHARGE_ID,
+    "top_up": PlanOrder(
+        reference=REFERENCE,
+        iccid=renewal().iccid,
+        plan_code="eu-month-basic",
+        quantity=1,
+        validity_days=30,
+    ),
+    "look_up": REFERENCE,
+    "refund": Refund(
+        refund_id=REFUND_ID,
+        payment_id=CHARGE_ID,
+        gateway="bank",
+        gateway_txn_id="txn-9",
+        method=PaymentMethod.CARD,
+        amount=usd(2120),
+    ),
+    "look_up_refund": REFUND_ID,
+    "look_up_transaction": TXN,
+}
+ACTS: Final = {"charge": "charge", "activate": "top_up", "refund": "refund"}
+"""The method that does something, by the kind of effect; each has a look-up beside it."""
+
+
+class Run(NamedTuple):
+    """Which attempt it is, and whether an earlier one may have reached the outside."""
+
+    attempt: int
+    recovered: bool
+
+
+FIRST, AGAIN = Run(1, recovered=False), Run(2, recovered=False)
+RECOVERED, TAKEN_UP = Run(2, recovered=True), Run(1, recovered=True)
+RUNS: Final = [FIRST, AGAIN, RECOVERED, TAKEN_UP]
+
+
+class Case(NamedTuple):
+    """A run of an effect: all that is asked, in order, with the answers, and what is recorded."""
+
+    effect: str
+    run: Run
+    told: Mapping[str, Said]
+    recorded: Command
+
+
+def charged(when: Run, outcome: Any, **told: Said) -> Case:
+    return Case("charge", when, told, RecordCharge(outcome, when.attempt, NOW))
+
+
+def looked_up(when: Run, outcome: Any, **told: Said) -> Case:
+    return Case("charge looked up", when, told, RecordLookUp(outcome, 1, when.attempt, NOW))
+
+
+def activated(when: Run, outcome: Any, **told: Said) -> Case:
+    return Case("activate", when, told, RecordActivation(outcome, when.attempt, False, NOW))  # noqa: FBT003
+
+
+def last_look(when: Run, outcome: Any, **told: Said) -> Case:
+    recorded = RecordActivation(outcome, when.attempt, True, NOW)  # noqa: FBT003
+    return Case("activate looked up", when, told, recorded)
+
+
+def refunded(when: Run, outcome: Any, **told: Said) -> Case:
+    return Case("refund", when, told, RecordRefund(CHARGE_ID, outcome, when.attempt, NOW))
+
+
+DOWN, ABSENT = gateway.Unavailable(), gateway.NotFound()
+NO_PROVIDER, NO_PLAN = provider.Unavailable(), provider.NotFound()
+UNCLEAR: Final = gateway.OutcomeUnknown(cause=UnknownCause.CONNECTION_LOST)
+NOT_DONE, EITHER = (False,), (False, True)
+CHARGES: Final = [
+    Said(CAPTURED, done=True),
+    *(Said(answer) for answer in (DECLINED, DOWN)),
+    *(Said(answer, done) for answer in UNKNOWN for done in EITHER),
+]
+TOP_UPS: Final = [
+    Said(ACTIVATED, done=True),
+    *(Said(answer) for answer in (REFUSED, NO_PROVIDER)),
+    *(Said(answer, done) for answer in NOT_ACTIVATED for done in EITHER),
+]
+REFUNDS: Final = [
+    Said(REFUNDED, done=True),
+    Said(DOWN),
+    *(Said(answer, done) for answer in UNKNOWN for done in EITHER),
+]
+
+
+def cases() -> Iterator[Case]:
+    found: Any
+    for when in (FIRST, AGAIN):
+        yield from (charged(when, said.answer, charge=said) for said in CHARGES)
+    for when in (RECOVERED, TAKEN_UP):
+        for found, outcome in ((CAPTURED, CAPTURED), (DECLINED, DECLINED), (DOWN, UNCLEAR)):
+            yield charged(when, outcome, look_up_charge=Said(found))
+        for said in CHARGES:
+            outcome = UNCLEAR if said.answer == DOWN else said.answer
+            yield charged(when, outcome, look_up_charge=Said(ABSENT), charge=said)
+    for when in RUNS:
+        for found in (CAPTURED, DECLINED, ABSENT, DOWN):
+            yield looked_up(when, found, look_up_charge=Said(found))
+        for found in (ACTIVATED, NO_PLAN, NO_PROVIDER):
+            yield last_look(when, found, look_up=Said(found))
+    yield from (activated(FIRST, said.answer, top_up=said) for said in TOP_UPS)
+    yield from (refunded(FIRST, said.answer, refund=said) for said in REFUNDS)
+    for when in (AGAIN, RECOVERED, TAKEN_UP):
+        yield from (activated(when, each, look_up=Said(each)) for each in (ACTIVATED, NO_PROVIDER))
+        yield from (
+            activated(when, said.answer, look_up=Said(NO_PLAN), top_up=said) for said in TOP_UPS
+        )
+        yield from (refunded(when, each, look_up_refund=Said(each)) for each in (REFUNDED, DOWN))
+        yield from (
+            refunded(when, said.answer, look_up_refund=Said(ABSENT), refund=said)
+            for said in REFUNDS
+        )
+
+
+def named(case: Case) -> str:
+    said = [f"{method}={each.answer.outcome},{each.done}" for method, each in case.told.items()]
+    return f"{case.effect}, {case.run.attempt}, {case.run.recovered}: {'; '.join(said)}"
+
+
+def executed(
+    effect: str, when: Run, outside: Forgetful, claims: MemoryClaims, checkpoint: str | None = None
+) -> object:
+    """Run an effect once, and return what it records."""
+    kind = effect.split(maxsplit=1)[0]
+    executors = build_executors(
+        outside, outside, lambda: NOW, claims=claims, trusted_gateways=frozenset({"app-gateway"})
+    )
+
+    leased = EffectRun(0, f"{kind}/1", kind, "acct-1", ORDER, PAYLOADS[effect], *when, checkpoint)
+    return run(executors[kind](leased, no_mark))
+
+
+@pytest.mark.parametrize("checkpoint", [None, "dot_sent"])
+@pytest.mark.parametrize("case", list(cases()), ids=named)
+def test_run_asks_what_it_must_in_order_and_does_nothing_twice(
+    case: Case, checkpoint: str | None
+) -> None:
+    outside = Forgetful({method: [said] for method, said in case.told.items()})
+    recorded = executed(case.effect, case.run, outside, MemoryClaims(), checkpoint)
+    assert recorded == case.recorded
+    assert outside.asked == [(method, ASKED[method]) for method in case.told]
+    done = [method for method, said in case.told.items() if said.done]
+    assert list(outside.done.elements()) == [
+        (method, getattr(ASKED[method], KEYS[method])) for method in done
+    ]
+
+
+KEYS: Final = {"charge": "payment_id", "refund": "refund_id", "top_up": "reference"}
+
+
+def held(**changes: Any) -> Found:
+    fields: dict[str, Any] = {
+        "gateway": TXN[0],
+        "gateway_txn_id": TXN[1],
+        "reference": ORDER,
+        "status": "captured",
+        "amount": usd(2120),
+        "captured_at": NOW,
+    }
+    return Found(**(fields | changes))
+
+
+CANNOT_SAY: Final = gateway.NotSupported()
+
+
+@pytest.mark.parametrize("when", RUNS)
+@pytest.mark.parametrize(
+    ("effect", "answer", "owner"),
+    [
+        ("confirm", held(), ORDER),
+        ("confirm", held(amount=usd(1)), ORDER),
+        ("confirm", held(amount=usd(0)), None),
+        ("confirm", held(status="pending"), None),
+        ("confirm", held(status="not_captured"), None),
+        ("confirm", held(reference="order/ren-2"), None),
+        ("confirm", ABSENT, None),
+        ("confirm", DOWN, None),
+        ("confirm", CANNOT_SAY, ORDER),
+        ("confirm of another amount", held(), ORDER),
+        ("confirm of another amount", CANNOT_SAY, None),
+    ],
+)
+def test_transaction_is_claimed_only_when_it_pays_the_order(
+    effect: str, answer: Any, owner: str | None, when: Run
+) -> None:
+    outside, claims = Forgetful({"look_up_transaction": [Said(answer)]}), MemoryClaims()
+    recorded = executed(effect, when, outside, claims)
+    assert recorded == RecordConfirmation(*TXN, answer, owner, 1, when.attempt, NOW)
+    assert outside.asked == [("look_up_transaction", TXN)]
+    assert claims.owners == ({TXN: ORDER} if owner else {})
+
+
+def test_transaction_of_another_order_is_recorded_as_its_own() -> None:
+    outside, claims = Forgetful({"look_up_transaction": [Said(held())]}), MemoryClaims()
+    claims.owners[TXN] = "order/ren-2"
+    recorded = executed("confirm", FIRST, outside, claims)
+    assert isinstance(recorded, RecordConfirmation)
+    assert recorded.owner == "order/ren-2"
+
+
+def test_gateway_that_is_not_trusted_is_not_believed() -> None:
+    outside, claims = Forgetful({"look_up_transaction": [Said(CANNOT_SAY)]}), MemoryClaims()
+    executors = build_executors(outside, outside, lambda: NOW, claims=claims)
+    leased = EffectRun(0, "confirm/1", "confirm", "acct-1", ORDER, CONFIRMED, *FIRST, None)
+    recorded = run(executors["confirm"](leased, no_mark))
+    assert recorded == RecordConfirmation(*TXN, CANNOT_SAY, None, 1, 1, NOW)
+    assert claims.owners == {}
+
+
+# -- whole orders ------------------------------------------------------------------------------------
+
+UNANSWERED: Final = {
+    "charge": [Said(UNKNOWN[0]), Said(UNKNOWN[0], done=True), Said(DOWN)],
+    "refund": [Said(UNKNOWN[0]), Said(UNKNOWN[0], done=True), Said(DOWN)],
+    "activate": [Said(NOT_ACTIVATED[0]), Said(NOT_ACTIVATED[0], done=True), Said(NO_PROVIDER)],
+}
+TROUBLED_ACTS, TROUBLED_LOOK_UPS, CRASHES = 2, 2, 3
+LOOK_UPS: Final = {"charge": "look_up_charge", "activate": "look_up", "refund": "look_up_refund"}
+Lives = Iterator[tuple[Forgetful, list[bool]]]
+
+
+def troubled(kind: str) -> Lives:
+    """Yield an outside for every mixture of lost answers, and which runs end before their result."""
+    acts = [Said(done=True), *UNANSWERED[kind]]
+    down = Said(NO_PROVIDER if kind == "activate" else DOWN)
+    for said in product(acts, repeat=TROUBLED_ACTS):
+        for told in product([Said(), down], repeat=TROUBLED_LOOK_UPS):
+            for crashes in product([False, True], repeat=CRASHES):
+                answers = {ACTS[kind]: list(said), LOOK_UPS[kind]: list(told)}
+                yield Forgetful(answers), list(crashes)
+
+
+def lived(folder: Path, kind: str, outside: Forgetful, crashes: list[bool]) -> World:
+    """Live an order to its end; runs of `kind` crash as told, the others never."""
+    world = World(folder, RULES, Ports(outside, outside))
+    world.tell(ORDER, lambda now: AcceptRenewal(renewal(), now))
+    while due := [(each.due_at, key) for key, each in world.effects.items() if each.due_at]:
+        _, key = min(due)
+        crash = key.startswith(kind) and bool(crashes) and crashes.pop(0)
+        world.execute(key, crash=crash)
+    world.close()
+    return world
+
+
+def test_charge_is_made_once_in_every_troubled_life(tmp_path: Path) -> None:
+    for outside, crashes in troubled("charge"):
+        world = lived(tmp_path, "charge", outside, crashes)
+        assert outside.times("charge") == world.names().count("PaymentCaptured") <= 1
+        assert outside.times("top_up") == world.names().count("PlanActivated")
+        assert world.names()[-1] in {"PlanActivated", "PaymentFailed"}
+
+
+def test_plan_is_activated_once_in_every_troubled_life(tmp_path: Path) -> None:
+    for outside, crashes in troubled("activate"):
+        world = lived(tmp_path, "activate", outside, crashes)
+        assert (outside.times("charge"), outside.times("top_up")) == (1, 1)
+        assert world.names() == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
+
+
+def test_money_goes_back_once_in_every_troubled_life(tmp_path: Path) -> None:
+    for outside, crashes in troubled("refund"):
+        outside.answers["top_up"] = [Said(REFUSED)]
+        world = lived(tmp_path, "refund", outside, crashes)
+        assert (outside.times("charge"), outside.times("refund")) == (1, 1)
+        assert world.names()[-2:] == ["ActivationFailed", "RefundCompleted"]
