@@ -225,7 +225,8 @@ class Processor(Generic[StateT]):
 
     `give_ups` are, by kind, the effects that a person may settle, and `inquiries` those of them that
     somebody is asked about before, outside of any transaction. The result of an effect waits
-    `results_wait_seconds` for others that share its commit; 0 where somebody waits for what follows.
+    at least `results_wait_seconds` for others that share its commit; 0 where somebody waits for what
+    follows.
     """
 
     source: Source

@@ -12,6 +12,7 @@ from typing import Final, Generic
 from services.runtime.errors import Halt, Park, PerennialError, Transient, VersionConflict
 from services.runtime.flow.checkpoints import Checkpoints
 from services.runtime.flow.journal import Journal
+from services.runtime.flow.pace import Pace
 from services.runtime.flow.work import Work, attempted
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
@@ -58,7 +59,7 @@ class EffectRunner(Generic[StateT]):
         self._checkpoints = Checkpoints(log)
         self._journal = journal
         self._executors: Mapping[str, Executor] = processor.executors
-        self._results_wait_seconds = processor.results_wait_seconds
+        self._pace = Pace(processor.results_wait_seconds)
         self._slots = asyncio.Semaphore(concurrency)
         self._lease_seconds = lease_seconds
         self._look_up_first = look_up_first
@@ -194,14 +195,14 @@ class EffectRunner(Generic[StateT]):
     async def _commit_results(self) -> None:
         while True:
             results = [await self._results.get()]
-            if self._results_wait_seconds:
-                await asyncio.sleep(self._results_wait_seconds)
+            await self._pace.gather()
             while not self._results.empty() and len(results) < RESULTS_PER_COMMIT_MAX:
                 results.append(self._results.get_nowait())
             for _, command in results:
                 if isinstance(command, Halt):
                     raise command
-            leased = await self._recorded(results)
+            with self._pace.turn():
+                leased = await self._recorded(results)
             self._on_recorded()
             for effect, _ in results:
                 if effect.run.key[:2] not in self._held:

@@ -16,13 +16,15 @@ from aiokafka.errors import KafkaError
 from services.runtime.errors import Transient
 from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
 from services.runtime.flow.letter_topic import letter_message
+from services.runtime.flow.pace import Pace
 from services.runtime.kafka.authenticity import EventSigner
 from services.runtime.kafka.cloudevents import binary_headers
 from services.runtime.log.event_log import EventLog, StoredEvent, Unpublished
 from services.runtime.logs import Logger
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
-POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.5
+"""Commits of this process wake the relay: this is for those of others."""
 GATHER_SECONDS: Final = 0.01
 DEAD_LETTERS_SECONDS: Final = 1.0
 EVENTS_PER_SHARD_MAX: Final = 500
@@ -43,6 +45,7 @@ class RelayCounts:
 class Relay:
     """Moves each shard's `published_position` behind what the broker has acknowledged.
 
+    It is marked when the relay looks next: what a process that ends had not marked goes out again.
     Two relays on one shard publish twice, never out of order; `sequence` removes the repeats.
     """
 
@@ -73,8 +76,10 @@ class Relay:
         self._tracing = tracing
         self._signer = signer
         self._under_way: dict[int, asyncio.Task[int]] = {}
+        self._acknowledged: dict[int, int] = {}
         self._starting = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._pace = Pace(GATHER_SECONDS)
         self.counts = RelayCounts()
 
     def wake(self) -> None:
@@ -87,7 +92,8 @@ class Relay:
         while True:
             self._wake.clear()
             try:
-                published = await self._publish_events(PATIENCE_SECONDS)
+                with self._pace.turn():
+                    published = await self._publish_events(PATIENCE_SECONDS)
                 if time.monotonic() >= letters_at:
                     await self._publish_dead_letters()
                     letters_at = time.monotonic() + DEAD_LETTERS_SECONDS
@@ -104,11 +110,14 @@ class Relay:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
             # Commits seldom come alone: those of the next moment go out with this one.
-            await asyncio.sleep(GATHER_SECONDS)
+            await self._pace.gather()
 
     async def publish_once(self) -> int:
         """Publish the next events of every shard and the new dead letters; return how many."""
-        return await self._publish_events(None) + await self._publish_dead_letters()
+        try:
+            return await self._publish_events(None) + await self._publish_dead_letters()
+        finally:
+            await self._log.mark_published(self._acknowledged)
 
     async def _publish_events(self, patience_seconds: float | None) -> int:
         """Publish the next events of each shard that is not under way; return how many were.
@@ -120,7 +129,9 @@ class Relay:
             KafkaError, Transient, OSError: a shard could not be published from some event on.
         """
         idle = [shard for shard in self._shards() if shard not in self._under_way]
-        found = await self._log.unpublished(self._source, idle, limit=EVENTS_PER_SHARD_MAX)
+        found = await self._log.unpublished(
+            self._source, idle, limit=EVENTS_PER_SHARD_MAX, acknowledged=self._acknowledged
+        )
         for shard, news in found.items():
             self._under_way[shard] = asyncio.create_task(self._publish_shard(shard, news))
         if not self._under_way:
@@ -143,11 +154,11 @@ class Relay:
                     count += await self._send_first(shard, events[count:])
         except Exception:
             if count:
-                await self._log.mark_published({shard: events[count - 1].position})
+                self._acknowledged[shard] = events[count - 1].position
             raise
         finally:
             self.counts.events += count
-        await self._log.mark_published({shard: news.through_position})
+        self._acknowledged[shard] = news.through_position
         return count
 
     async def _send_first(self, shard: int, events: list[StoredEvent]) -> int:

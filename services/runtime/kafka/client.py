@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from faststream.kafka.message import KafkaAckableMessage
     from faststream.security import BaseSecurity
 
-BATCH_TIMEOUT_MS: Final = 10
+BATCH_TIMEOUT_MS: Final = 365 * 24 * 3600 * 1000
+"""Until records are there. FastStream sleeps as long again after an answer without any, and is deaf
+meanwhile: there must be none."""
 FETCH_BYTES_MIN: Final = 256 * 1024
 """The broker answers a fetch when there is this much, or after `fetch_wait_ms`: a batch of one record
 costs nearly as much as one of fifty."""

@@ -235,7 +235,7 @@ def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
         document = read_json(value)
         if not isinstance(document, dict):
             raise Poison("not_a_cloudevent", _NO_EVENT)
-        body = _data(document)
+        body = _data(document, may_hold_null=b"null" in value)
         attributes = {
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in document.items()
@@ -248,12 +248,12 @@ def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
     return attributes, body
 
 
-def _data(document: dict[str, Any]) -> bytes:
+def _data(document: dict[str, Any], *, may_hold_null: bool) -> bytes:
     """Return the body of a structured event: its `data`, or what `data_base64` holds."""
     _refuse_unless_json(_text(document.get("datacontenttype"), JSON))
     coded = document.get("data_base64")
     if coded is None and isinstance(document.get("data"), dict):
-        if found := nulls(document["data"]):
+        if may_hold_null and (found := nulls(document["data"])):
             _refuse_null(found)
         return _encoded(json.dumps(document["data"], ensure_ascii=False, separators=(",", ":")))
     if not isinstance(coded, str) or "data" in document:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, Final
 
 from services.runtime.errors import Poison
 
 _SHOWN_MAX: Final = 5
 Path = tuple[int | str, ...]
+_Place = tuple[Any, int | str]
+"""The place of what is around it (or None) and its name there: depth costs nothing to go on."""
 
 
 def read_json(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -24,19 +25,32 @@ def read_json(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 def nulls(value: Any) -> list[Path]:  # noqa: ANN401 - any JSON value
     """Return where the first few nulls stand."""
-    found = _nulls(value, ())
-    return [path for path, _ in zip(found, range(_SHOWN_MAX), strict=False)]
+    found: list[Path] = []
+    open_parts: list[tuple[Any, _Place | None]] = [(value, None)]
+    while open_parts and len(found) < _SHOWN_MAX:
+        part, place = open_parts.pop()
+        if part is None:
+            found.append(_path(place))
+        elif isinstance(part, dict):
+            inside = reversed(part.items())
+            open_parts += [(each, (place, name)) for name, each in inside if _may_hold_null(each)]
+        elif isinstance(part, list):
+            inside = zip(range(len(part) - 1, -1, -1), reversed(part), strict=True)
+            open_parts += [(each, (place, at)) for at, each in inside if _may_hold_null(each)]
+    return found
 
 
-def _nulls(value: object, path: Path) -> Iterator[Path]:
-    if value is None:
-        yield path
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            yield from _nulls(part, (*path, name))
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _nulls(part, (*path, number))
+def _may_hold_null(value: object) -> bool:
+    return value is None or isinstance(value, dict | list)
+
+
+def _path(place: _Place | None) -> Path:
+    """Return the names from the outermost to the innermost."""
+    names: list[int | str] = []
+    while place is not None:
+        place, name = place
+        names.append(name)
+    return tuple(reversed(names))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -184,6 +185,9 @@ class LeasedEffect(NamedTuple):
     origin: EffectOrigin
 
 
+NOTHING_ACKNOWLEDGED: Final[Mapping[int, int]] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Unpublished:
     """Own events to publish, in position order, and how far the log is then dealt with.
@@ -333,9 +337,17 @@ class EventLog(Protocol):
         """Return why which shards wait for a person, in the order of the shards."""
 
     async def unpublished(
-        self, source: str, shards: Collection[int], *, limit: int
+        self,
+        source: str,
+        shards: Collection[int],
+        *,
+        limit: int,
+        acknowledged: Mapping[int, int] = NOTHING_ACKNOWLEDGED,
     ) -> dict[int, Unpublished]:
-        """Return, for each shard with news, the first events of `source` not yet published."""
+        """Return, for each shard with news, the first events of `source` not yet published.
+
+        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked.
+        """
 
     async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
         """Return for each shard how far it is published, and where it ends."""

@@ -14,6 +14,7 @@ from services.runtime.clock import TOLERANCE_SECONDS
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
     LEASE_SECONDS_MAX,
+    NOTHING_ACKNOWLEDGED,
     DeadLetter,
     EffectOrigin,
     LastSequence,
@@ -268,9 +269,15 @@ class MemoryEventLog:
         return [parking for _, parking in sorted(self._tables.parkings.items())]
 
     async def unpublished(
-        self, source: str, shards: Collection[int], *, limit: int
+        self,
+        source: str,
+        shards: Collection[int],
+        *,
+        limit: int,
+        acknowledged: Mapping[int, int] = NOTHING_ACKNOWLEDGED,
     ) -> dict[int, Unpublished]:
-        """Return, for each shard with news, the first events of `source` not yet published."""
+        """Mark what is acknowledged; return for each shard with news the first events of `source`."""
+        await self.mark_published(acknowledged)
         found: dict[int, Unpublished] = {}
         for shard in shards:
             published, head = self._tables.published.get(shard, 0), self._tables.heads[shard]

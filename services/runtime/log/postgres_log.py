@@ -14,6 +14,7 @@ from services.runtime.clock import TOLERANCE_SECONDS, DatabaseClock
 from services.runtime.errors import Transient
 from services.runtime.log.event_log import (
     LEASE_SECONDS_MAX,
+    NOTHING_ACKNOWLEDGED,
     LeasedEffect,
     Parking,
     StoredEvent,
@@ -26,7 +27,6 @@ from services.runtime.log.postgres_rows import (
     LEASE_DUE,
     PARKINGS,
     SERVER,
-    SHARDS_WITH_NEWS,
     UNPUBLISHED,
     run_columns,
     stored_event,
@@ -117,22 +117,28 @@ class PostgresEventLog:
         return [Parking(*row) for row in await self._fetch(PARKINGS)]
 
     async def unpublished(
-        self, source: str, shards: Collection[int], *, limit: int
+        self,
+        source: str,
+        shards: Collection[int],
+        *,
+        limit: int,
+        acknowledged: Mapping[int, int] = NOTHING_ACKNOWLEDGED,
     ) -> dict[int, Unpublished]:
-        """Return, for each shard with news, the first events of `source` not yet published."""
-        news = await self._fetch(SHARDS_WITH_NEWS, list(shards))
-        if not news:
-            return {}
-        columns = [[row[name] for row in news] for name in range(3)]
-        found: dict[int, list[StoredEvent]] = {row["shard"]: [] for row in news}
-        for row in await self._fetch(UNPUBLISHED, *columns, source, limit):
-            found[row["shard"]].append(stored_event(row))
-        heads = {row["shard"]: row["head_position"] for row in news}
+        """Return, for each shard with news, the first events of `source` not yet published.
+
+        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked.
+        """
+        told = list(acknowledged), list(acknowledged.values())
+        events: dict[int, list[StoredEvent]] = {}
+        heads: dict[int, int] = {}
+        for shard, head, *row in await self._fetch(UNPUBLISHED, list(shards), *told, source, limit):
+            heads[shard] = head
+            own = events.setdefault(shard, [])
+            if row[0] is not None:
+                own.append(stored_event(row))
         return {
-            shard: Unpublished(
-                events, events[-1].position if len(events) == limit else heads[shard]
-            )
-            for shard, events in found.items()
+            shard: Unpublished(own, own[-1].position if len(own) == limit else heads[shard])
+            for shard, own in events.items()
         }
 
     async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
@@ -146,6 +152,8 @@ class PostgresEventLog:
 
     async def mark_published(self, positions: Mapping[int, int]) -> None:
         """Record that everything up to each shard's position is on the topic; never moves back."""
+        if not positions:
+            return
         # Rows are locked in the order that transactions lock them in.
         await self._execute(
             "WITH moved AS (SELECT shard, position FROM shard"

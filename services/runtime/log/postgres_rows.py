@@ -72,18 +72,25 @@ LEASE_DUE: Final = (
     f" RETURNING {_LEASED}, due.interrupted AS was_interrupted"
 )
 
-SHARDS_WITH_NEWS: Final = (
-    "SELECT shard, published_position, head_position FROM shard"
-    " WHERE shard = ANY($1::int[]) AND published_position < head_position"
-)
+_OWN_COLUMNS: Final = ", ".join(f"own.{name}" for name in StoredEvent._fields)
 
 UNPUBLISHED: Final = (
-    f"SELECT {', '.join('own.' + name for name in EVENT_COLUMNS.split(', '))}"  # noqa: S608
-    " FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS news(shard, published, head)"
-    " CROSS JOIN LATERAL (SELECT * FROM event WHERE event.shard = news.shard"
-    " AND event.position > news.published AND event.position <= news.head"
-    " AND event.source = $4 ORDER BY event.position LIMIT $5) AS own"
-    " ORDER BY own.shard, own.position"
+    # What is acknowledged is marked on the way, but for shards that are just written to: they are
+    # named again. One snapshot: all events up to the head that is read are there.
+    "WITH told AS MATERIALIZED"  # noqa: S608 - constants
+    " (SELECT * FROM unnest($2::int[], $3::bigint[]) AS told(shard, position)),"
+    " free AS (SELECT shard, position FROM shard JOIN told USING (shard)"
+    " WHERE published_position < position FOR UPDATE OF shard SKIP LOCKED),"
+    " marked AS (UPDATE shard SET published_position = free.position"
+    " FROM free WHERE shard.shard = free.shard)"
+    f" SELECT news.shard, news.head_position, {_OWN_COLUMNS}"
+    " FROM (SELECT shard, head_position, greatest(published_position, told.position) AS published"
+    " FROM shard LEFT JOIN told USING (shard) WHERE shard = ANY($1::int[])) AS news"
+    " LEFT JOIN LATERAL (SELECT * FROM event WHERE event.shard = news.shard"
+    " AND event.position > news.published AND event.position <= news.head_position"
+    " AND event.source = $4 ORDER BY event.position LIMIT $5) AS own ON true"
+    " WHERE news.published < news.head_position"
+    " ORDER BY news.shard, own.position"
 )
 
 INSERT_DEAD_LETTER: Final = (
