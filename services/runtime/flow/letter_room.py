@@ -90,7 +90,8 @@ class LetterRoom:
         whole: list[DeadLetter] = []
         beyond: list[DeadLetter] = []
         for letter in letters:
-            roomed = replace(letter, source=taken.room_of(letter.source))
+            room = taken.room_of(letter.source)
+            roomed = letter if room == letter.source else replace(letter, source=room)
             (whole if taken.take(roomed) else beyond).append(roomed)
         return whole, beyond
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from schemas.topics import TOPICS
@@ -16,6 +17,7 @@ from services.runtime.log.event_log import DeadLetter
 
 UNKNOWN_SOURCE: Final = "unknown"
 _SOURCE: Final = re.compile(r"/[a-z]{1,16}/[a-z0-9][a-z0-9-]{0,62}")
+_NAME_CHARACTERS_MAX: Final = 64
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _TOPIC: Final = {topic.name: topic for topic in TOPICS}
 
@@ -62,11 +64,20 @@ def _accounts(record: Record, document: dict[str, Any]) -> Iterator[str]:
 def _named(record: Record, document: dict[str, Any], attribute: str) -> Iterator[str]:
     """Yield an attribute's values, however its header is spelled, and a structured event's."""
     for name, value in record.headers:
-        spelled = name.strip().lower().replace("-", "_")
-        if spelled.removeprefix("ce_") == attribute and (text := _text(value)) is not None:
+        known = _attribute(name) if len(name) <= _NAME_CHARACTERS_MAX else _spelled_out(name)
+        if known == attribute and (text := _text(value)) is not None:
             yield text
     if isinstance(value := document.get(attribute), str):
         yield value
+
+
+def _spelled_out(header: str) -> str:
+    """Return the attribute that a header may mean, however it is spelled."""
+    return header.strip().lower().replace("-", "_").removeprefix("ce_")
+
+
+_attribute: Final = lru_cache(maxsize=1024)(_spelled_out)
+"""The names of headers are the same again and again; those that are not must not fill the memory."""
 
 
 def _text(value: bytes | None) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import threading
 import zlib
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ _XERIAL_HEADER_BYTES: Final = 16
 _BLOCK: Final = struct.Struct(">i")
 _MAX_TIMESTAMP: Final = struct.Struct(">q")
 _MAX_TIMESTAMP_AT: Final = 35
+_OF_THREAD: Final = threading.local()
 
 
 class BatchTooLarge(Exception):
@@ -83,7 +85,7 @@ def _decompressed(kind: int, data: bytes) -> bytes:
         _check_snappy(data)
         return bytes(codec.snappy_decode(data))
     into = {_LZ4: cramjam.lz4.decompress_into, _ZSTD: cramjam.zstd.decompress_into}[kind]
-    room = bytearray(BATCH_BYTES_MAX)
+    room = _room()
     try:
         size = into(data, room)
     except cramjam.DecompressionError as error:
@@ -91,6 +93,14 @@ def _decompressed(kind: int, data: bytes) -> bytes:
             raise BatchTooLarge from None
         raise
     return bytes(memoryview(room)[:size])
+
+
+def _room() -> bytearray:
+    """Return this thread's room for a batch: to clear a new one takes longer than to fill it."""
+    room: bytearray | None = getattr(_OF_THREAD, "room", None)
+    if room is None:
+        room = _OF_THREAD.room = bytearray(BATCH_BYTES_MAX)
+    return room
 
 
 def _gunzipped(data: bytes) -> bytes:

@@ -310,9 +310,7 @@ async def test_wake_publishes_at_once_what_was_committed(
         await until(world.fifth_is_sent)
 
 
-async def test_dead_letter_goes_to_the_groups_topic_as_it_arrived_with_its_reason(
-    world: World,
-) -> None:
+async def test_dead_letter_goes_to_the_groups_topic_as_it_arrived_and_why(world: World) -> None:
     world.box.waiting = [LETTER]
     assert await world.relay().publish_once() == 5
     message = world.sent[-1]
