@@ -144,7 +144,10 @@ def test_event_that_a_mark_names_is_the_one_of_the_log() -> None:
 
 
 def test_event_with_the_number_of_a_mark_and_another_id_is_named() -> None:
-    problem = f"shard 1 sequence 2: ledger took {ID_9}, /billing/orders has billing.OrderExpired.v1 {ID_2}"
+    problem = (
+        f"shard 1 sequence 2: ledger took {ID_9}, "
+        f"/billing/orders has billing.OrderExpired.v1 {ID_2}"
+    )
     marks = {1: MARK._replace(event_id=ID_9), 2: MARK._replace(shard=2, event_id=ID_9)}
     assert marks_check(marks, *LOG, event(2, 2)) == newest(problem, marks=2)
 
