@@ -22,5 +22,6 @@ class LedgerSettings(RuntimeSettings):
     model_config = SettingsConfigDict(env_prefix="PERENNIAL_LEDGER_")
 
     dead_letter_limit: int = Field(default=10, ge=1)
+    fetch_wait_ms: int = Field(default=100, ge=1, le=5_000)
     posting_rules: Path = POSTING_RULES
     low_balance: Path = LOW_BALANCE

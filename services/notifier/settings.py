@@ -67,6 +67,7 @@ class NotifierSettings(RuntimeSettings):
 
     model_config = SettingsConfigDict(env_prefix="PERENNIAL_NOTIFIER_")
 
+    fetch_wait_ms: int = Field(default=200, ge=1, le=5_000)
     channel: Literal["smtp", "counting"] = "smtp"
     smtp_host: str | None = None
     smtp_port: int | None = Field(default=None, ge=1, le=65535)
