@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from services.ledger.accounts import CHART, account_ref, chart_entry
 from services.ledger.postings import post
-from services.ledger.rules import POSTING_RULES, RECORDED, load_rules
+from services.ledger.rules import POSTING_RULES, RECORDED, Rule, load_rules, missing_rule
 from services.runtime.errors import ConfigurationError, Park
 from tests.controls import T0
 from tests.unit.ledger.builders import bonus
@@ -47,6 +48,122 @@ def row(**fields: str) -> str:
         "credit": '"Liabilities:Wallet:Bonus:{account}"',
     } | fields
     return "\n[[rule]]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
+
+
+NO_RULE = "BonusGranted has neither a rule nor a no_posting row"
+GIVE = "give `amount`, `debit` and `credit`, or `no_posting` with the reason"
+NOT_THESE = (
+    "rule bonus version 1: {} has not this purpose, method or amount: see SHAPES in amounts.py"
+)
+
+
+def problems_of(path: Path) -> list[str]:
+    """Return every problem that a file is refused with."""
+    with pytest.raises(ConfigurationError) as refused:
+        load_rules(path)
+    first, *problems = str(refused.value).split("\n  - ")
+    assert first == f"{path} is not usable:"
+    return problems
+
+
+@pytest.mark.parametrize(
+    ("replacement", "problems"),
+    [
+        (row(debit=""), [f"rule 7 (bonus): {GIVE}", NO_RULE]),
+        (row(no_posting='""'), [f"rule 7 (bonus): {GIVE}", NO_RULE]),
+        (row(id=""), ["rule 7 (without id): id: is missing", NO_RULE]),
+        (
+            row(valid_from="2020-01-01T00:00:00"),
+            ["rule 7 (bonus): `valid_from` needs a time zone: end it with Z", NO_RULE],
+        ),
+        (
+            row(version="0", comment='"x"'),
+            ["rule 7 (bonus): version: must be 1 or more; comment: is not known here", NO_RULE],
+        ),
+        (
+            row(event='"BonusWithdrawn"'),
+            [
+                (
+                    "rule bonus version 1: the ledger records no event BonusWithdrawn: correct the "
+                    "name"
+                ),
+                NO_RULE,
+            ],
+        ),
+        (
+            row(event='"PlanActivated"'),
+            [
+                "rule bonus version 1: PlanActivated states no amount: give no_posting alone",
+                NO_RULE,
+            ],
+        ),
+        (row(amount='["amount", "net"]'), [NOT_THESE.format("BonusGranted"), NO_RULE]),
+        (row(method='["card"]'), [NOT_THESE.format("BonusGranted"), NO_RULE]),
+        (
+            BONUS_ROW + row(id='"x"', event='"SurplusCaptured"', purpose='["renewal", "gift"]'),
+            [NOT_THESE.format("SurplusCaptured").replace("rule bonus", "rule x")],
+        ),
+        (
+            BONUS_ROW + row(id='"bonus-again"', version="7"),
+            ["bonus and bonus-again both book BonusGranted.amount"],
+        ),
+        ("", [NO_RULE]),
+    ],
+)
+def test_problems_of_a_rule_file_are_told_whole(
+    tmp_path: Path, replacement: str, problems: list[str]
+) -> None:
+    assert problems_of(changed(tmp_path, BONUS_ROW, replacement)) == problems
+
+
+def test_rules_of_a_file_are_its_rows_by_kind_of_amount(tmp_path: Path) -> None:
+    later = row(
+        version="2", valid_from="2026-11-21T00:00:00Z", credit='"Liabilities:Refunds:Payable"'
+    )
+    path = changed(tmp_path, BONUS_ROW, later + BONUS_ROW)
+    rules = load_rules(path)
+    begins, first = datetime(2026, 11, 21, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)
+    offset = account_ref("Liabilities:Wallet:BonusOffset", None)
+    wallet = account_ref("Liabilities:Wallet:Bonus:{account}", None)
+    payable = account_ref("Liabilities:Refunds:Payable", None)
+    assert rules.by_kind["BonusGranted.amount"] == (
+        Rule("bonus", 1, first, begins, offset, wallet),
+        Rule("bonus", 2, begins, None, offset, payable),
+    )
+    assert rules.name == load_rules().name == "2026-11"
+    assert rules.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert rules.boundaries() == [first, begins]
+
+
+def test_rows_are_given_by_kind_in_the_order_of_the_alphabet() -> None:
+    rules = load_rules()
+    kinds = [kind for kind, _ in rules.rows()]
+    assert kinds == sorted(kinds)
+    assert list(rules.rows()) == [(k, r) for k in sorted(rules.by_kind) for r in rules.by_kind[k]]
+
+
+def test_event_without_amounts_says_why_it_posts_nothing() -> None:
+    rules = load_rules()
+    rule = rules.for_event("PlanActivated", T0)
+    assert (rule.debit, rule.credit) == (None, None)
+    assert rule.no_posting
+    assert rules.by_event["PlanActivated"] == (rule,)
+
+
+def test_amount_or_event_without_a_rule_halts_with_what_to_do() -> None:
+    rules, told = (
+        load_rules(),
+        (
+            "no posting rule for {}: nothing was booked. Add a row to posting_rules.toml (or a "
+            "no_posting row with the reason), start again, then `perennial shards resume`"
+        ),
+    )
+    for look_up in (rules.for_kind, rules.for_event):
+        with pytest.raises(Park) as parked:
+            look_up("Gift", T0)
+        assert parked.value.reason == "no_posting_rule"
+        assert str(parked.value) == told.format("Gift at 2026-11-20T08:00:00+00:00")
+    assert str(missing_rule("Gift")) == told.format("Gift")
 
 
 @pytest.mark.parametrize(
