@@ -28,6 +28,7 @@ class Kind(IntEnum):
     TOPIC = 2
     GROUP = 3
     CLUSTER = 4
+    TRANSACTIONAL_ID = 5
 
 
 class Operation(IntEnum):
@@ -94,3 +95,4 @@ def _rows() -> Iterator[Grant]:
         yield Grant(OPERATOR, Kind.TOPIC, name, Operation.DESCRIBE_CONFIGS)
     yield Grant(OPERATOR, Kind.TOPIC, REQUESTS.name, Operation.WRITE)
     yield Grant(OPERATOR, Kind.CLUSTER, "kafka-cluster", Operation.DESCRIBE)
+    yield Grant(OPERATOR, Kind.CLUSTER, "kafka-cluster", Operation.DESCRIBE_CONFIGS)

@@ -100,19 +100,33 @@ def findings(found: Collection[Acl], users: Principals) -> Iterator[str]:
     for principal, what in lacking.items():
         yield f"{principal} may not {'; '.join(what)}: run `perennial setup`"
     for acl in sorted(too_wide(found, wanted)):
+        if acl.kind == Kind.TRANSACTIONAL_ID:
+            advice = (
+                "a transaction that it leaves open holds up everybody behind it, so give what uses "
+                "transactions elsewhere a user of its own"
+            )
+        else:
+            advice = f"if it should, name it in {VARIABLE}"
         yield (
-            f"{acl.principal} may {_told(acl)}, which nobody gave it here: if it should, name it in "
-            f"{VARIABLE}; else run `perennial setup --remove-other-access`"
+            f"{acl.principal} may {_told(acl)}, which nobody gave it here: {advice}; else run "
+            "`perennial setup --remove-other-access`"
         )
 
 
 def too_wide(found: Collection[Acl], wanted: Collection[Acl]) -> Iterator[Acl]:
-    """Yield the entries that allow more than the table, on what is ours or on the whole cluster."""
+    """Yield the entries that allow more than the table, on what is ours or on the whole cluster.
+
+    None of our roles uses transactions: one that is left open holds up everybody behind it.
+    """
+    ours = {acl.principal for acl in wanted} | {"User:*"}
     for acl in found:
         if acl.permission != ALLOW or acl.operation in _HARMLESS or acl in wanted:
             continue
         if acl.kind == Kind.CLUSTER:
             if acl.operation in _CLUSTER_WIDE:
+                yield acl
+        elif acl.kind == Kind.TRANSACTIONAL_ID:
+            if acl.principal in ours:
                 yield acl
         elif _touches_ours(acl):
             yield acl

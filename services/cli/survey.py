@@ -6,13 +6,13 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import asyncpg
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -25,15 +25,18 @@ from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError, Transient
 from services.runtime.kafka.acls import read_acls
+from services.runtime.kafka.broker_limits import broker_problems
 from services.runtime.kafka.client import client_options
 from services.runtime.kafka.consumers import build_consumer
+from services.runtime.kafka.reach import log_ends
 from services.runtime.kafka.topic_limits import differences
-from services.runtime.watch.service_status import ServiceStatus, service_status
+from services.runtime.watch.service_status import Bounds, ServiceStatus, service_status
 
 _PATIENCE_SECONDS: Final = 5
 _UNPUBLISHED_SECONDS_MAX: Final = 60
 _RETENTION_LAG_MIN: Final = 100
-Bounds = dict[tuple[str, int], tuple[int, int]]
+_HELD_SECONDS: Final = 2
+"""A transaction that is open for longer is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,11 @@ async def survey(addresses: Addresses, limits: Limits, now: datetime) -> Survey:
         ConfigurationError: an address is missing, or a database is older than this command.
     """
     found = Survey(now)
-    bounds: Bounds = {}
+    bounds: dict[tuple[str, int], Bounds] = {}
     try:
         async with asyncio.timeout(2 * _PATIENCE_SECONDS):
             bounds = await _bounds(found)
-    except (KafkaError, OSError, TimeoutError):
+    except (KafkaError, Transient, OSError, TimeoutError):
         found.unreachable.append(f"Kafka at {addresses.bootstrap_servers}")
     for service in SERVICES:
         await _look_at(service, addresses, bounds, found)
@@ -76,7 +79,12 @@ async def survey(addresses: Addresses, limits: Limits, now: datetime) -> Survey:
     return found
 
 
-async def _look_at(service: str, addresses: Addresses, bounds: Bounds, found: Survey) -> None:
+async def _look_at(
+    service: str,
+    addresses: Addresses,
+    bounds: Mapping[tuple[str, int], Bounds],
+    found: Survey,
+) -> None:
     if address := addresses.http.get(service):
         problems = await asyncio.to_thread(_probe, address)
         if problems is None:
@@ -98,8 +106,8 @@ async def _look_at(service: str, addresses: Addresses, bounds: Bounds, found: Su
         raise ConfigurationError(message) from None
 
 
-async def _bounds(found: Survey) -> Bounds:
-    """Return what each partition that is read holds, as (first, end); a missing topic is absent."""
+async def _bounds(found: Survey) -> dict[tuple[str, int], Bounds]:
+    """Return what each partition that is read holds; a missing topic is absent."""
     settings = await admitted(broker_settings())
     options = client_options(settings) | {"request_timeout_ms": _PATIENCE_SECONDS * 1000}
     admin = AIOKafkaAdminClient(**options)
@@ -109,6 +117,7 @@ async def _bounds(found: Survey) -> Bounds:
         found.problems += await _limit_problems(admin)
         if settings.kafka_security_protocol != "PLAINTEXT" or not settings.kafka_is_local():
             found.problems += await _access_problems(admin)
+        found.problems += await broker_problems(admin)
     finally:
         await admin.close()
     partitions = [
@@ -119,11 +128,34 @@ async def _bounds(found: Survey) -> Bounds:
     consumer = build_consumer(options)
     await consumer.start()
     try:
-        firsts = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
+        bounds = await _bounds_of(consumer, partitions)
+        held = {key: each for key, each in bounds.items() if each.held_back}
+        if held:
+            # A transaction under way is nothing to speak of; one that stays is.
+            await asyncio.sleep(_HELD_SECONDS)
+            bounds = await _bounds_of(consumer, partitions)
     finally:
         await consumer.stop()
-    return {(tp.topic, tp.partition): (firsts[tp], ends[tp]) for tp in partitions}
+    found.problems += [
+        f"{topic}/{partition} stands still at {now.end}: an open transaction holds back "
+        f"{counted(now.held_back, 'record')}; see PerennialTransactionLeftOpen in docs/OPERATIONS.md"
+        for (topic, partition), before in held.items()
+        if (now := bounds[topic, partition]).held_back and now.end == before.end
+    ]
+    return bounds
+
+
+async def _bounds_of(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+) -> dict[tuple[str, int], Bounds]:
+    firsts = await consumer.beginning_offsets(partitions)
+    log_end = await log_ends(consumer, [(tp.topic, tp.partition) for tp in partitions])
+    ends = await consumer.end_offsets(partitions)
+    return {
+        key: Bounds(firsts[tp], ends[tp], max(0, log_end[key] - ends[tp]))
+        for tp in partitions
+        for key in [(tp.topic, tp.partition)]
+    }
 
 
 async def _access_problems(admin: AIOKafkaAdminClient) -> list[str]:

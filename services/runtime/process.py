@@ -31,6 +31,7 @@ from services.runtime.flow.rereading import Originals
 from services.runtime.flow.stepping import Stepping
 from services.runtime.kafka.authenticity import EventKeys
 from services.runtime.kafka.client import Assignment, BatchConsumer, build_producer
+from services.runtime.kafka.held_back import HeldBack
 from services.runtime.kafka.own_topic import check_own_topic
 from services.runtime.kafka.topic_identity import KnownTopics
 from services.runtime.log.postgres_log import PostgresEventLog
@@ -179,6 +180,7 @@ class ServiceProcess(Generic[StateT]):
             on_batch=self._batches.handle,
             assignment=self._assignment,
         )
+        held_back = HeldBack(time.monotonic)
         self._signs = VitalSigns(
             settings=settings,
             topics=[subscription.topic for subscription in processor.subscriptions],
@@ -188,6 +190,7 @@ class ServiceProcess(Generic[StateT]):
             busy=lambda: self._batches.in_hand,
             trouble=clock.trouble,
             pauses=self._pauses,
+            held_back=held_back,
         )
         self._watchdog = Watchdog(
             self._signs.look,
@@ -206,6 +209,7 @@ class ServiceProcess(Generic[StateT]):
             clock=clock.counts,
             consumer=self._consumer,
             assignment=self._assignment,
+            held_back=held_back,
             heads=self._head_writer.kept if self._head_writer else None,
         )
         self._health = HealthServer(

@@ -28,6 +28,7 @@ from confluent_kafka.admin import AdminClient
 from deploy.local.broker_security import ADMIN
 from deploy.local.services import SERVICES
 from deploy.local.stack import LocalStack
+from schemas.access import Kind
 from schemas.topics import (
     CATALOGUE,
     CONFIRMATIONS,
@@ -211,6 +212,18 @@ def test_what_somebody_gave_by_hand_is_found_and_taken_away_when_asked(stack: Lo
     refused = perennial(stack, "upstream", "setup", *SIZES)
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_upstream_that_may_use_transactions_is_found(stack: LocalStack) -> None:
+    acl = Acl(Kind.TRANSACTIONAL_ID, "shop", LITERAL, "User:upstream", "*", 4, ALLOW)
+    asyncio.run(grant(stack, acl))
+
+    [told] = [each for each in problems(stack) if "User:" in each]
+    assert told.startswith("User:upstream may write transactional_id shop, which nobody gave it")
+
+    mended = perennial(stack, ADMIN, "setup", *SIZES, "--remove-other-access")
+    assert "access: 0 entries added, 1 removed" in mended.stdout, mended.stdout + mended.stderr
+    assert not [each for each in problems(stack) if "User:" in each]
 
 
 def test_secrets_are_in_private_files_and_nowhere_else(stack: LocalStack) -> None:

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from services.cli.setup import set_up_postgres
+from services.runtime.kafka.held_back import HeldBack
 from services.runtime.start import open_pool
 from services.runtime.watch.observed import DatabaseView, Observer
 from tests.controls import settings_for
@@ -45,7 +46,11 @@ async def pool(fresh_database: str) -> AsyncIterator[asyncpg.Pool]:
 
 async def seen(pool: asyncpg.Pool) -> DatabaseView:
     observer = Observer(
-        pool=pool, consumer=lambda: None, partitions=frozenset, monotonic=time.monotonic
+        pool=pool,
+        consumer=lambda: None,
+        partitions=frozenset,
+        held_back=HeldBack(time.monotonic),
+        monotonic=time.monotonic,
     )
     view = (await observer.look()).database
     assert view is not None

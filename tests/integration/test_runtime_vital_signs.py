@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from confluent_kafka import Producer
 from services.runtime.errors import Stuck, Transient
 from services.runtime.flow.pauses import Pauses
 from services.runtime.kafka.client import Assignment, BatchConsumer
+from services.runtime.kafka.held_back import HeldBack
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.watch.vital_signs import VitalSigns
 from services.runtime.watch.watchdog import Watchdog
@@ -62,6 +64,7 @@ class Reader:
             consumer=self.consumer,
             assignment=assignment,
             busy=lambda: False,
+            held_back=HeldBack(time.monotonic),
             pauses=Pauses(log=self.log, consumer=lambda: self.consumer, assignment=assignment),
         )
 

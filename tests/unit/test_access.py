@@ -69,6 +69,8 @@ def test_a_broker_with_the_table_has_no_findings() -> None:
         replace(FORGER, name=REQUESTS.name, operation=Operation.READ),
         replace(FORGER, kind=3, name="orders", operation=Operation.READ),
         replace(FORGER, kind=4, name="kafka-cluster", operation=Operation.ALTER),
+        replace(FORGER, kind=5, name="shop", principal="User:upstream"),
+        replace(FORGER, kind=5, name="*", principal="User:*", operation=Operation.ALL),
     ],
 )
 def test_what_goes_beyond_the_table_is_named_with_what_to_do(acl: Acl) -> None:
@@ -86,6 +88,7 @@ def test_what_goes_beyond_the_table_is_named_with_what_to_do(acl: Acl) -> None:
         replace(FORGER, operation=Operation.DESCRIBE),
         replace(FORGER, permission=DENY),
         replace(FORGER, kind=5, name="shop"),
+        replace(FORGER, kind=5, name="x", principal="User:upstream", operation=Operation.DESCRIBE),
     ],
 )
 def test_what_others_do_elsewhere_is_theirs(acl: Acl) -> None:

@@ -45,7 +45,7 @@ async def check_reach(consumer: AIOKafkaConsumer, cursors: Mapping[TopicPartitio
     for (topic, partition), cursor in cursors.items():
         first, end = firsts[topic, partition], ends[topic, partition]
         where = f"the cursor of {topic}/{partition} is {cursor}"
-        if cursor > end and cursor > (end := await _log_end(consumer, topic, partition)):
+        if cursor > end and cursor > (end := await _log_end(consumer, (topic, partition))):
             message = (
                 f"{where} but the topic ends at {end}: it was re-created or cut. Do not go on by "
                 "hand; restore the topic, or see docs/OPERATIONS.md"
@@ -60,23 +60,47 @@ async def check_reach(consumer: AIOKafkaConsumer, cursors: Mapping[TopicPartitio
             raise Halt(message)
 
 
-async def _log_end(consumer: AIOKafkaConsumer, topic: str, partition: int) -> int:
-    """Return the offset that the next record of the partition will get, committed or not."""
+async def log_ends(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the offset that the next record of each partition will get, committed or not.
+
+    Raises:
+        Transient: Kafka does not answer.
+    """
+    by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for topic, partition in partitions:
+        asked = by_leader.setdefault(_leader(consumer, topic, partition), {})
+        asked.setdefault(topic, []).append((partition, _LATEST))
     client: Any = consumer._client  # noqa: SLF001 - aiokafka asks with the consumer's isolation only
+    ends: dict[TopicPartition, int] = {}
+    for leader, wanted in by_leader.items():
+        request = OffsetRequest(_CONSUMER, _UNCOMMITTED_TOO, list(wanted.items()))
+        try:
+            answer = await client.send(leader, request)
+            for topic, found in answer.topics:
+                for partition, error_code, _, end in found:
+                    if error_code:
+                        raise for_code(error_code)
+                    ends[topic, partition] = int(end)
+        except (KafkaError, ValueError) as error:
+            names = ", ".join(sorted(wanted))
+            message = f"Kafka does not say where {names} ends ({type(error).__name__})"
+            raise Transient(message) from error
+    return ends
+
+
+async def _log_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    return (await log_ends(consumer, [partition]))[partition]
+
+
+def _leader(consumer: AIOKafkaConsumer, topic: str, partition: int) -> int:
+    client: Any = consumer._client  # noqa: SLF001 - see above
     leader = client.cluster.leader_for_partition(KafkaPartition(topic, partition))
     if leader in {None, -1}:
         message = f"{topic}/{partition} has no leader that could say where it ends"
         raise Transient(message)
-    request = OffsetRequest(_CONSUMER, _UNCOMMITTED_TOO, [(topic, [(partition, _LATEST)])])
-    try:
-        answer = await client.send(leader, request)
-        [(_, [(_, error_code, _, end)])] = answer.topics
-        if error_code:
-            raise for_code(error_code)
-    except (KafkaError, ValueError) as error:
-        message = f"Kafka does not say where {topic}/{partition} ends ({type(error).__name__})"
-        raise Transient(message) from error
-    return int(end)
+    return int(leader)
 
 
 async def _bounds(

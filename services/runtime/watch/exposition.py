@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from services.runtime.clock import ClockCounts
 from services.runtime.flow.relay import RelayCounts
 from services.runtime.kafka.client import Assignment, BatchConsumer
+from services.runtime.kafka.held_back import HeldBack
 from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings
 from services.runtime.verify.head_writer import KeptHeads
@@ -58,6 +59,7 @@ class Exposition(MetricsPage):
         clock: ClockCounts,
         consumer: BatchConsumer,
         assignment: Assignment,
+        held_back: HeldBack,
         heads: KeptHeads | None,
     ) -> None:
         """Show `metrics`, `relay`, `clock` and `heads`, and what `pool` and `consumer` say."""
@@ -65,6 +67,7 @@ class Exposition(MetricsPage):
             pool=pool,
             consumer=lambda: consumer.consumer,
             partitions=lambda: assignment.partitions,
+            held_back=held_back,
             monotonic=time.monotonic,
         )
         collector = ObservedCollector(

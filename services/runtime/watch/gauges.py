@@ -176,6 +176,8 @@ def _offsets(broker: BrokerView) -> Values:
     return {
         "topic_start_offset": {(t, str(p)): offset for (t, p), offset in broker.starts.items()},
         "topic_end_offset": {(t, str(p)): offset for (t, p), offset in broker.ends.items()},
+        "topic_held_back_records": {(t, str(p)): h.records for (t, p), h in broker.held.items()},
+        "topic_held_back_seconds": {(t, str(p)): h.seconds for (t, p), h in broker.held.items()},
         "consumer_group_lag_records": {
             (t, str(p)): max(0, broker.ends[t, p] - offset)
             for (t, p), offset in broker.committed.items()

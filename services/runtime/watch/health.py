@@ -19,13 +19,15 @@ from starlette.routing import Route
 class Readiness:
     """Whether this process does its work now; `problems` say what is missing.
 
-    `parked` shards wait for a person; the process does its work for all others.
+    `parked` shards wait for a person; the process does its work for all others. `held_back` says
+    which partitions an open transaction of their writer holds up: nothing here mends that.
     """
 
     problems: list[str] = field(default_factory=list)
     lag: int = 0
     partitions: int = 0
     parked: list[str] = field(default_factory=list)
+    held_back: list[str] = field(default_factory=list)
 
 
 class _Server(uvicorn.Server):
@@ -122,6 +124,7 @@ class HealthServer:
                 "lag": readiness.lag,
                 "partitions": readiness.partitions,
                 "parked": readiness.parked,
+                "held_back": readiness.held_back,
             },
             503 if readiness.problems else 200,
         )

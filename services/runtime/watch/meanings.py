@@ -172,7 +172,26 @@ OF_DATABASE: Final = (
 )
 OF_BROKER: Final = (
     Meaning("topic_start_offset", "gauge", "Oldest offset that the topic still holds.", _PARTITION),
-    Meaning("topic_end_offset", "gauge", "Offset that the next record will get.", _PARTITION),
+    Meaning(
+        "topic_end_offset",
+        "gauge",
+        "Up to where the topic may be read: the offset that the next record will get, or that of "
+        "the oldest open transaction.",
+        _PARTITION,
+    ),
+    Meaning(
+        "topic_held_back_records",
+        "gauge",
+        "Records behind the stable offset: an open transaction of a writer holds them back, and "
+        "they do not count as lag.",
+        _PARTITION,
+    ),
+    Meaning(
+        "topic_held_back_seconds",
+        "gauge",
+        "Time since the stable offset last moved while records wait behind it; 0 when none waits.",
+        _PARTITION,
+    ),
     Meaning(
         "consumer_group_lag_records",
         "gauge",

@@ -16,6 +16,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError
 
+from services.runtime.errors import Transient
+from services.runtime.kafka.held_back import Held, HeldBack
+from services.runtime.kafka.reach import log_ends
 from services.runtime.log.event_log import TopicPartition
 from services.runtime.log.postgres_errors import UNWELL
 
@@ -69,11 +72,15 @@ class DatabaseView:
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:
-    """Offsets of the partitions that this process holds: where each log starts and ends."""
+    """Offsets of the partitions that this process holds: where each starts and may be read up to.
+
+    `held` is what open transactions hold back behind that.
+    """
 
     starts: Mapping[TopicPartition, int]
     ends: Mapping[TopicPartition, int]
     committed: Mapping[TopicPartition, int]
+    held: Mapping[TopicPartition, Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +101,14 @@ class Observer:
         pool: asyncpg.Pool,
         consumer: Callable[[], AIOKafkaConsumer | None],
         partitions: Callable[[], frozenset[TopicPartition]],
+        held_back: HeldBack,
         monotonic: Callable[[], float],
     ) -> None:
         """Look through `pool`, and through the running consumer at the partitions it holds."""
         self._pool = pool
         self._consumer = consumer
         self._partitions = partitions
+        self._held_back = held_back
         self._monotonic = monotonic
         self._database: asyncio.Task[DatabaseView | None] | None = None
         self._broker: asyncio.Task[BrokerView | None] | None = None
@@ -147,11 +156,13 @@ class Observer:
 
     async def _read_broker(self) -> BrokerView | None:
         consumer = self._consumer()
-        wanted = [KafkaPartition(*partition) for partition in sorted(self._partitions())]
+        partitions = self._partitions()
+        wanted = [KafkaPartition(*partition) for partition in sorted(partitions)]
         if consumer is None or not wanted:
             return None
-        with suppress(KafkaError, OSError, TimeoutError, AttributeError):
+        with suppress(KafkaError, Transient, OSError, TimeoutError, AttributeError):
             async with asyncio.timeout(READ_SECONDS):
+                log_end = await log_ends(consumer, partitions)
                 starts, ends, committed = await asyncio.gather(
                     consumer.beginning_offsets(wanted),
                     consumer.end_offsets(wanted),
@@ -165,6 +176,7 @@ class Observer:
                     for tp, offset in zip(wanted, committed, strict=True)
                     if offset is not None
                 },
+                held=self._held_back.note(_plain(ends), log_end),
             )
         return None
 

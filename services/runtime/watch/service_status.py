@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -34,15 +34,27 @@ _DEAD_LETTERS: Final = (
 )
 
 
+class Bounds(NamedTuple):
+    """What of a partition may be read, `first` up to but without `end`, and the records behind that."""
+
+    first: int
+    end: int
+    held_back: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """Where a cursor stands in what its partition holds: offsets `first` up to but without `end`."""
+    """Where a cursor stands in what its partition holds: offsets `first` up to but without `end`.
+
+    An open transaction holds back so many records behind `end`.
+    """
 
     topic: str
     partition: int
     next_offset: int
     first: int
     end: int
+    held_back: int = 0
 
     @property
     def lag(self) -> int:
@@ -98,9 +110,9 @@ class ServiceStatus:
 async def service_status(
     connection: asyncpg.Connection,
     service: str,
-    bounds: Mapping[TopicPartition, tuple[int, int]],
+    bounds: Mapping[TopicPartition, Bounds],
 ) -> ServiceStatus:
-    """Read how `service` stands; `bounds` are (first, end) of the partitions that it reads.
+    """Read how `service` stands; `bounds` are those of the partitions that it reads.
 
     Raises:
         Transient: Postgres does not answer.
@@ -132,11 +144,11 @@ def log_digest(head_hashes: Sequence[bytes]) -> str:
 
 
 def _partitions(
-    cursors: Sequence[Any], bounds: Mapping[TopicPartition, tuple[int, int]]
+    cursors: Sequence[Any], bounds: Mapping[TopicPartition, Bounds]
 ) -> list[PartitionStatus]:
     """Return the partitions in order; where no record was read yet, reading begins at the first."""
     read = {(row["topic"], row["partition"]): row["next_offset"] for row in cursors}
     return [
-        PartitionStatus(*key, read.get(key, first), first, end)
-        for key, (first, end) in sorted(bounds.items())
+        PartitionStatus(*key, read.get(key, each.first), *each)
+        for key, each in sorted(bounds.items())
     ]

@@ -18,6 +18,8 @@ from services.runtime.kafka.client import (
     client_options,
 )
 from services.runtime.kafka.consumers import build_consumer
+from services.runtime.kafka.held_back import HeldBack
+from services.runtime.kafka.reach import log_ends
 from services.runtime.log.event_log import EventLog
 from services.runtime.settings import RuntimeSettings
 from services.runtime.watch.health import Readiness
@@ -44,10 +46,12 @@ class VitalSigns:
         assignment: Assignment,
         busy: Callable[[], bool],
         pauses: Pauses,
+        held_back: HeldBack,
         trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Look at a service that reads `topics`; `busy` says whether a batch is in hand.
 
+        What it sees of open transactions it notes in `held_back`.
         `trouble` says why the service waits on purpose, and does nothing.
         """
         self._settings = settings
@@ -57,6 +61,7 @@ class VitalSigns:
         self._assignment = assignment
         self._busy = busy
         self._pauses = pauses
+        self._held_back = held_back
         self._trouble = trouble
 
     async def readiness(self) -> Readiness:
@@ -74,11 +79,17 @@ class VitalSigns:
         lag = 0
         try:
             lag = await self._behind(cursors, partitions)
-        except (KafkaError, TimeoutError, OSError, AttributeError):
+        except (KafkaError, Transient, TimeoutError, OSError, AttributeError):
             problems.append("Kafka does not answer")
         if lag > self._settings.ready_lag_max:
             problems.append(f"behind by {lag} records")
-        return Readiness(problems, lag, len(self._assignment.partitions), self._pauses.said())
+        return Readiness(
+            problems,
+            lag,
+            len(self._assignment.partitions),
+            self._pauses.said(),
+            self._held_back.said(partitions),
+        )
 
     async def look(self) -> Sight | None:
         """See what moves. A process without partitions looks at all of them: it may be a spare."""
@@ -91,7 +102,7 @@ class VitalSigns:
             return None
         try:
             behind = await self._behind(cursors, partitions)
-        except (KafkaError, TimeoutError, OSError, AttributeError):
+        except (KafkaError, Transient, TimeoutError, OSError, AttributeError):
             behind = 1  # our own connections do not answer: that alone is a reason to suspect
         return Sight(
             consumed=tuple(sorted(cursors.items())),
@@ -146,7 +157,10 @@ class VitalSigns:
         wanted = [TopicPartition(*partition) for partition in sorted(partitions)]
         consumer = self._consumer.consumer
         async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
+            log_end = await log_ends(consumer, partitions)
             ends = await consumer.end_offsets(wanted)
+            stable = {(tp.topic, tp.partition): end for tp, end in ends.items()}
+            self._held_back.note(stable, log_end)
             # The end counts what is no record, such as the commit of an upstream's transaction:
             # a consumer passes it at once, and the cursor only with the record behind it.
             mine = [tp for tp in wanted if tp in consumer.assignment()]

@@ -42,6 +42,7 @@ from schemas.orders import (
 from schemas.surplus import SurplusCaptured, SurplusReason
 from services.runtime.clock import ClockCounts
 from services.runtime.flow.relay import RelayCounts
+from services.runtime.kafka.held_back import Held
 from services.runtime.verify.head_writer import KeptHeads
 from services.runtime.watch.event_counter import EventCounter
 from services.runtime.watch.exposition import MetricsPage
@@ -130,7 +131,7 @@ async def exposed() -> str:
     letter = {"reason": "not_json", "letters": 1, "unsent": 0, "age_seconds": 1.0}
     view = View(
         DatabaseView([shard], [], [letter], {place: 1}),
-        BrokerView({place: 0}, {place: 1}, {place: 1}),
+        BrokerView({place: 0}, {place: 1}, {place: 1}, {place: Held(1, 1.0)}),
         frozenset({place}),
     )
 

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.runtime.clock import ClockCounts
 from services.runtime.flow.relay import RelayCounts
+from services.runtime.kafka.held_back import Held, HeldBack
 from services.runtime.watch import observed
 from services.runtime.watch.exposition import MetricsPage
 from services.runtime.watch.gauges import DEAD_LETTER_REASONS_MAX, ObservedCollector
@@ -40,6 +41,7 @@ BROKER = BrokerView(
     starts={(TOPIC, 0): 10, (TOPIC, 1): 0},
     ends={(TOPIC, 0): 50, (TOPIC, 1): 7},
     committed={(TOPIC, 0): 38},
+    held={(TOPIC, 0): Held(3, 61.5), (TOPIC, 1): Held()},
 )
 
 
@@ -78,6 +80,15 @@ async def test_lag_is_the_distance_from_the_cursor_and_separately_from_the_commi
     assert at("consumer_group_lag_records", topic=TOPIC, partition="1") not in found
     assert found[at("topic_start_offset", topic=TOPIC, partition="0")] == 10
     assert found[at("partitions_assigned", topic=TOPIC)] == 2
+
+
+async def test_what_an_open_transaction_holds_back_is_shown_beside_the_lag() -> None:
+    found = await samples(View(database(), BROKER, HELD))
+
+    assert found[at("topic_held_back_records", topic=TOPIC, partition="0")] == 3
+    assert found[at("topic_held_back_seconds", topic=TOPIC, partition="0")] == 61.5
+    assert found[at("topic_held_back_records", topic=TOPIC, partition="1")] == 0
+    assert found[at("consumer_lag_records", topic=TOPIC, partition="0")] == 10
 
 
 async def test_log_and_relay_are_shown() -> None:
@@ -189,6 +200,7 @@ def observer_of(pool: Pool, clock: Clock) -> Observer:
         pool=cast("asyncpg.Pool", pool),
         consumer=lambda: None,
         partitions=lambda: HELD,
+        held_back=HeldBack(clock),
         monotonic=clock,
     )
 

@@ -64,7 +64,7 @@ async def test_living_process_says_so_and_a_failed_one_asks_to_be_restarted(worl
 
 
 async def test_ready_process_tells_its_lag_and_how_many_partitions_it_holds(world: World) -> None:
-    world.readiness = Readiness([], lag=7, partitions=3, parked=["s"])
+    world.readiness = Readiness([], lag=7, partitions=3, parked=["s"], held_back=["t"])
     answer = await world.ask("/readyz")
     assert answer.status_code == 200
     assert answer.json() == {
@@ -73,6 +73,7 @@ async def test_ready_process_tells_its_lag_and_how_many_partitions_it_holds(worl
         "lag": 7,
         "partitions": 3,
         "parked": ["s"],
+        "held_back": ["t"],
     }
 
 
