@@ -9,7 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.ledger.handlers import LOW_BALANCE
 from services.ledger.rules import POSTING_RULES
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import FetchWait, RuntimeSettings
 
 
 class LedgerSettings(RuntimeSettings):
@@ -22,6 +22,6 @@ class LedgerSettings(RuntimeSettings):
     model_config = SettingsConfigDict(env_prefix="PERENNIAL_LEDGER_")
 
     dead_letter_limit: int = Field(default=10, ge=1)
-    fetch_wait_ms: int = Field(default=100, ge=1, le=5_000)
+    fetch_wait_ms: FetchWait = 100
     posting_rules: Path = POSTING_RULES
     low_balance: Path = LOW_BALANCE

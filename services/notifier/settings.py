@@ -17,7 +17,7 @@ from services.notifier.message import Letterhead
 from services.notifier.policy import Policy
 from services.notifier.rate_limit import Limit
 from services.runtime.environment import refuse_outside_demo
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import FetchWait, RuntimeSettings
 
 PORT_OF: Final = {"none": 25, "starttls": 587, "tls": 465}
 """The port of each way to encrypt, when SMTP_PORT is not set (RFC 5321, RFC 6409, RFC 8314)."""
@@ -67,7 +67,7 @@ class NotifierSettings(RuntimeSettings):
 
     model_config = SettingsConfigDict(env_prefix="PERENNIAL_NOTIFIER_")
 
-    fetch_wait_ms: int = Field(default=200, ge=1, le=5_000)
+    fetch_wait_ms: FetchWait = 200
     channel: Literal["smtp", "counting"] = "smtp"
     smtp_host: str | None = None
     smtp_port: int | None = Field(default=None, ge=1, le=65535)

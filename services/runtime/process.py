@@ -250,6 +250,7 @@ class ServiceProcess(Generic[StateT]):
         for task in (*work, *watches):
             task.add_done_callback(self._on_task_done)
         try:
+            await self._known_topics.meet(self._log)
             await self._consumer.start()
             self._logger.info("started", group=self._processor.group, http_port=self._health.port)
             await self._stop_asked.wait()

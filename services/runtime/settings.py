@@ -65,6 +65,10 @@ class KafkaSettings(BaseSettings):
         return all(is_loopback(each.strip().rpartition(":")[0].strip("[]")) for each in servers)
 
 
+FetchWait = Annotated[int, Field(ge=1, le=5_000)]
+"""Milliseconds for which the broker gathers records before it answers."""
+
+
 class RuntimeSettings(KafkaSettings):
     """What every service needs. Sub-classes set `env_prefix`, for example `PERENNIAL_ORDERS_`."""
 
@@ -76,7 +80,7 @@ class RuntimeSettings(KafkaSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     batch_records_max: int = Field(default=500, ge=1, le=5_000)
-    fetch_wait_ms: int = Field(default=50, ge=1, le=5_000)
+    fetch_wait_ms: FetchWait = 50
     start_timeout_seconds: int = Field(default=60, ge=1)
     stop_timeout_seconds: int = Field(default=30, ge=1)
     dead_letter_limit: int = Field(default=1_000, ge=1)

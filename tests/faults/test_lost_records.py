@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -38,7 +39,10 @@ def accepted(system: System, count: int) -> None:
 
 def halted(child: Child) -> str:
     """Return what a service says when it halts."""
-    assert child.popen.wait(60) == HALTED
+    try:
+        assert child.popen.wait(60) == HALTED
+    except subprocess.TimeoutExpired:
+        raise child.failed("did not halt within 60 s") from None
     last: str = json.loads(child.log.read_text().splitlines()[-1])["error"]
     return last
 

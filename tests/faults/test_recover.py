@@ -74,6 +74,18 @@ def test_topic_of_requests_made_again_under_a_running_service_halts_it_before_it
     assert system.dead_letters("orders") == []
 
 
+def test_topic_made_again_before_the_first_record_was_read_halts_the_service(
+    system: System,
+) -> None:
+    child = system.start("orders")
+
+    make_again(system, [REQUESTS.name])
+    system.publish("RenewalRequested", *renewals("new", 2))
+
+    assert halted(child).startswith(f"{REQUESTS.name} was made again: its id is ")
+    assert system.events("orders", "RenewalAccepted") == []
+
+
 def test_topic_made_again_with_more_records_than_before_halts_a_service_that_starts(
     system: System,
 ) -> None:

@@ -61,7 +61,6 @@ def test_rebalance_in_the_middle_of_a_stop_does_not_make_it_a_failure(system: Sy
                 running = asyncio.create_task(process.run())
                 while len(process._assignment.partitions) < 2 * SHARDS:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-                await process._log.ensure_cursors(dict.fromkeys(process._assignment.partitions, 0))
                 rebalance_while_it_stops(process)
                 await asyncio.sleep(LOOKS_SECONDS)
                 process.stop()

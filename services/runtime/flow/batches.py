@@ -55,7 +55,7 @@ class BatchHandler:
         self._stopping = stopping
         self._logger = logger
         self._failures_in_a_row = 0
-        self._cursors_known: set[TopicPartition] = set()
+        self._checked: set[TopicPartition] = set()
         self.in_hand = False
 
     async def handle(self, records: Sequence[Record]) -> None:
@@ -75,7 +75,7 @@ class BatchHandler:
 
     async def _recorded(self, records: Sequence[Record]) -> IntakeResult:
         try:
-            await self._know_cursors(records)
+            await self._check_topics(records)
             result = await self._guard.handle(records)
         except Transient as error:
             wait = _BACK_OFF_SECONDS[min(self._failures_in_a_row, len(_BACK_OFF_SECONDS) - 1)]
@@ -138,14 +138,14 @@ class BatchHandler:
         for partition in pauses:
             self._consumer().pause(*partition)
 
-    async def _know_cursors(self, records: Sequence[Record]) -> None:
-        """Create the cursor of a partition seen for the first time, at the start of its log.
+    async def _check_topics(self, records: Sequence[Record]) -> None:
+        """Before the first records of a partition, see that its topic holds what its cursor expects.
 
         Raises:
             Halt: a topic no longer holds what a cursor expects.
         """
-        if {(record.topic, record.partition) for record in records} <= self._cursors_known:
+        if {(record.topic, record.partition) for record in records} <= self._checked:
             return
         held = self._assignment.partitions
         await self._known_topics.know(self._log, self._consumer().consumer, held)
-        self._cursors_known |= held
+        self._checked |= held

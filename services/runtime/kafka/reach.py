@@ -10,7 +10,10 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.offset import OffsetRequest
 
 from services.runtime.errors import Halt, Transient
+from services.runtime.kafka.client import client_options
+from services.runtime.kafka.consumers import build_consumer
 from services.runtime.log.event_log import TopicPartition
+from services.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -20,15 +23,23 @@ _UNCOMMITTED_TOO: Final = 0
 _LATEST: Final = -1
 
 
-async def first_offsets(
-    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+async def first_offsets_now(
+    settings: KafkaSettings, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """Return where each partition begins now.
+    """Return where each partition begins now, asked with a connection of its own.
 
     Raises:
         Transient: Kafka does not answer.
     """
-    firsts, _ = await _bounds(consumer, partitions)
+    consumer = build_consumer(client_options(settings))
+    try:
+        await consumer.start()
+        firsts, _ = await _bounds(consumer, partitions)
+    except (KafkaError, OSError) as error:
+        message = f"Kafka does not say where its topics begin ({type(error).__name__})"
+        raise Transient(message) from error
+    finally:
+        await consumer.stop()
     return firsts
 
 
@@ -58,6 +69,11 @@ async def check_reach(consumer: AIOKafkaConsumer, cursors: Mapping[TopicPartitio
                 "docs/OPERATIONS.md"
             )
             raise Halt(message)
+
+
+def by_partition(offsets: Mapping[KafkaPartition, int]) -> dict[TopicPartition, int]:
+    """Return offsets that aiokafka gave, by topic and partition."""
+    return {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
 
 
 async def log_ends(
@@ -113,7 +129,4 @@ async def _bounds(
     except KafkaError as error:
         message = f"Kafka does not say what its topics hold ({type(error).__name__})"
         raise Transient(message) from error
-    return (
-        {(tp.topic, tp.partition): offset for tp, offset in firsts.items()},
-        {(tp.topic, tp.partition): offset for tp, offset in ends.items()},
-    )
+    return by_partition(firsts), by_partition(ends)

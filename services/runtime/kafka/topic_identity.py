@@ -14,11 +14,11 @@ from aiokafka.errors import KafkaError
 
 from services.runtime.errors import Halt, Transient
 from services.runtime.kafka.client import Assignment, BatchConsumer, client_options
-from services.runtime.kafka.reach import check_reach, first_offsets
+from services.runtime.kafka.reach import check_reach, first_offsets_now
 from services.runtime.kafka.topic_ids import TopicIdsRequest
 from services.runtime.log.event_log import EventLog, TopicPartition
 from services.runtime.log.postgres_errors import transient_when_unwell
-from services.runtime.settings import KafkaSettings
+from services.runtime.settings import KafkaSettings, RuntimeSettings
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -69,7 +69,7 @@ class KnownTopics:
     def __init__(
         self,
         pool: asyncpg.Pool | asyncpg.Connection,
-        settings: KafkaSettings,
+        settings: RuntimeSettings,
         topics: Sequence[str],
     ) -> None:
         """Compare `topics` with the cursors in `pool`, whose search_path begins with the schema."""
@@ -77,16 +77,30 @@ class KnownTopics:
         self._settings = settings
         self._topics = topics
 
+    async def meet(self, log: EventLog) -> None:
+        """Create the cursors of partitions that have none, at their first offset, before any is read.
+
+        Records that were fetched from one topic must not become known as those of the next.
+
+        Raises:
+            Halt: a topic is another one by now.
+            Transient: Kafka or Postgres does not answer.
+        """
+        shards = range(self._settings.shard_count)
+        partitions = {(topic, shard) for topic in self._topics for shard in shards}
+        if new := partitions - (await log.cursors()).keys():
+            await log.ensure_cursors(await first_offsets_now(self._settings, new))
+        await self.check()
+
     async def know(
         self, log: EventLog, consumer: AIOKafkaConsumer, held: Collection[TopicPartition]
     ) -> None:
-        """Create the cursors of partitions seen for the first time, and check those of `held`.
+        """See that the topics are those that were met, and hold what the cursors of `held` expect.
 
         Raises:
             Halt: a topic is another one by now, or no longer holds what a cursor expects.
             Transient: Kafka or Postgres does not answer.
         """
-        await log.ensure_cursors(await first_offsets(consumer, held))
         await self.check()
         cursors = await log.cursors()
         await check_reach(consumer, {partition: cursors[partition] for partition in held})

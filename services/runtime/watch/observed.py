@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from services.runtime.errors import Transient
 from services.runtime.kafka.held_back import Held, HeldBack
-from services.runtime.kafka.reach import log_ends
+from services.runtime.kafka.reach import by_partition, log_ends
 from services.runtime.log.event_log import TopicPartition
 from services.runtime.log.postgres_errors import UNWELL
 
@@ -169,14 +169,14 @@ class Observer:
                     asyncio.gather(*(consumer.committed(each) for each in wanted)),
                 )
             return BrokerView(
-                starts=_plain(starts),
-                ends=_plain(ends),
+                starts=by_partition(starts),
+                ends=by_partition(ends),
                 committed={
                     (tp.topic, tp.partition): offset
                     for tp, offset in zip(wanted, committed, strict=True)
                     if offset is not None
                 },
-                held=self._held_back.note(_plain(ends), log_end),
+                held=self._held_back.note(by_partition(ends), log_end),
             )
         return None
 
@@ -187,7 +187,3 @@ def _running(task: asyncio.Task[Any] | None) -> asyncio.Task[Any] | None:
 
 def _result(task: asyncio.Task[Any]) -> Any:  # noqa: ANN401 - either view
     return None if not task.done() or task.cancelled() or task.exception() else task.result()
-
-
-def _plain(offsets: Mapping[KafkaPartition, int]) -> dict[TopicPartition, int]:
-    return {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}

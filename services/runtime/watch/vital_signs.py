@@ -19,7 +19,7 @@ from services.runtime.kafka.client import (
 )
 from services.runtime.kafka.consumers import build_consumer
 from services.runtime.kafka.held_back import HeldBack
-from services.runtime.kafka.reach import log_ends
+from services.runtime.kafka.reach import by_partition, log_ends
 from services.runtime.log.event_log import EventLog
 from services.runtime.settings import RuntimeSettings
 from services.runtime.watch.health import Readiness
@@ -159,8 +159,7 @@ class VitalSigns:
         async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
             log_end = await log_ends(consumer, partitions)
             ends = await consumer.end_offsets(wanted)
-            stable = {(tp.topic, tp.partition): end for tp, end in ends.items()}
-            self._held_back.note(stable, log_end)
+            self._held_back.note(by_partition(ends), log_end)
             # The end counts what is no record, such as the commit of an upstream's transaction:
             # a consumer passes it at once, and the cursor only with the record behind it.
             mine = [tp for tp in wanted if tp in consumer.assignment()]

@@ -50,7 +50,7 @@ def where(position: int, shard: int = 1) -> str:
     return f"shard {shard} position {position} ({name})"
 
 
-async def slices(*events: StoredEvent) -> AsyncIterator[list[StoredEvent]]:
-    """Yield events one at a time, as a log is read."""
-    for each in events:
-        yield [each]
+async def slices(*events: StoredEvent, at_once: int = 1) -> AsyncIterator[list[StoredEvent]]:
+    """Yield some events at a time, as a log is read."""
+    for first in range(0, len(events), at_once):
+        yield list(events[first : first + at_once])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
 
-from services.runtime.log.event_log import StoredEvent, chain_hash
+from services.runtime.log.event_log import StoredEvent
 from services.runtime.verify.across import ClaimCheck, FiledCheck, MarkCheck
 from services.runtime.verify.checks import (
     Begin,
@@ -24,42 +24,11 @@ from services.runtime.verify.checks import (
     published_check,
 )
 from services.runtime.verify.slices import Mark
+from tests.controls import T0
+from tests.unit.runtime.logs import LEDGER, ORDERS, chained, event, slices
 
-ORDERS, LEDGER = "/billing/orders", "/billing/ledger"
-AT: Final = datetime(2026, 11, 20, 8, tzinfo=UTC)
-SHARD: Final = 2
+SHARD: Final = 1
 TRACE: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def event(position: int, **changes: Any) -> StoredEvent:
-    """Return an event of orders in a log that holds nothing else."""
-    stored = StoredEvent(
-        shard=SHARD,
-        position=position,
-        stream_id=f"order/rnw-{position}",
-        stream_version=1,
-        event_id=UUID(int=position),
-        source=ORDERS,
-        type="billing.PlanActivated.v1",
-        sequence=position,
-        account_id="acct-1",
-        correlation_id=f"rnw-{position}",
-        causation_id=UUID(int=1000 + position),
-        traceparent=TRACE,
-        occurred_at=AT,
-        recorded_at=AT,
-        body=b"{}",
-    )
-    return stored._replace(**changes)
-
-
-def chained(events: Sequence[StoredEvent], begin: Begin | None = None) -> list[StoredEvent]:
-    previous, written = (begin or Begin()).hash, list[StoredEvent]()
-    for each in events:
-        previous = chain_hash(previous, each)
-        written.append(each._replace(hash=previous))
-    return written
-
 
 LOG: Final = chained([event(number) for number in range(1, 5)])
 HEAD: Final = LogHead(4, LOG[-1].hash, 4, published=4)
@@ -163,7 +132,7 @@ def test_last_own_number_is_that_of_the_head(sequence: int) -> None:
 
 def test_log_is_read_on_from_what_is_archived() -> None:
     begin = Begin(10, b"a" * 32, 7)
-    rest = chained([event(n, sequence=n - 3) for n in range(11, 14)], begin)
+    rest = chained([event(n, sequence=n - 3) for n in range(11, 14)], begin.hash)
     head = LogHead(13, rest[-1].hash, 10, published=13, archived=10, begin=begin)
     assert [checked(check, rest) for check in checks_of(head)] == [None, None, None]
     spoiled = {
@@ -178,7 +147,7 @@ def test_log_is_read_on_from_what_is_archived() -> None:
 
 
 def test_nothing_is_published_beyond_the_log() -> None:
-    heads = {1: replace(HEAD, published=2), SHARD: HEAD}
+    heads = {0: replace(HEAD, published=2), SHARD: HEAD}
     assert published_check(heads).problem is None
     assert published_check(heads | {3: replace(HEAD, published=5)}).problem is not None
 
@@ -191,8 +160,8 @@ ANOTHER: Final[dict[str, Any]] = {
     "account_id": "acct-2",
     "correlation_id": "rnw-99",
     "causation_id": None,
-    "traceparent": None,
-    "occurred_at": AT + timedelta(microseconds=1),
+    "traceparent": TRACE,
+    "occurred_at": T0 + timedelta(microseconds=1),
     "body": b"[]",
     "stream_id": "order/rnw-99",
     "stream_version": 2,
@@ -201,23 +170,18 @@ OF_EACH_LOG: Final = {"shard", "position", "sequence", "source", "recorded_at", 
 """Columns that a log gives anew, or by which both events were found."""
 
 
-async def slices(events: Sequence[StoredEvent]) -> AsyncIterator[list[StoredEvent]]:
-    for first in range(0, len(events), 2):
-        yield list(events[first : first + 2])
-
-
 def filed(
     published: Sequence[StoredEvent], taken: Sequence[StoredEvent], *, behind: int = 0, up_to: int
 ) -> Check:
     check = FiledCheck(ORDERS, "wallet/")
-    comparing = check.compare(SHARD, behind, up_to, slices(published), slices(taken))
-    asyncio.run(comparing)
+    producers, own = slices(*published, at_once=2), slices(*taken, at_once=2)
+    asyncio.run(check.compare(SHARD, behind, up_to, producers, own))
     return check.result()
 
 
 def test_what_was_filed_as_it_was_published_passes() -> None:
     elsewhere = [
-        each._replace(position=each.position + 5, recorded_at=AT + timedelta(days=1))
+        each._replace(position=each.position + 5, recorded_at=T0 + timedelta(days=1))
         for each in LOG
     ]
     mixed = [event(1, source=LEDGER, stream_id="wallet/acct-1"), *elsewhere]
