@@ -12,7 +12,7 @@ from typing import Final, Generic
 from schemas.envelope import Envelope
 from services.runtime.errors import Park, Poison, Transient
 from services.runtime.flow.journal import Journal, Session
-from services.runtime.flow.letter_room import KeepLetters, keep_all
+from services.runtime.flow.letter_room import KeepAll, Letters
 from services.runtime.flow.letters import dead_letter
 from services.runtime.flow.ordering import is_next, repeats
 from services.runtime.flow.parsing import Parsed, RecordParser
@@ -75,7 +75,7 @@ class Intake(Generic[StateT]):
         journal: Journal[StateT],
         shard_count: int,
         clock: Callable[[], datetime],
-        keep_letters: KeepLetters = keep_all,
+        letters: Letters | None = None,
         tracing: Tracing = UNTRACED,
         verifier: EventVerifier | None = None,
     ) -> None:
@@ -83,7 +83,7 @@ class Intake(Generic[StateT]):
         self._log = log
         self._journal = journal
         self._parser = RecordParser(processor, shard_count, verifier)
-        self._keep_letters = keep_letters
+        self._letters = letters or KeepAll()
         self._clock = clock
         self._tracing = tracing
         self._sought: dict[TopicPartition, int] = {}
@@ -159,6 +159,8 @@ class Intake(Generic[StateT]):
             if item.sequenced is not None
         }
         result = IntakeResult()
+        refused = _refused(parsed, self._clock()) if partitions else {}
+        sent = await self._letters.send_ahead(list(refused.values()), self._clock())
         async with (
             trace,
             self._journal.session(
@@ -194,7 +196,7 @@ class Intake(Generic[StateT]):
                 except Poison as poison:
                     if not partitions:
                         raise
-                    letter = dead_letter(item.record, poison, now)
+                    letter = refused.get(id(item)) or dead_letter(item.record, poison, now)
                     if poison.reason == SHARD_PARKED and item.work is not None:
                         waiting.append(replace(letter, parked_shard=item.work.shard))
                     else:
@@ -207,7 +209,7 @@ class Intake(Generic[StateT]):
             if waiting:
                 await tx.add_dead_letters(waiting)
             if letters:
-                await self._keep_letters(tx, letters, now)
+                await self._letters.keep(tx, letters, now, sent)
             trace.writes(session.recorded, [*waiting, *letters])
             recorded = await session.flush(now)
         result.events = len(recorded.events)
@@ -288,6 +290,15 @@ class Intake(Generic[StateT]):
             if item.sequenced is None:
                 raise
             raise Park(poison.reason, str(poison)) from poison
+
+
+def _refused(parsed: Sequence[Parsed], now: datetime) -> dict[int, DeadLetter]:
+    """Return the letters of records that no transaction has to be asked about, by `id` of the item."""
+    return {
+        id(item): dead_letter(item.record, item.poison, now)
+        for item in parsed
+        if item.poison is not None and item.sequenced is None
+    }
 
 
 def _waits(item: Parsed, parked: frozenset[int]) -> bool:

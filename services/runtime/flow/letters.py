@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from schemas.topics import TOPICS
 from services.runtime.errors import Poison
 from services.runtime.kafka.cloudevents import Record
@@ -89,7 +91,15 @@ def _document(value: bytes | None) -> dict[str, Any]:
     if value is None or len(value) > BODY_BYTES_MAX:
         return {}
     try:
-        document = json.loads(value)
+        document = _loaded(value)
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _loaded(value: bytes) -> object:
+    try:
+        return from_json(value)
+    except ValueError:
+        # The standard library takes more: UTF-16, lone surrogates.
+        return json.loads(value)
