@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -172,7 +172,7 @@ def place_of(letter: DeadLetter) -> Place:
 def _roomed(letter: DeadLetter, taken: _Open) -> DeadLetter:
     """Return the letter under the source whose room it uses."""
     room = taken.room_of(letter.source)
-    return letter if room == letter.source else replace(letter, source=room)
+    return letter if room == letter.source else letter._replace(source=room)
 
 
 def _counted(letters: Sequence[DeadLetter]) -> list[Overflow]:

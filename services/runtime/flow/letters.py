@@ -9,8 +9,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-
 from schemas.topics import TOPICS
 from services.runtime.errors import Poison
 from services.runtime.kafka.cloudevents import Record
@@ -22,7 +20,6 @@ _SOURCE: Final = re.compile(r"/[a-z]{1,16}/[a-z0-9][a-z0-9-]{0,62}")
 _NAME_CHARACTERS_MAX: Final = 64
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _TOPIC: Final = {topic.name: topic for topic in TOPICS}
-_OBJECT: Final = TypeAdapter(dict[str, Any])
 
 
 def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
@@ -92,15 +89,7 @@ def _document(value: bytes | None) -> dict[str, Any]:
     if value is None or len(value) > BODY_BYTES_MAX:
         return {}
     try:
-        document = _loaded(value)
+        document = json.loads(value)
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _loaded(value: bytes) -> object:
-    try:
-        return _OBJECT.validate_json(value)
-    except ValueError:
-        # The standard library takes more: UTF-16, lone surrogates.
-        return json.loads(value)
