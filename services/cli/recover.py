@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Final
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from aiokafka import TopicPartition
@@ -33,6 +35,7 @@ from services.runtime.log.recovery import republish as start_over
 from services.runtime.settings import KafkaSettings
 
 POSITION_MAX: Final = (1 << 63) - 1
+_BEGINNING: Final = re.compile(r"(?:([0-9]{1,9}):)?([0-9]{1,19})")
 app = typer.Typer(
     help=(
         "After a topic was made again, a broker moved, or a database restored. Without --yes, "
@@ -46,15 +49,49 @@ Service = Annotated[str, typer.Argument(help="orders, ledger or notifier")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")]
 
 
+class Beginning(NamedTuple):
+    """Where one shard begins, or all that are not named."""
+
+    shard: int | None
+    position: int
+
+
+def _beginning(text: str) -> Beginning:
+    found = _BEGINNING.fullmatch(text)
+    shard, position = (found[1], int(found[2])) if found else (None, 0)
+    if not 1 <= position <= POSITION_MAX:
+        message = f"{text!r} is neither POSITION nor SHARD:POSITION; positions begin at 1"
+        raise typer.BadParameter(message)
+    return Beginning(None if shard is None else int(shard), position)
+
+
+def _firsts(beginnings: Iterable[Beginning]) -> Mapping[int | None, int]:
+    firsts: dict[int | None, int] = {}
+    for shard, position in beginnings:
+        if shard in firsts:
+            _refuse(
+                "name one position for all shards that are not named"
+                if shard is None
+                else f"shard {shard} is named twice: name one position of it"
+            )
+        firsts[shard] = position
+    return firsts
+
+
 @app.command()
 def republish(
     service: Service,
     from_position: Annotated[
-        int,
+        list[Any] | None,
         typer.Option(
-            min=1, max=POSITION_MAX, help="First position of each shard's log to publish again."
+            parser=_beginning,
+            metavar="[SHARD:]POSITION",
+            help=(
+                "First position to publish again, of one shard or of all that are not named; may be "
+                "repeated. When only shards are named, the others are left alone."
+            ),
         ),
-    ] = 1,
+    ] = None,
     yes: Yes = False,
 ) -> None:
     """Have a stopped service publish its events again: same order, same bytes, same headers.
@@ -62,7 +99,8 @@ def republish(
     It does so when it starts. Consumers that have an event already ignore it.
     """
     _known(service)
-    plan = asyncio.run(_republish(service, from_position, yes=yes))
+    first = _firsts(from_position or [Beginning(None, 1)])
+    plan = asyncio.run(_republish(service, first, yes=yes))
     table = Table("shard", "after position", "to position", "events")
     for each in plan:
         table.add_row(*map(str, (each.shard, each.after_position, each.head_position, each.events)))
@@ -128,9 +166,11 @@ def _read_by(service: str, topic: str) -> Topic:
     return reads[topic]
 
 
-async def _republish(service: str, from_position: int, *, yes: bool) -> list[Republishing]:
+async def _republish(
+    service: str, first: Mapping[int | None, int], *, yes: bool
+) -> list[Republishing]:
     async with connect(service) as connection:
-        plan = await plan_republishing(connection, f"/billing/{service}", from_position)
+        plan = await plan_republishing(connection, f"/billing/{service}", first)
         if yes:
             await start_over(connection, service, plan)
         return plan

@@ -89,7 +89,10 @@ def test_argument_that_is_no_utf8_is_refused_before_it_is_sent_anywhere(
     "command",
     [
         ("dlq", "show", "999999999999999999999"),
-        ("recover", "republish", "orders", "--from-position", "99999999999999999999"),
+        *(
+            ("recover", "republish", "orders", "--from-position", text)
+            for text in ("99999999999999999999", "0", "0:0", "-1:1", "0:", ":1", "0:1:2", "x", "٣")
+        ),
     ],
 )
 def test_number_that_no_row_can_have_is_a_usage_error(command: tuple[str, ...]) -> None:

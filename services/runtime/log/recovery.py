@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
 
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.topic_identity import TopicIdentity
+
+_OWN_EVENTS: Final = "SELECT count(*) FROM event WHERE shard = $1 AND position > $2 AND source = $3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +56,50 @@ async def refuse_running(connection: asyncpg.Connection, service: str) -> None:
 
 
 async def plan_republishing(
-    connection: asyncpg.Connection, source: str, from_position: int
+    connection: asyncpg.Connection, source: str, first: Mapping[int | None, int]
 ) -> list[Republishing]:
-    """Return what would be published again, from `from_position` (1 is the first) of each shard.
+    """Return what would be published again, from the `first` position of each shard; 1 is its first.
+
+    A shard that is not named begins where None does; without None it is left alone.
 
     Raises:
-        ConfigurationError: some of it is archived: what follows it would be a gap to consumers.
+        ConfigurationError: a shard has no such position, or some of it is archived: what follows it
+            would be a gap to consumers.
     """
-    archived = await connection.fetchval(
-        "SELECT max(archived_position) FROM shard WHERE archived_position >= $1", from_position
+    rows = await connection.fetch(
+        "SELECT shard, head_position, published_position, archived_position FROM shard"
+        " ORDER BY shard"
     )
-    if archived is not None:
+    _check_named(first, {row["shard"]: row["head_position"] for row in rows})
+    chosen = [(row, at) for row in rows if (at := first.get(row["shard"], first.get(None)))]
+    archived = [row for row, at in chosen if at <= row["archived_position"]]
+    if archived:
+        last = max(row["archived_position"] for row in archived)
+        begin = (f"--from-position {row[0]}:{row['archived_position'] + 1}" for row in archived)
         message = (
-            f"positions up to {archived} are archived and cannot be published again: name a later "
-            "--from-position"
+            f"positions up to {last} are archived and cannot be published again: begin behind them, "
+            f"with {' '.join(begin)}"
         )
         raise ConfigurationError(message)
-    rows = await connection.fetch(
-        "SELECT shard, after, head_position, (SELECT count(*) FROM event"
-        "  WHERE event.shard = at.shard AND position > after AND source = $1) AS events"
-        " FROM (SELECT shard, head_position, least(published_position, $2) AS after"
-        "  FROM shard) AS at WHERE after < head_position ORDER BY shard",
-        source,
-        from_position - 1,
-    )
-    return [Republishing(*row) for row in rows]
+    plan = []
+    for row, at in chosen:
+        after, head = min(row["published_position"], at - 1), row["head_position"]
+        if after < head:
+            events = await connection.fetchval(_OWN_EVENTS, row["shard"], after, source)
+            plan.append(Republishing(row["shard"], after, head, events))
+    return plan
+
+
+def _check_named(first: Mapping[int | None, int], heads: Mapping[int, int]) -> None:
+    for shard, position in first.items():
+        if shard is None:
+            continue
+        if shard not in heads:
+            message = f"there is no shard {shard}: name 0 to {max(heads)}"
+            raise ConfigurationError(message)
+        if position > heads[shard]:
+            message = f"shard {shard} has positions 1 to {heads[shard]}: name one of them"
+            raise ConfigurationError(message)
 
 
 async def republish(connection: asyncpg.Connection, service: str, plan: list[Republishing]) -> None:
