@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 from coverage import Coverage
 
+from tests.mutants.imports import Imports
 from tests.mutants.planting import Mutant
 
 _CACHED: Final = type(functools.cache(len))
@@ -31,21 +32,25 @@ class Reach:
     """By file and line."""
     foreign: Sequence[str]
     """The modules that are not ours, in the order in which they were imported."""
+    imports: Imports
 
     def tests_for(self, mutant: Mutant) -> list[str]:
         """The tests that can notice it, short ones first: those that run the statement.
 
-        What a statement makes at import can be noticed by all, first by those that use the file.
+        What a statement makes at import can be noticed by all whose file imports it in the end.
         """
         lines = self.tests[mutant.path]
         reached = self._by(lines, mutant.lines)
         of_file = self._by(lines, lines) if AT_IMPORT in reached else reached
-        every = set(self.seconds) if AT_IMPORT in reached else reached
+        every = self._importing(mutant.path) if AT_IMPORT in reached else reached
 
         def rank(test: str) -> tuple[bool, bool, float, str]:
             return test not in reached, test not in of_file, self.seconds[test], test
 
         return sorted(every - {AT_IMPORT}, key=rank)
+
+    def _importing(self, path: str) -> set[str]:
+        return {t for t in self.seconds if path in self.imports.of(t.partition("::")[0])}
 
     @staticmethod
     def _by(lines: Mapping[int, Sequence[str]], wanted: Iterable[int]) -> set[str]:
@@ -104,7 +109,7 @@ class Watching:
             for name, module in sys.modules.items()
             if not self._is_our_file(getattr(module, "__file__", None) or "")
         ]
-        return Reach(self._collecting, self._seconds, tests, foreign)
+        return Reach(self._collecting, self._seconds, tests, foreign, Imports(self._root))
 
     def _is_ours(self, cached: Any) -> bool:
         code = getattr(cached.__wrapped__, "__code__", None)

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.mutants.__main__ import interval_of
+from tests.mutants.imports import Imports
 from tests.mutants.planting import mutants_of, sample_of
 
 ROOT: Final = Path(__file__).parents[3]
@@ -209,6 +210,28 @@ def test_bug_belongs_to_the_whole_statement_that_it_is_in() -> None:
     assert (4, range(2, 6)) in statements
     assert (8, range(6, 10)) in statements
     assert (10, range(10, 11)) in statements
+
+
+def test_file_imports_what_others_import_for_it_and_what_pytest_adds(tmp_path: Path) -> None:
+    for path, text in {
+        "checks/conftest.py": "import part.fixtures\n",
+        "checks/test_it.py": "def test() -> None:\n    from part.one import first\n",
+        "part/__init__.py": "",
+        "part/one.py": "from part import two\n",
+        "part/two.py": "import sys\n",
+        "part/fixtures.py": "",
+        "part/alone.py": "import part.one\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert Imports(tmp_path).of("checks/test_it.py") == {
+        "checks/conftest.py",
+        "checks/test_it.py",
+        "part/__init__.py",
+        "part/one.py",
+        "part/two.py",
+        "part/fixtures.py",
+    }
 
 
 @pytest.mark.parametrize(
