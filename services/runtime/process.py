@@ -87,7 +87,7 @@ class ServiceProcess(Generic[StateT]):
             journal=journal,
             shard_count=settings.shard_count,
             clock=clock.now,
-            letters=LetterRoom(self._letters.publish),
+            keep_letters=LetterRoom(self._letters.publish).keep,
             tracing=tracing,
             verifier=event_keys.verifier(processor.group) if event_keys else None,
         )

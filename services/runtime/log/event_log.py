@@ -115,7 +115,8 @@ class Whole(NamedTuple):
     value_sha256: bytes
 
 
-class DeadLetter(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
     """A record that could not be handled, kept as the exact bytes that arrived.
 
     `whole` is set when only the beginning is kept.

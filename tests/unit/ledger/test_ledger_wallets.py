@@ -139,6 +139,14 @@ def test_charge_asked_twice_is_answered_once() -> None:
     assert again == Ignored(IgnoredReason.CHARGE_ALREADY_ANSWERED)
 
 
+def test_renewal_that_the_wallet_paid_is_not_charged_under_another_id() -> None:
+    given = [topped_up(900)]
+    answer = decided(WALLET.when(charge(100), given=given)).events
+    other = charge(100).request.model_copy(update={"charge_id": "acct-1-chg-2"})
+    again = WALLET.when(replace(charge(100), request=other), given=[*given, *answer])
+    assert again == Ignored(IgnoredReason.RENEWAL_ALREADY_CHARGED)
+
+
 def test_refused_charge_asked_twice_is_answered_once_even_after_a_top_up() -> None:
     answer = decided(WALLET.when(charge(100))).events
     again = WALLET.when(charge(100), given=[*answer, topped_up(900)])
@@ -277,6 +285,35 @@ def test_charge_whose_parts_do_not_add_up_halts() -> None:
     wrong = command.request.model_copy(update={"amount": money(101)})
     with pytest.raises(Park, match="do not add up"):
         WALLET.when(type(command)(wrong, None, T0), given=[topped_up(900)])
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (AddLot(topped_up(500)), "lot acct-1-paid-1 exists already"),
+        (
+            replace(
+                charge(100),
+                request=charge(100).request.model_copy(update={"amount": money(101)}),
+            ),
+            "net and tax of charge acct-1-chg-1 do not add up to its amount",
+        ),
+        (
+            RestoreCharge(refunded(consideration(100), method=IN_WALLET)),
+            "the wallet holds no charge for acct-1-rnw-1, which is to be given back",
+        ),
+    ],
+)
+def test_contradiction_names_the_wallet_the_fact_and_what_to_do(
+    command: object, problem: str
+) -> None:
+    with pytest.raises(Park) as parked:
+        WALLET.when(command, given=[topped_up(500)])
+    assert str(parked.value) == (
+        f"wallet/acct-1: {problem}. Nothing was filed; find out with `perennial ledger statement` "
+        "which producer is wrong, correct it, then `perennial shards resume`"
+    )
+    assert parked.value.reason == "wallet_contradiction"
 
 
 def test_fact_that_moves_no_wallet_is_filed_without_consequence() -> None:

@@ -1,0 +1,208 @@
+"""What orders refuses or passes over because the order is of another kind, over or not there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from services.orders.archival import ARCHIVAL
+from services.orders.catalog import Catalogue
+from services.orders.commands import (
+    AcceptRenewal,
+    AcceptTopUp,
+    ActivatedElsewhere,
+    Command,
+    ConfirmPayment,
+    ExpireOrder,
+    RecordActivation,
+    RefundedElsewhere,
+    SettleActivation,
+    SettleConfirmation,
+    SettleExpiry,
+    SettleRefund,
+)
+from services.orders.decider import decide
+from services.orders.evolution import evolve, initial_state
+from services.orders.providers.provider import Activated
+from services.orders.rules import IgnoredReason, Rules
+from services.orders.state import AwaitingActivation, OrderState, Renewal
+from services.orders.unfinished import unfinished
+from services.runtime.errors import ConfigurationError, Park, Poison
+from services.runtime.processor import Decision, Ignored
+from tests.unit.orders.builders import (
+    CATALOGUE,
+    NOW,
+    RULES,
+    confirmation,
+    in_app,
+    renewal,
+    top_up,
+)
+from tests.unit.orders.steps import ORDER, TOP_UP, ask, ask_top_up, confirm
+from tests.unit.orders.world import World
+
+WHO = ("li.wei", "a statement", NOW)
+ACTIVE = Activated(
+    provider="sandbox",
+    provider_order_ref="order-77",
+    valid_from=NOW,
+    valid_until=NOW,
+    activated_at=NOW,
+)
+ELSEWHERE = ActivatedElsewhere("sandbox", "order-77", NOW)
+SOLD = CATALOGUE.plan("eu-month-basic", NOW)
+WITHOUT_PLAN = Rules(
+    Catalogue.model_validate(
+        CATALOGUE.model_dump(by_alias=True)
+        | {"plan": [plan.model_dump() for plan in CATALOGUE.plans if plan != SOLD]}
+    ),
+    RULES.policy,
+)
+LOST = "the catalogue no longer holds version 2026-2 of eu-month-basic: put it back, then "
+
+
+def decided(state: OrderState, *commands: Command) -> OrderState:
+    for command in commands:
+        decision = decide(command, state, RULES)
+        assert isinstance(decision, Decision)
+        for event in decision.events:
+            state = evolve(state, event)
+    return state
+
+
+def archived(state: OrderState) -> OrderState:
+    return ARCHIVAL.restored(ARCHIVAL.remains(state))
+
+
+REFUSED = decided(initial_state(), AcceptRenewal(renewal(plan_code="none"), NOW))
+OPEN_TOP_UP = decided(initial_state(), AcceptTopUp(top_up(), NOW))
+
+
+def refused(command: Command, state: OrderState, rules: Rules = RULES) -> Park | Poison:
+    with pytest.raises((Park, Poison)) as error:
+        decide(command, state, rules)
+    assert isinstance(error.value, Park | Poison)
+    return error.value
+
+
+WHAT_TO_DO = (
+    "if money was taken, publish the request under its own id and redrive this record, or refund the "
+    "payment at the gateway and discard it"
+)
+
+
+SEE = "see its past with `perennial orders show`, then discard this record"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "message"),
+    [
+        (initial_state(), "order_unknown", f"no order has this id: {WHAT_TO_DO}"),
+        (REFUSED, "order_refused", f"the order was refused: {WHAT_TO_DO}"),
+        (
+            archived(REFUSED),
+            "order_archived",
+            f"the order was over and is archived: {SEE}",
+        ),
+    ],
+)
+def test_command_about_no_order_is_refused_word_for_word(
+    state: OrderState, reason: str, message: str
+) -> None:
+    error = refused(ExpireOrder(NOW), state)
+    assert (type(error), error.reason, str(error)) == (Poison, reason, message)
+
+
+def test_top_up_has_nothing_to_activate() -> None:
+    error = refused(SettleActivation(ELSEWHERE, *WHO), OPEN_TOP_UP)
+    assert (type(error), error.reason, str(error)) == (
+        Poison,
+        "not_a_renewal",
+        "a top-up has nothing to activate: check who wrote this",
+    )
+
+
+def test_fact_about_a_refused_or_archived_order_changes_nothing() -> None:
+    waiting = decided(initial_state(), AcceptRenewal(renewal(payment=in_app()), NOW))
+    decision = decide(ConfirmPayment(confirmation(), NOW), waiting, RULES)
+    assert isinstance(decision, Decision)
+    for state in (REFUSED, archived(REFUSED)):
+        assert evolve(state, decision.events[0]) is state
+
+
+def test_same_top_up_again_is_passed_over() -> None:
+    again = decide(AcceptTopUp(top_up(), NOW + timedelta(days=1)), OPEN_TOP_UP, RULES)
+    assert again == Ignored(IgnoredReason.DUPLICATE_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (
+            SettleConfirmation("app-gateway", "txn-9", *WHO),
+            IgnoredReason.CONFIRMATION_NOT_AWAITED,
+        ),
+        (SettleActivation("not_activated", *WHO), IgnoredReason.ACTIVATION_NOT_AWAITED),
+        (SettleRefund("pay-9", "not_refunded", *WHO), IgnoredReason.REFUND_NOT_OWED),
+        (
+            SettleRefund("pay-9", RefundedElsewhere("bank", "transfer-9", NOW), *WHO),
+            IgnoredReason.REFUND_NOT_OWED,
+        ),
+    ],
+)
+def test_settling_what_nobody_waits_for_is_passed_over(
+    command: Command, reason: IgnoredReason
+) -> None:
+    waiting = decided(initial_state(), AcceptRenewal(renewal(payment=in_app()), NOW))
+    assert decide(command, waiting, RULES) == Ignored(reason)
+
+
+def test_order_that_is_paid_is_not_closed_before_its_time(world: World) -> None:
+    ask(world, payment=in_app())
+    confirm(world)
+    closed = decide(SettleExpiry(*WHO), world.states[ORDER], RULES)
+    assert closed == Ignored(IgnoredReason.PAYMENT_NOT_AWAITED)
+
+
+def _awaiting_activation(world: World) -> Renewal:
+    ask(world, payment=in_app())
+    confirm(world)
+    state = world.states[ORDER]
+    assert isinstance(state, Renewal)
+    assert isinstance(state.stage, AwaitingActivation)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "reason", "then"),
+    [
+        (
+            RecordActivation(ACTIVE, 1, last=False, now=NOW),
+            Park,
+            "catalogue_lost",
+            "start again",
+        ),
+        (SettleActivation(ELSEWHERE, *WHO), Poison, "give_up", "settle again"),
+    ],
+)
+def test_plan_that_the_catalogue_lost_is_named_with_its_version(
+    world: World, command: Command, kind: type[Exception], reason: str, then: str
+) -> None:
+    error = refused(command, _awaiting_activation(world), WITHOUT_PLAN)
+    assert (type(error), error.reason, str(error)) == (kind, reason, LOST + then)
+
+
+def test_effects_of_an_order_whose_plan_the_catalogue_lost_are_not_told(world: World) -> None:
+    request = renewal(payment=in_app())
+    _awaiting_activation(world)
+    with pytest.raises(ConfigurationError) as error:
+        unfinished(world.events, request, WITHOUT_PLAN.catalogue)
+    assert str(error.value) == LOST + "try again"
+
+
+def test_no_order_has_no_effects(world: World) -> None:
+    ask(world, plan_code="none")
+    assert unfinished(world.events, renewal(), CATALOGUE) == []
+    ask_top_up(world)
+    assert TOP_UP in world.states
