@@ -14,8 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
 
 from schemas.topics import REQUESTS
+from services.cli.survey import held_up
 from services.runtime.kafka.broker_limits import TRANSACTION_MS_MAX, broker_problems
 from services.runtime.kafka.partitions import shard_of
+from services.runtime.watch.service_status import Bounds
 from tests.faults.requests import account, card_renewal
 from tests.faults.test_lost_records import message
 from tests.infrastructure import Infrastructure
@@ -58,8 +60,8 @@ def test_status_names_the_partitions_that_an_open_transaction_holds_up(system: S
 
         assert code == TROUBLE
         assert sorted(found["problems"]) == sorted(
-            f"{REQUESTS.name}/{partition} stands still at 0: an open transaction holds back "
-            f"{count} records; see PerennialTransactionLeftOpen in docs/OPERATIONS.md"
+            f"{REQUESTS.name}/{partition} is read up to 0 and no further: an open transaction "
+            f"holds back {count} records; see PerennialTransactionLeftOpen in docs/OPERATIONS.md"
             for partition, count in ((SHARD, 3), (OTHER, 2))
         )
         held = {
@@ -71,6 +73,18 @@ def test_status_names_the_partitions_that_an_open_transaction_holds_up(system: S
 
     code, found = status(system)
     assert (code, found["problems"]) == (WELL, [])
+
+
+def test_transactions_that_take_turns_are_named_though_the_partition_moves() -> None:
+    before = Bounds(0, 100, 40)
+    behind = {("moves", 0): before, ("goes on", 0): before, ("free", 0): before}
+    now = {
+        ("moves", 0): Bounds(0, 139, 60),
+        ("goes on", 0): Bounds(0, 140, 60),
+        ("free", 0): Bounds(0, 160),
+    }
+    [problem] = held_up(behind, now)
+    assert problem.startswith("moves/0 is read up to 139 and no further: an open transaction holds")
 
 
 def page(system: System, path: str) -> str:

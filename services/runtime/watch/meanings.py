@@ -189,7 +189,8 @@ OF_BROKER: Final = (
     Meaning(
         "topic_held_back_seconds",
         "gauge",
-        "Time since the stable offset last moved while records wait behind it; 0 when none waits.",
+        "How long the oldest record behind the stable offset was seen to wait, though the offset may "
+        "move; 0 when none waits.",
         _PARTITION,
     ),
     Meaning(

@@ -1,8 +1,8 @@
-"""Since when an open transaction holds a partition up: the offset that stands still decides."""
+"""Since when open transactions hold a partition up: what waits longest decides, not what moves."""
 
 from __future__ import annotations
 
-from services.runtime.kafka.held_back import Held, HeldBack
+from services.runtime.kafka.held_back import PRECISION, Held, HeldBack
 
 HERE, THERE = ("requests", 0), ("requests", 1)
 
@@ -27,12 +27,41 @@ def test_records_behind_an_offset_that_stands_still_wait_longer_and_longer() -> 
     ]
 
 
-def test_offset_that_moves_begins_the_time_anew() -> None:
+def test_offset_that_moves_counts_from_when_the_oldest_that_waits_was_seen() -> None:
     looks = Looks()
     looks.at(100, stable=7, end=9)
 
-    assert looks.at(160, stable=8, end=9) == Held(1, 0.0)
-    assert looks.at(170, stable=8, end=9) == Held(1, 10.0)
+    assert looks.at(160, stable=8, end=12) == Held(4, 60.0)
+    assert looks.at(170, stable=9, end=12) == Held(3, 10.0)
+    assert looks.at(180, stable=12, end=13) == Held(1, 0.0)
+
+
+def test_transactions_that_take_turns_hide_nothing() -> None:
+    """One begins each second and stays open for 59: the offset moves all the time."""
+    looks = Looks()
+    found = [looks.at(now, stable=max(0, now - 59), end=now + 1) for now in range(1000)]
+
+    assert all(59 * (1 - 1 / PRECISION) < each.seconds <= 59 for each in found[100:])
+    assert {each.records for each in found[100:]} == {60}
+
+
+def test_long_wait_with_many_looks_is_remembered_in_bounded_room() -> None:
+    looks = Looks()
+    for now in range(10_000):
+        found = looks.at(now, stable=0, end=now + 1)
+
+    assert found == Held(10_000, 9_999.0)
+    later = looks.at(10_000, stable=5_000, end=10_001)
+    assert 5_000 - 10_000 / PRECISION < later.seconds <= 5_000
+    [seen] = looks.held._seen.values()  # noqa: SLF001 - the room is what is tested
+    assert len(seen) < 200
+
+
+def test_topic_that_was_made_again_begins_anew() -> None:
+    looks = Looks()
+    looks.at(100, stable=700, end=900)
+
+    assert looks.at(160, stable=5, end=7) == Held(2, 0.0)
 
 
 def test_where_nothing_waits_no_time_passes() -> None:
