@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from schemas.envelope import Event, Identifier, ShortText, UtcDatetime
+from schemas.envelope import Event, HappenedAt, Identifier, ShortText, UtcDatetime
 from schemas.money import Money
 from schemas.requests import OfOneOrder, PaymentMethod
 
@@ -33,7 +33,7 @@ class PaymentConfirmed(OfOneOrder):
     gateway_txn_id: Identifier
     amount: Money
     fee: Money | None = None
-    confirmed_at: UtcDatetime
+    confirmed_at: HappenedAt
 
 
 class PaymentConfirmationReceived(OfOneOrder):
@@ -93,4 +93,4 @@ class RefundConfirmed(Event):
     gateway_txn_id: Identifier
     gateway_refund_ref: Identifier
     amount: Money
-    refunded_at: UtcDatetime
+    refunded_at: HappenedAt

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated, ClassVar, Final, Self
 from uuid import UUID
 
@@ -91,6 +91,19 @@ UtcDatetime = Annotated[
     AfterValidator(_to_utc),
     PlainSerializer(utc_text, return_type=str, when_used="json"),
 ]
+
+
+class _Happened:
+    """Marks the time at which something happened, as the sender says."""
+
+
+AHEAD_MAX: Final = timedelta(days=1)
+"""A clock or a time zone may be wrong by less. What happened later than that has not happened."""
+HappenedAt = Annotated[
+    UtcDatetime,
+    _Happened(),
+    Field(description="at most a day ahead of when it is read; what is ahead counts as now"),
+]
 Identifier = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"),
@@ -153,6 +166,16 @@ class Event(Message):
     """A past fact about an account."""
 
     account_id: Identifier
+
+
+@cache
+def happened_field(model: type[Event]) -> str | None:
+    """Return the name of the field that says when it happened, of what systems around us send."""
+    fields = model.model_fields.items()
+    return next(
+        (name for name, each in fields if any(isinstance(m, _Happened) for m in each.metadata)),
+        None,
+    )
 
 
 SourceName = Annotated[

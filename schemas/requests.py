@@ -8,7 +8,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from schemas.envelope import Event, Iccid, Identifier, Part, ShortText, UtcDatetime
+from schemas.envelope import Event, HappenedAt, Iccid, Identifier, Part, ShortText, UtcDatetime
 from schemas.money import CurrencyCode, Money
 
 _ONE_ORDER_SCHEMA: Final[dict[str, JsonValue]] = {
@@ -129,7 +129,7 @@ class RenewalRequested(Event):
     payment: PaymentInstruction
     promotion_codes: list[Identifier] = Field(default=[], max_length=PROMOTION_CODES_MAX)
     contact: Contact | None = None
-    requested_at: UtcDatetime
+    requested_at: HappenedAt
 
 
 class TopUpRequested(Event):
@@ -139,11 +139,11 @@ class TopUpRequested(Event):
     amount: Money
     payment: PaymentInstruction
     contact: Contact | None = None
-    requested_at: UtcDatetime
+    requested_at: HappenedAt
 
 
 class CustomerContactChanged(Event):
     """The customer has a new address or language; it replaces the stored contact."""
 
     contact: Contact
-    changed_at: UtcDatetime
+    changed_at: HappenedAt

@@ -16,13 +16,13 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.demo.findings import compare, find_books, find_mails, find_timeline
-from deploy.demo.observer import Observer, nested_counts
+from deploy.demo.findings import compare_outcomes, find_books, find_mails, find_timeline
 from deploy.demo.page import page
 from deploy.demo.publish import MANIFEST_FILE
 from deploy.demo.result import DemoResult, Used
 from deploy.demo.run import dead_letters, run_phases
 from deploy.demo.summary import show
+from deploy.demo.tally import Tally
 from deploy.demo.timing import SETTINGS
 from deploy.local.errors import StackError
 from deploy.local.folder import STATE
@@ -61,26 +61,20 @@ def _run(stack: LocalStack, manifest: dict[str, Any], result: DemoResult, consol
     stack.start({name: value for own in SETTINGS.values() for name, value in own.items()})
     result.stages["starting"] = time.monotonic() - started
     with _memory_watched(stack, result), _progress(console) as progress:
-        observer, seconds, rate = asyncio.run(run_phases(stack.addresses(), manifest, progress))
+        tally, seconds, rate = asyncio.run(run_phases(stack.addresses(), manifest, progress))
     result.stages |= seconds
     result.renewals_per_second = rate
     console.print("comparing with the manifest, replaying and verifying the ledger")
     started = time.monotonic()
-    _find(stack, manifest, observer, result)
+    _find(stack, manifest, tally, result)
     result.stages["comparing"] = time.monotonic() - started
 
 
-def _find(
-    stack: LocalStack, manifest: dict[str, Any], observer: Observer, result: DemoResult
-) -> None:
+def _find(stack: LocalStack, manifest: dict[str, Any], tally: Tally, result: DemoResult) -> None:
     addresses = stack.addresses()
-    for area, seen in (
-        ("outcomes", observer.counts),
-        ("dead letters", asyncio.run(dead_letters(addresses))),
-        ("emails", find_mails(result, stack.mail_folder, observer.notifications)),
-    ):
-        expected = nested_counts(manifest[area.replace(" ", "_")])
-        result.comparisons += compare(area, expected, seen)
+    mails = find_mails(result, stack.mail_folder, tally.notifications)
+    letters = asyncio.run(dead_letters(addresses))
+    compare_outcomes(result, manifest, tally, letters, mails)
     find_books(result, addresses, manifest)
     find_timeline(result, addresses, manifest["shown_renewal"])
 

@@ -42,16 +42,25 @@ EMAIL_OF: Final = {
 
 @dataclass(slots=True)
 class Expectations:
-    """Outcomes, emails and dead letters, per phase where the publisher waits for them."""
+    """Outcomes, emails and dead letters, per phase where the publisher waits for them.
+
+    `orders` counts the accepted orders of each account.
+    """
 
     books: Books = field(default_factory=Books)
     outcomes: dict[int, Counter[tuple[str, str]]] = field(default_factory=dict)
+    orders: Counter[str] = field(default_factory=Counter)
     emails: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_letters: dict[int, Counter[tuple[str, str]]] = field(default_factory=dict)
 
     def event(self, phase: int, name: str, detail: str = "") -> None:
         """Expect one event because of what phase `phase` sends."""
         self.outcomes.setdefault(phase, Counter())[name, detail] += 1
+
+    def accepted(self, phase: int, name: str, account_id: str) -> None:
+        """Expect that an order is accepted."""
+        self.event(phase, name)
+        self.orders[account_id] += 1
 
     def told(self, phase: int, name: str, detail: str = "", *, locale: str) -> None:
         """Expect one event, and the email about it in `locale`."""
@@ -81,6 +90,7 @@ class Expectations:
                 str(phase): _nested(counts) for phase, counts in sorted(self.dead_letters.items())
             },
             "emails": _nested(self.emails),
+            "orders": dict(sorted(self.orders.items())),
             "trial_balance": self.books.trial_balance(),
             "wallets": {
                 account_id: {

@@ -7,23 +7,24 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import default as modern
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.demo.observer import Counts, nested_counts
 from deploy.demo.result import Check, Comparison, DemoResult, Mail, Moment
+from deploy.demo.tally import Counts, Tally, nested_counts
 from deploy.local.processes import ROOT
-from deploy.local.services import Addresses
+from deploy.local.services import SERVICES, Addresses
 from schemas.access import OPERATOR
 from schemas.money import exponent_of
 
 _SHOWN_MAILS: Final = 18
 _WALLET: Final = "Liabilities:Wallet:"
 _COMMAND_SECONDS: Final = 120
+_UNCHECKED: Final = {"name": "any check", "ok": False, "compared": "nothing"}
 
 
 def compare(area: str, expected: Counts, seen: Counts) -> list[Comparison]:
@@ -32,6 +33,27 @@ def compare(area: str, expected: Counts, seen: Counts) -> list[Comparison]:
         Comparison(area, name, detail, expected[name, detail], seen[name, detail])
         for name, detail in sorted(expected.keys() | seen.keys())
     ]
+
+
+def compare_outcomes(
+    result: DemoResult,
+    manifest: Mapping[str, Any],
+    tally: Tally,
+    dead_letters: Counts,
+    mails: Counts,
+) -> None:
+    """Compare events, dead letters and emails, and how many orders each account had accepted."""
+    for area, seen in (
+        ("outcomes", tally.counts),
+        ("dead letters", dead_letters),
+        ("emails", mails),
+    ):
+        expected = nested_counts(manifest[area.replace(" ", "_")])
+        result.comparisons += compare(area, expected, seen)
+    orders = Counter({(account_id, ""): n for account_id, n in manifest["orders"].items()})
+    result.comparisons += _one_row(
+        "accepted orders", "accounts", compare("accepted orders", orders, tally.orders_by_account())
+    )
 
 
 def find_mails(
@@ -76,8 +98,17 @@ def _mail(message: EmailMessage, kind: tuple[str, str], file: Path) -> Mail:
 def find_books(result: DemoResult, addresses: Addresses, manifest: Mapping[str, Any]) -> None:
     """Replay the ledger and compare every account and every wallet; then verify it."""
     replayed = perennial(addresses, "ledger", "replay")
-    report = replayed["report"]
     result.replay_sha256 = replayed["sha256"]
+    compare_books(result, manifest, replayed["report"])
+    # Also against the heads that were kept while the logs grew.
+    kept = ("--expected-head", str(addresses.heads[0])) if addresses.heads else ()
+    result.checks = verified(perennial(addresses, "verify", *kept)["checks"])
+
+
+def compare_books(
+    result: DemoResult, manifest: Mapping[str, Any], report: Mapping[str, Any]
+) -> None:
+    """Compare the balances of a replay's report with those of the manifest."""
     result.replay_positions = sum(report["positions"].values())
     seen: Counter[tuple[str, str]] = Counter()
     wallets: Counter[tuple[str, str]] = Counter()
@@ -98,31 +129,28 @@ def find_books(result: DemoResult, addresses: Addresses, manifest: Mapping[str, 
         }
     )
     result.comparisons += _one_row(
-        "wallets", compare("wallets", _without_zeros(wanted), _without_zeros(wallets))
+        "wallets", "balances", compare("wallets", _without_zeros(wanted), _without_zeros(wallets))
     )
     for (currency, account), amount in sorted(_without_zeros(seen).items()):
         result.balances.setdefault(currency, {})[account] = amount
     result.exponents = {currency: exponent_of(currency) for currency in result.balances}
-    result.checks = _verified(addresses)
 
 
-def _verified(addresses: Addresses) -> list[Check]:
-    """Verify all logs and the books, also against the heads that were kept while they grew."""
-    kept = ("--expected-head", str(addresses.heads[0])) if addresses.heads else ()
-    found = perennial(addresses, "verify", *kept)["checks"]
+def verified(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Check]:
+    """Return the checks of each service by its name; one without any is a check that failed."""
     return [
         Check(f"{service}: {each['name']}", each["ok"], each["compared"])
-        for service, checks in found.items()
-        for each in checks
+        for service in SERVICES
+        for each in found.get(service) or [_UNCHECKED]
     ]
 
 
-def _one_row(area: str, rows: list[Comparison]) -> list[Comparison]:
+def _one_row(area: str, what: str, rows: list[Comparison]) -> list[Comparison]:
     """Return rows that differ, and one that counts those that agree."""
     agreeing = sum(row.agrees for row in rows)
     return [
         *(row for row in rows if not row.agrees),
-        Comparison(area, "balances that agree", "", len(rows), agreeing),
+        Comparison(area, f"{what} that agree", "", len(rows), agreeing),
     ]
 
 

@@ -14,9 +14,10 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
-from deploy.demo.observer import Counts, Observer, nested_counts
+from deploy.demo.observer import Observer
 from deploy.demo.publish import load_records, partition_of
 from deploy.demo.records import RawRecord
+from deploy.demo.tally import Counts, Tally, nested_counts
 from deploy.local.services import SERVICES, Addresses
 from schemas.access import OBSERVER
 from schemas.topics import CONFIRMATIONS, REQUESTS, Topic
@@ -33,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 async def run_phases(
     addresses: Addresses, manifest: Mapping[str, Any], progress: Progress
-) -> tuple[Observer, dict[str, float], float]:
+) -> tuple[Tally, dict[str, float], float]:
     """Publish everything; return what was seen, the seconds of each phase, and renewals/s.
 
     The rate is that of the first phase, from the first request to the last PlanActivated.
@@ -43,8 +44,8 @@ async def run_phases(
     seconds: dict[str, float] = {}
     expected: Counts = Counter()
     rate = 0.0
-    observed = addresses.kafka_settings(OBSERVER)
-    async with Observer(observed, manifest["detail_fields"]) as observer:
+    tally = Tally(manifest["detail_fields"])
+    async with Observer(addresses.kafka_settings(OBSERVER), tally):
         for phase, records in groupby(load_records(), key=lambda record: record.phase):
             started = time.monotonic()
             expected += nested_counts(manifest["outcomes_by_phase"].get(str(phase), {}))
@@ -52,19 +53,19 @@ async def run_phases(
             await _publish(addresses, REQUESTS, requests)
             _pay(addresses.sandbox_folder, confirmations)
             if confirmations:
-                await _wait_for_outcomes(observer, _accepted(expected), f"phase {phase}", progress)
+                await _wait_for_outcomes(tally, _accepted(expected), f"phase {phase}", progress)
                 await _publish(addresses, CONFIRMATIONS, confirmations)
-            await _wait_for_outcomes(observer, expected, f"phase {phase}", progress)
+            await _wait_for_outcomes(tally, expected, f"phase {phase}", progress)
             seconds[f"phase {phase}"] = time.monotonic() - started
             if not rate:
-                taken = observer.last_seen.get("PlanActivated", time.monotonic()) - started
+                taken = tally.last_seen.get("PlanActivated", time.monotonic()) - started
                 rate = (
                     sum(n for (name, _), n in expected.items() if name == "PlanActivated") / taken
                 )
         started = time.monotonic()
-        await _wait_until_settled(addresses, observer)
+        await _wait_until_settled(addresses, tally)
         seconds["settling"] = time.monotonic() - started
-    return observer, seconds, rate
+    return tally, seconds, rate
 
 
 def _by_topic(records: Iterable[RawRecord]) -> tuple[list[RawRecord], list[RawRecord]]:
@@ -115,27 +116,27 @@ async def _publish(addresses: Addresses, topic: Topic, records: Sequence[RawReco
 
 
 async def _wait_for_outcomes(
-    observer: Observer, expected: Counts, phase: str, progress: Progress
+    tally: Tally, expected: Counts, phase: str, progress: Progress
 ) -> None:
-    last_seen, last_change = observer.total, time.monotonic()
-    while missing := observer.missing(expected):
+    last_seen, last_change = tally.total, time.monotonic()
+    while missing := tally.missing(expected):
         progress(phase, expected.total() - missing, expected.total())
-        if observer.total != last_seen:
-            last_seen, last_change = observer.total, time.monotonic()
+        if tally.total != last_seen:
+            last_seen, last_change = tally.total, time.monotonic()
         elif time.monotonic() - last_change > STALLED_SECONDS:
             return
         await asyncio.sleep(0.1)
     progress(phase, expected.total(), expected.total())
 
 
-async def _wait_until_settled(addresses: Addresses, observer: Observer) -> None:
+async def _wait_until_settled(addresses: Addresses, tally: Tally) -> None:
     """Return when no effect waits anywhere and nothing new has come for a while."""
     ends_at = time.monotonic() + STALLED_SECONDS
     last_seen, last_change = -1, time.monotonic()
     while time.monotonic() < ends_at:
         waiting = sum([await _count(addresses, service, "effect") for service in SERVICES])
-        if waiting or observer.total != last_seen:
-            last_seen, last_change = observer.total, time.monotonic()
+        if waiting or tally.total != last_seen:
+            last_seen, last_change = tally.total, time.monotonic()
         elif time.monotonic() - last_change > _QUIET_SECONDS:
             return
         await asyncio.sleep(0.2)

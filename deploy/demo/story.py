@@ -135,7 +135,7 @@ class Story:
             expected_total=shown,
             **more,
         )
-        self.expected.event(phase, "RenewalAccepted")
+        self.expected.accepted(phase, "RenewalAccepted", customer.account_id)
         if mode == "wallet":
             self.expected.event(phase, "WalletChargeRequested")
         return Order(customer, phase, renewal_id, method, price, record)
@@ -163,7 +163,7 @@ class Story:
             "requested_at": moment(phase),
         }
         record = self.send(event_record(phase, "TopUpRequested", data))
-        self.expected.event(phase, "TopUpAccepted")
+        self.expected.accepted(phase, "TopUpAccepted", customer.account_id)
         return Order(customer, phase, topup_id, method, Price(currency, amount, 0, "none"), record)
 
     def confirm(

@@ -106,7 +106,8 @@ def _type_of(part: dict[str, Any]) -> str:
     if "enum" in part:
         return ", ".join(f"`{one}`" for one in part["enum"])
     default = f", default `{part['default']}`" if part.get("default", "") != "" else ""
-    return f"{part.get('format') or part['type']}{default}"
+    about = f": {part['description']}" if "description" in part else ""
+    return f"{part.get('format') or part['type']}{default}{about}"
 
 
 def summary_of(model: type[Message]) -> str:

@@ -12,6 +12,7 @@ from schemas.envelope import Event
 from services.ledger.amounts import amounts_of
 from services.ledger.postings import Balances, post
 from services.ledger.projection import AMOUNT_COLUMNS, amount_rows
+from services.ledger.refund_check import RefundCheck
 from services.ledger.rules import RuleSet
 from services.runtime.errors import Park
 from services.runtime.kafka.cloudevents import validation_summary
@@ -36,6 +37,7 @@ class BodyCheck:
 
     rules: RuleSet
     balances: Balances = field(default_factory=lambda: defaultdict(int))
+    refunds: RefundCheck = field(default_factory=RefundCheck)
     events: int = 0
     rows: int = 0
     unreadable: str | None = None
@@ -65,6 +67,7 @@ class BodyCheck:
         for posting in post(event, stored.occurred_at, self.rules).postings:
             key = (stored.shard, posting.account, posting.currency)
             self.balances[key] += posting.amount_minor
+        self.refunds.look(stored, event)
         expected = amount_rows(stored, amounts_of(event))
         self.rows += len(expected)
         if expected != found and self.differing is None:

@@ -93,6 +93,7 @@ async def verify(  # noqa: PLR0913 - what the folds need, and what of it is want
         *tables,
         bodies.result(),
         bodies.amounts(),
+        bodies.refunds.result(),
         _same("SQL fold = body fold", by_sql, bodies.balances, _FOLDS),
         _same("columnar fold = body fold", by_columns, bodies.balances, _FOLDS),
         _same("cache = replay", cached, by_columns, REBUILD),

@@ -7,20 +7,22 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.catalogue import PlanOffered
-from schemas.envelope import SPEC_VERSION, Source, name_based_uuid, utc_text
+from schemas.envelope import AHEAD_MAX, SPEC_VERSION, Source, name_based_uuid, utc_text
 from schemas.topics import CATALOGUE
 from services.orders.catalog import Catalogue
 from services.orders.offers import plans_offered
 from services.runtime.errors import Transient
+from services.runtime.kafka.bounded_batches import UnreadBatch
 from services.runtime.kafka.client import build_producer
 from services.runtime.kafka.reading import reader, records_until
+from services.runtime.kafka.record_size import KEY_BYTES_MAX, Head
 from services.runtime.logs import Logger
 from services.runtime.settings import KafkaSettings
 
@@ -29,8 +31,12 @@ LOOKED_AT_EVERY_SECONDS: Final = 60
 TRIED_AGAIN_SECONDS: Final = 5
 _NAMESPACE: Final = UUID("0d6a2f0e-7a47-5d54-8a6f-3d2c0f6b9c15")
 _PARTITION: Final = TopicPartition(CATALOGUE.name, 0)
+FOREIGN_MAX: Final = 1_000
+"""So many keys of others are taken back at once; what is left of them a minute later."""
 Rows = dict[str, bytes]
 """By plan code, the body of what is sold."""
+Changes = Mapping[bytes, bytes | None]
+"""By key, what to publish; None takes it back."""
 
 
 class CataloguePublisher:
@@ -50,6 +56,7 @@ class CataloguePublisher:
         self._clock = clock
         self._logger = logger
         self._told: Rows | None = None
+        self._seen: int | None = None
 
     def ended(self, publishing: asyncio.Task[None]) -> None:
         """Say so when publishing ended by a defect: orders goes on without it."""
@@ -75,23 +82,29 @@ class CataloguePublisher:
         """
         now = self._clock()
         wanted = rows_of(self._catalogue, now)
-        if wanted == self._told:
+        told = wanted == self._told
+        look = await looked(self._settings, wanted, now, seen=self._seen if told else None)
+        if look is None:
             return 0
-        changes = changes_between(await read_rows(self._settings), wanted)
-        if changes:
-            await self._send(changes, now)
-            self._logger.info("catalogue_published", records=len(changes))
+        # What is sent lies behind what was seen, and is looked at once.
+        self._told, self._seen = None, look.end
+        if look.changes:
+            await self._send(look.changes, now)
+            if told:
+                self._logger.warning("catalogue_differed", records=len(look.changes))
+            else:
+                self._logger.info("catalogue_published", records=len(look.changes))
         self._told = wanted
-        return len(changes)
+        return len(look.changes)
 
-    async def _send(self, changes: Mapping[str, bytes | None], now: datetime) -> None:
+    async def _send(self, changes: Changes, now: datetime) -> None:
         producer = build_producer(self._settings)
         try:
             await producer.start()
-            for code, body in changes.items():
-                headers = [] if body is None else headers_of(code, body, now)
+            for key, body in changes.items():
+                headers = [] if body is None else headers_of(key.decode(), body, now)
                 await producer.send_and_wait(
-                    CATALOGUE.name, body, key=code.encode(), partition=0, headers=headers
+                    CATALOGUE.name, body, key=key, partition=0, headers=headers
                 )
         except (KafkaError, OSError) as error:
             message = f"{CATALOGUE.name} takes no record ({type(error).__name__})"
@@ -105,14 +118,47 @@ def rows_of(catalogue: Catalogue, moment: datetime) -> Rows:
     return {plan.plan_code: plan.body() for plan in plans_offered(catalogue, moment)}
 
 
-def changes_between(
-    held: Mapping[str, bytes], wanted: Mapping[str, bytes]
-) -> dict[str, bytes | None]:
-    """Return what to publish by plan code: a body that differs, and None for a plan that is gone."""
-    changes: dict[str, bytes | None] = {
-        code: body for code, body in wanted.items() if held.get(code) != body
-    }
-    return changes | dict.fromkeys(sorted(held.keys() - wanted.keys()))
+class Table:
+    """What a topic says beside what it should: of what others wrote, a bounded number of keys."""
+
+    def __init__(self, wanted: Rows, now: datetime) -> None:
+        """Compare with `wanted`, which holds `now`."""
+        self._wanted = {code.encode(): body for code, body in wanted.items()}
+        self._now = now
+        self._sound: set[bytes] = set()
+        self._foreign: dict[bytes, None] = {}
+
+    def take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's
+        """Take the next record."""
+        key = record.key or b""
+        if isinstance(record.value, UnreadBatch):
+            # Other readers may be able to read it, whatever is in it.
+            self._sound.clear()
+        elif key in self._wanted:
+            self._sound.discard(key)
+            if _is_ours(record, key.decode(), self._wanted[key], self._now):
+                self._sound.add(key)
+        elif record.value is None:
+            self._foreign.pop(key, None)
+        elif len(self._foreign) < FOREIGN_MAX and len(key) < KEY_BYTES_MAX:
+            self._foreign[key] = None
+
+    def changes(self) -> Changes:
+        """Return what to publish: what is not there as it should, and None for what is not wanted."""
+        lacking = {key: body for key, body in self._wanted.items() if key not in self._sound}
+        return lacking | dict.fromkeys(self._foreign)
+
+
+def _is_ours(record: Any, code: str, body: bytes, now: datetime) -> bool:  # noqa: ANN401 - aiokafka's
+    """Say whether a record is what orders publishes of a plan, at whatever moment."""
+    if record.value != body or isinstance(record.value, Head):
+        return False
+    try:
+        moment = datetime.fromisoformat((dict(record.headers).get("ce_time") or b"").decode())
+        expected = headers_of(code, body, moment)
+        return moment <= now + AHEAD_MAX and expected == list(record.headers)
+    except (ValueError, OverflowError, TypeError):
+        return False
 
 
 def headers_of(code: str, body: bytes, now: datetime) -> list[tuple[str, bytes]]:
@@ -133,13 +179,22 @@ def headers_of(code: str, body: bytes, now: datetime) -> list[tuple[str, bytes]]
     return [("content-type", b"application/json"), *headers]
 
 
-async def read_rows(settings: KafkaSettings) -> Rows:
-    """Return what the topic holds now.
+class Look(NamedTuple):
+    """How far the topic was read, and what is to be published."""
+
+    end: int
+    changes: Changes
+
+
+async def looked(
+    settings: KafkaSettings, wanted: Rows, now: datetime, *, seen: int | None = None
+) -> Look | None:
+    """Compare the topic with what it should hold; None when it still ends where it was `seen` to.
 
     Raises:
         Transient: Kafka does not answer, or the topic is not there.
     """
-    rows: Rows = {}
+    table = Table(wanted, now)
     async with reader(settings, CATALOGUE.name) as consumer:
         if CATALOGUE.name not in await consumer.topics():
             message = f"there is no topic {CATALOGUE.name}: run `perennial setup`"
@@ -147,18 +202,12 @@ async def read_rows(settings: KafkaSettings) -> Rows:
         consumer.assign([_PARTITION])
         firsts = await consumer.beginning_offsets([_PARTITION])
         ends = await consumer.end_offsets([_PARTITION])
+        if ends[_PARTITION] == seen:
+            return None
         consumer.seek(_PARTITION, firsts[_PARTITION])
         async for record in records_until(consumer, ends):
-            _take(rows, record)
-    return rows
-
-
-def _take(rows: Rows, record: Any) -> None:  # noqa: ANN401 - aiokafka's
-    code = (record.key or b"").decode(errors="replace")
-    if record.value is None:
-        rows.pop(code, None)
-    else:
-        rows[code] = record.value
+            table.take(record)
+    return Look(ends[_PARTITION], table.changes())
 
 
 @asynccontextmanager

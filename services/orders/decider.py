@@ -39,9 +39,9 @@ from services.orders.payments import (
     record_look_up,
     settle,
 )
-from services.orders.refunds import confirm_refund
+from services.orders.refunds import confirm_archived_refund, confirm_refund
 from services.orders.renewals import accept_renewal
-from services.orders.rules import IgnoredReason, Rules
+from services.orders.rules import Rules
 from services.orders.settlement import settle_activation, settle_expiry, settle_refund
 from services.orders.state import ArchivedOrder, NewOrder, OrderState, RefusedOrder, Renewal, TopUp
 from services.orders.topups import accept_top_up
@@ -75,7 +75,9 @@ def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be for
                 return confirm_archived(command, state)
             return confirm(command, _order(state))
         case ConfirmRefund():
-            return _refund_confirmed(command, state)
+            if isinstance(state, ArchivedOrder):
+                return confirm_archived_refund(command, state)
+            return confirm_refund(command, _renewal(state))
         case RecordConfirmation():
             return record_confirmation(command, _order(state), rules)
         case SettleConfirmation():
@@ -118,13 +120,6 @@ def _order(state: OrderState) -> Renewal | TopUp:
             raise Poison("order_archived", f"the order was over and is archived: {_SEE}")
         case _:
             assert_never(state)
-
-
-def _refund_confirmed(command: ConfirmRefund, state: OrderState) -> Decision | Ignored:
-    if isinstance(state, ArchivedOrder):
-        # It was over, so nothing was owed any more: the shop says it once more.
-        return Ignored(IgnoredReason.REFUND_NOT_OWED)
-    return confirm_refund(command, _renewal(state))
 
 
 def _renewal(state: OrderState) -> Renewal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from schemas.confirmations import RefundInstructed
+from schemas.confirmations import RefundConfirmed, RefundInstructed
 from schemas.envelope import Event
 from schemas.orders import RefundCompleted
 from schemas.surplus import SurplusReturned
@@ -13,7 +13,7 @@ from services.orders import identities
 from services.orders.commands import ConfirmRefund
 from services.orders.effects import drop_refund, refund_effect
 from services.orders.rules import IgnoredReason
-from services.orders.state import Payable, Payment, Renewal
+from services.orders.state import ArchivedOrder, External, Payable, Payment, Renewal, external_of
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored, Start
 
@@ -69,33 +69,55 @@ def confirm_refund(command: ConfirmRefund, state: Renewal) -> Decision | Ignored
         Poison: it is about another account's order, or nothing that this gateway was to give back.
     """
     said, payable = command.confirmation, state.payable
-    if said.account_id != payable.account_id:
+    payment = state.payments.by_transaction(said.gateway, said.gateway_txn_id)
+    external = external_of(payment, state.returned) if payment else None
+    known = _given_back(said, payable.account_id, external)
+    if payment is None or payment.payment_id not in state.owed:
+        return _not_owed(said, known)
+    at = max(payment.captured_at, min(said.refunded_at, command.now))
+    completed = refund_completed(payable, payment, said.gateway, said.gateway_refund_ref, at)
+    return Decision((completed,), (drop_refund(payment),))
+
+
+def confirm_archived_refund(command: ConfirmRefund, state: ArchivedOrder) -> Ignored:
+    """Pass over a repetition of what went back before the order was archived: it owes nothing.
+
+    Raises:
+        Poison: it is about another account's order, or something else went back.
+    """
+    said = command.confirmation
+    external = state.transactions.get((said.gateway, said.gateway_txn_id))
+    return _not_owed(said, _given_back(said, state.account_id, external))
+
+
+def _given_back(said: RefundConfirmed, account_id: str, external: External | None) -> External:
+    """Return what the shop took and says that it gave back, all of it."""
+    if said.account_id != account_id:
         message = (
             "the order belongs to another account: find out whose refund this is and publish it "
             "with the account and the id of its order"
         )
         raise Poison("account_mismatch", message)
-    payment = state.payments.by_transaction(said.gateway, said.gateway_txn_id)
-    if payment is None or not payment.external:
+    if external is None:
         message = (
             "nobody was instructed to give this transaction back: compare gateway and "
             "gateway_txn_id with RefundInstructed"
         )
         raise Poison("refund_not_instructed", message)
-    if said.amount != payment.amount:
+    if said.amount != external.amount:
         message = (
             "the refund is not the amount of the payment: give all of it back, publish a "
             "RefundConfirmed that says so, then discard this record"
         )
         raise Poison("refund_amount", message)
-    if state.owed.get(payment.payment_id) is None:
-        if state.returned.get(payment.payment_id) in {"", said.gateway_refund_ref}:
-            return Ignored(IgnoredReason.REFUND_NOT_OWED)
-        message = (
-            "this payment is not owed: it bought what was ordered, or went back by another refund; "
-            "clear it with the gateway, then discard this record"
-        )
-        raise Poison("refund_not_owed", message)
-    at = max(payment.captured_at, min(said.refunded_at, command.now))
-    completed = refund_completed(payable, payment, said.gateway, said.gateway_refund_ref, at)
-    return Decision((completed,), (drop_refund(payment),))
+    return external
+
+
+def _not_owed(said: RefundConfirmed, external: External) -> Ignored:
+    if external.returned in {"", said.gateway_refund_ref}:
+        return Ignored(IgnoredReason.REFUND_NOT_OWED)
+    message = (
+        "this payment is not owed: it bought what was ordered, or went back by another refund; "
+        "clear it with the gateway, then discard this record"
+    )
+    raise Poison("refund_not_owed", message)

@@ -5,7 +5,8 @@ Payments are in persistent maps: an order that is paid thousands of times folds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -82,6 +83,22 @@ def untaxed(amount: Money, jurisdiction: str) -> Consideration:
     return Consideration(net=amount, tax=zero, tax_jurisdiction=jurisdiction, bonus=zero)
 
 
+@dataclass(frozen=True, slots=True)
+class External:
+    """What the shop's own gateway took, and the reference of its refund: "" where a person said so.
+
+    None is what did not go back: it bought what was ordered.
+    """
+
+    amount: Money
+    returned: str | None
+
+
+def external_of(payment: Payment, returned: Mapping[str, str]) -> External | None:
+    """Return what the shop alone can give back; `returned` has references of refunds by payment."""
+    return External(payment.amount, returned.get(payment.payment_id)) if payment.external else None
+
+
 NONE_OWED: Final[HashTrieMap[str, Payment]] = HashTrieMap()
 _NONE_RETURNED: Final[HashTrieMap[str, str]] = HashTrieMap()
 _NO_TRANSACTIONS: Final[HashTrieMap[tuple[str, str], Payment]] = HashTrieMap()
@@ -109,9 +126,9 @@ class Payments:
         """Return the payment that a transaction brought."""
         return self._by_transaction.get((gateway, gateway_txn_id))
 
-    def transactions(self) -> frozenset[tuple[str, str]]:
-        """Return the gateway and transaction of each."""
-        return frozenset(self._by_transaction)
+    def __iter__(self) -> Iterator[Payment]:
+        """Go through all of them, in no order."""
+        return iter(self._by_transaction.values())
 
     def added(self, payment: Payment) -> Payments:
         """Return these and one more."""
@@ -197,13 +214,15 @@ class RefusedOrder:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedOrder:
-    """The order was over long ago and its events are in files; its id is used up."""
+    """The order was over long ago and its events are in files; its id is used up.
+
+    `transactions` are those of gateways by which money came in, with what is `external` of it.
+    """
 
     account_id: str
     digest: str
     refused_digests: tuple[str, ...] = ()
-    transactions: frozenset[tuple[str, str]] = frozenset()
-    """Of gateways, by which money came in."""
+    transactions: Mapping[tuple[str, str], External | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class ServiceProcess(Generic[StateT]):
             journal=journal,
             shard_count=settings.shard_count,
             clock=clock.now,
-            keep_letters=LetterRoom(self._letters.publish).keep,
+            letters=LetterRoom(self._letters.publish),
             tracing=tracing,
             verifier=event_keys.verifier(processor.group) if event_keys else None,
         )

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from schemas import EVENT_TYPES, TOPIC_OF
-from schemas.envelope import SPEC_VERSION, Envelope, Event, utc_text
+from schemas.envelope import SPEC_VERSION, Envelope, Event, happened_field, utc_text
 from schemas.topics import TOPICS, Topic
 from services.runtime.kafka.record_size import BODY_BYTES_MAX
 from services.runtime.kafka.strict_json import nulls
@@ -24,7 +24,6 @@ REQUEST_TYPES: Final = {
     name: model for name, model in EVENT_TYPES.items() if TOPIC_OF[name].external
 }
 _NAMESPACE: Final = UUID("0b6a6b52-8f5e-5d0c-9a57-6d3c6d1f2a90")
-_OCCURRED_AT: Final = ("requested_at", "confirmed_at", "refunded_at", "changed_at")
 _NAME_LENGTH_MAX: Final = 64
 """Longer names resemble no field, and comparing them takes seconds."""
 _SHORT_FORM: Final = frozenset({"type", "data", "id", "time", "source", "traceparent"})
@@ -146,12 +145,11 @@ def _event(model: type[Event], data: object) -> Event:
 
 def _envelope(line: int, row: dict[str, Any], event: Event, source: str | None) -> Envelope:
     data, topic = event.model_dump(), TOPIC_OF[event.wire_type()]
-    occurred_at = next(data[name] for name in _OCCURRED_AT if name in data)
     attributes = {
         name: row[name] for name in Envelope.model_fields if row.get(name) is not None
     } | {"type": event.wire_type()}
     attributes.setdefault("source", source or f"{topic.source_prefix}cli")
-    attributes.setdefault("time", occurred_at)
+    attributes.setdefault("time", data[happened_field(type(event)) or ""])
     attributes.setdefault("partitionkey", event.account_id)
     attributes.setdefault("correlationid", data.get("renewal_id") or data.get("topup_id"))
     attributes.setdefault("id", _derived_id(attributes["source"], line, event))

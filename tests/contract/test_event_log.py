@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -318,7 +317,7 @@ async def test_dead_letter_of_a_topic_made_again_is_kept_beside_the_one_at_the_s
     for topic_id in ("first", "again", "again"):
         await call_topic(log, "requests", topic_id)
         async with log.transaction(partitions=[("requests", 0)]) as tx:
-            await tx.add_dead_letters([replace(letter, value=topic_id.encode())])
+            await tx.add_dead_letters([letter._replace(value=topic_id.encode())])
     async with log.transaction() as tx:
         assert await tx.open_dead_letters() == 2
 

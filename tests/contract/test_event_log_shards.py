@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -149,5 +148,5 @@ async def test_letter_that_waits_for_a_parked_shard_takes_no_room_of_its_source(
 ) -> None:
     letter = DeadLetter("requests", 0, 7, None, b"1", (), "not_utf8", "", 1, T0, source="/shop")
     async with log.transaction() as tx:
-        await tx.add_dead_letters([letter, replace(letter, record_offset=8, parked_shard=1)])
+        await tx.add_dead_letters([letter, letter._replace(record_offset=8, parked_shard=1)])
         assert await tx.open_letters() == [("/shop", None, 1)]

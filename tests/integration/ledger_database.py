@@ -15,7 +15,7 @@ from services.cli.setup import set_up_postgres
 from services.ledger.handlers import build_processor
 from services.ledger.replay import fold_columns, resolve_scope
 from services.ledger.reports import Report, report
-from services.ledger.rules import load_rules
+from services.ledger.rules import RuleSet, load_rules
 from services.ledger.verify import verify
 from services.ledger.wallets import WalletState
 from services.runtime.flow.intake import Intake
@@ -38,6 +38,7 @@ class LedgerDatabase:
     pool: asyncpg.Pool
     intake: Intake[WalletState]
     now: datetime = T0
+    rules: RuleSet = RULES
 
     @property
     def dsn(self) -> str:
@@ -58,7 +59,7 @@ class LedgerDatabase:
     async def verify(self) -> dict[str, Check]:
         """Run every check as the ledger's role."""
         async with self.connect() as connection:
-            checks = await verify(connection, self.dsn, "ledger", RULES)
+            checks = await verify(connection, self.dsn, "ledger", self.rules)
         return {check.name: check for check in checks}
 
     async def failed(self) -> dict[str, Check]:
@@ -71,7 +72,8 @@ class LedgerDatabase:
         """Fold the log as `perennial ledger replay` does."""
         async with self.connect() as connection:
             scope = await resolve_scope(connection, known_at=known_at, effective_at=effective_at)
-        return report(fold_columns(self.dsn, "ledger", scope, RULES), scope, RULES)
+        balances = fold_columns(self.dsn, "ledger", scope, self.rules)
+        return report(balances, scope, self.rules)
 
     async def tamper(self, *statements: str) -> None:
         """Change rows as the administrator, with every trigger off."""
@@ -88,13 +90,15 @@ class LedgerDatabase:
 
 
 @asynccontextmanager
-async def open_ledger_database(admin_dsn: str) -> AsyncIterator[LedgerDatabase]:
-    """Set up an empty ledger in an empty database."""
+async def open_ledger_database(
+    admin_dsn: str, rules: RuleSet = RULES
+) -> AsyncIterator[LedgerDatabase]:
+    """Set up an empty ledger, which books by `rules`, in an empty database."""
     await set_up_postgres(admin_dsn, "ledger", "secret", SHARDS)
     pool = await open_pool("ledger", settings_for(admin_dsn, role=ROLE))
     log = PostgresEventLog(pool)
     await log.ensure_cursors({("billing.orders.v1", shard): 0 for shard in range(SHARDS)})
-    processor = build_processor(rules=RULES, low_balance=LOW_BALANCE)
+    processor = build_processor(rules=rules, low_balance=LOW_BALANCE)
     intake = Intake(
         log=log,
         processor=processor,
@@ -102,7 +106,7 @@ async def open_ledger_database(admin_dsn: str) -> AsyncIterator[LedgerDatabase]:
         shard_count=SHARDS,
         clock=lambda: database.now,
     )
-    database = LedgerDatabase(admin_dsn, pool, intake)
+    database = LedgerDatabase(admin_dsn, pool, intake, rules=rules)
     try:
         yield database
     finally:

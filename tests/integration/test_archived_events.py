@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog import get_logger
 
+from schemas.confirmations import RefundInstructed
 from schemas.orders import RenewalRejected
 from schemas.topics import CONFIRMATIONS
 from services.runtime.archive import events as archiving
@@ -26,7 +27,7 @@ from tests.integration.orders_database import (
     verified,
 )
 from tests.unit.orders.builders import NOW, confirmation, in_app, renewal, usd
-from tests.unit.orders.steps import pay_in_app
+from tests.unit.orders.steps import pay_in_app, refund_confirmed
 
 HOME = shard_of("acct-1", SHARDS)
 
@@ -162,6 +163,28 @@ async def test_money_for_an_archived_order_waits_for_a_person_and_pays_for_no_ot
     owner = "SELECT stream_id FROM gateway_transaction WHERE gateway_txn_id = 'txn-ren-1'"
     assert await orders.pool.fetchval(owner) == "order/ren-1"
     assert failed(await verified(orders)) == failed(await verified(orders, folder)) == {}
+
+
+async def test_refund_that_the_shop_owes_keeps_its_order_and_one_that_came_later_is_for_a_person(
+    orders: Orders, folder: Path
+) -> None:
+    await orders.buy("ren-1")
+    await paid_in_app(orders, "ren-1")
+    [held] = (await orders.archive(folder)).held
+    assert (held.stream_id, held.why) == ("order/ren-1", "is not over")
+
+    [instructed] = [each for each in await orders.events() if isinstance(each, RefundInstructed)]
+    said = refund_confirmed(instructed)
+    assert await orders.take(said) == {"applied": 1}
+    await orders.buy("ren-2")
+    assert (await orders.archive(folder)).held == []
+    assert "SurplusReturned" not in await names(orders)
+    await orders.again()
+
+    assert await orders.take(said, name="again") == {"ignored:refund_not_owed": 1}
+    second = refund_confirmed(instructed, gateway_refund_ref="shop-second")
+    assert await orders.take(second) == {"dead_lettered:refund_not_owed": 1}
+    assert failed(await verified(orders, folder)) == {}
 
 
 async def test_account_of_another_shard_gets_no_archived_id(orders: Orders, folder: Path) -> None:

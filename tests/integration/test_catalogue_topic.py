@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from structlog.testing import capture_logs
 
 from schemas.catalogue import PlanOffered
 from schemas.topics import CATALOGUE
 from services.cli.setup import set_up_topics
 from services.orders.catalog import Catalogue
 from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
-from services.orders.catalogue_topic import CataloguePublisher, read_rows, rows_of
+from services.orders.catalogue_topic import CataloguePublisher, headers_of, looked, rows_of
 from services.runtime.kafka.cloudevents import read_record
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure.system import SHARDS, System, read_topics
@@ -53,7 +55,65 @@ async def test_what_is_sold_is_published_once_and_what_is_gone_is_taken_back(
     assert await publisher(settings, fewer, NOW).publish() == 1
     last = (await held(settings))[-1]
     assert (last.key, last.value) == (b"jp-day-basic", None)
-    assert await read_rows(settings) == rows_of(fewer, NOW)
+    assert await table(settings) == {
+        code.encode(): body for code, body in rows_of(fewer, NOW).items()
+    }
+
+
+async def table(settings: KafkaSettings) -> dict[bytes, bytes]:
+    """Return what any reader takes the topic to say."""
+    rows = {record.key: record.value for record in await held(settings)}
+    return {key: value for key, value in rows.items() if value is not None}
+
+
+async def write(settings: KafkaSettings, *records: tuple[bytes, bytes | None, Any]) -> None:
+    """Write to the topic as whoever can."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
+    await producer.start()
+    for key, value, headers in records:
+        await producer.send_and_wait(CATALOGUE.name, value, key=key, partition=0, headers=headers)
+    await producer.stop()
+
+
+async def test_what_others_write_is_put_right_by_the_same_process(system: System) -> None:
+    settings = KafkaSettings(bootstrap_servers=system.infrastructure.bootstrap_servers)
+    wanted = rows_of(WHOLE, NOW)
+    as_it_is = {code.encode(): body for code, body in wanted.items()}
+    cheap, gone, dressed, *_ = wanted
+    ours = publisher(settings, WHOLE, NOW)
+    await ours.publish()
+    price = wanted[cheap].replace(b'"amount_minor":', b'"amount_minor":1')
+    stranger = headers_of(dressed, wanted[dressed], NOW)
+    stranger[1:1] = [("ce_source", b"/billing/ledger")]
+
+    await write(
+        settings,
+        (cheap.encode(), price, headers_of(cheap, price, NOW)),
+        (gone.encode(), None, []),
+        (dressed.encode(), wanted[dressed], stranger),
+        (b"free-for-all", b"{}", []),
+        (b"\xff\xfe", b"no text", []),
+        (b"", b"no key", []),
+    )
+
+    with capture_logs() as logs:
+        assert await ours.publish() == 6
+    [line] = [each for each in logs if each["event"] == "catalogue_differed"]
+    assert (line["log_level"], line["records"]) == ("warning", 6)
+    assert await table(settings) == as_it_is
+    assert await publisher(settings, WHOLE, NOW).publish() == 0
+    assert [await ours.publish() for _ in range(2)] == [0, 0]
+
+
+async def test_topic_that_nobody_wrote_to_is_not_read_again(system: System) -> None:
+    settings = KafkaSettings(bootstrap_servers=system.infrastructure.bootstrap_servers)
+    first = await looked(settings, {}, NOW)
+    assert first is not None
+    assert await looked(settings, {}, NOW, seen=first.end) is None
+    await write(settings, (b"x", b"{}", []))
+    again = await looked(settings, {}, NOW, seen=first.end)
+    assert again is not None
+    assert again.changes == {b"x": None}
 
 
 async def test_version_that_begins_is_told_by_the_same_process(system: System) -> None:

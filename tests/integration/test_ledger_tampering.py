@@ -39,6 +39,14 @@ TAMPERINGS = {
         ),
         {"hash chain", "amount table", "SQL fold = body fold", "columnar fold = body fold"},
     ),
+    "a refund of another payment": (
+        (
+            "UPDATE event SET body = convert_to(replace(convert_from(body, 'UTF8'),"
+            " '\"payment_id\":\"', '\"payment_id\":\"x'), 'UTF8')"
+            " WHERE type = 'billing.RefundCompleted.v1'"
+        ),
+        {"hash chain", "refunds are owed"},
+    ),
     "an unreadable body": (
         f"UPDATE event SET body = '{{}}' WHERE {A_TOP_UP}",
         {"hash chain", "bodies and rules", "SQL fold = body fold", "columnar fold = body fold"},

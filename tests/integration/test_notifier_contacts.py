@@ -10,6 +10,7 @@ from typing import cast
 import asyncpg
 import pytest
 
+from schemas.envelope import AHEAD_MAX
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
 from services.notifier.channels.email import DeferralCause, Deferred
 from services.notifier.contacts import Contacts
@@ -169,7 +170,10 @@ async def test_the_newest_request_wins_in_whatever_order_they_arrive(notifier: N
 async def test_a_request_from_the_future_does_not_keep_out_the_next_one(
     notifier: Notifier,
 ) -> None:
-    await notifier.take(notifier.contact_changed("future@example.org", at=T0 + timedelta(days=999)))
+    never = notifier.contact_changed("never@example.org", at=T0 + timedelta(days=999))
+    assert await notifier.take(never) == {"dead_lettered:time_ahead": 1}
+    assert await email_of(notifier) is None
+    await notifier.take(notifier.contact_changed("future@example.org", at=T0 + AHEAD_MAX))
     assert await email_of(notifier) == "future@example.org"
     notifier.now = T0 + timedelta(minutes=1)
     await notifier.take(notifier.contact_changed("now@example.org"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
@@ -44,11 +43,11 @@ def letters(topic: str, count: int) -> list[DeadLetter]:
     plain = DeadLetter(topic, 0, 0, b"k", b"", (("x", b"\xff"),), "unlucky", "", 1, T0)
     return [
         # Many small ones for each that fills a batch by itself.
-        replace(
-            plain, partition=n % SHARDS, record_offset=n, value=b"v" * BYTES[n % 50 % len(BYTES)]
+        plain._replace(
+            partition=n % SHARDS, record_offset=n, value=b"v" * BYTES[n % 50 % len(BYTES)]
         )
         if n % 50 < len(BYTES)
-        else replace(plain, partition=n % SHARDS, record_offset=n)
+        else plain._replace(partition=n % SHARDS, record_offset=n)
         for n in range(count)
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -97,9 +96,9 @@ async def test_dead_letters_of_any_shape_reach_their_topic_and_stop_nobody(
     plain = DeadLetter(topic, 1, 0, b"k", b"v", (("x", b"\xff"),), "unlucky", "", 1, T0)
     letters = [
         plain,
-        replace(plain, record_offset=1, key=None, value=None),
-        replace(plain, record_offset=2, value=b"x" * 2_000_000),
-        replace(plain, record_offset=3, headers=(("n\0ul", None), ("n\0ul", b""))),
+        plain._replace(record_offset=1, key=None, value=None),
+        plain._replace(record_offset=2, value=b"x" * 2_000_000),
+        plain._replace(record_offset=3, headers=(("n\0ul", None), ("n\0ul", b""))),
     ]
     async with toys.log.transaction() as tx:
         await tx.add_dead_letters(letters)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
+import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -77,6 +80,25 @@ async def test_setup_puts_right_what_we_rely_on_and_leaves_all_else(
     assert now["max.message.bytes"] == str(MESSAGE_BYTES_MAX)
     assert (now["retention.ms"], now["segment.ms"]) == (str(90 * DAY_MS), "3600000")
     assert "max.message.bytes" not in await told(system)
+
+
+@pytest.mark.parametrize("claimed", [timedelta(days=-3650), timedelta(minutes=50)])
+async def test_broker_dates_records_and_their_senders_cannot(
+    system: System, claimed: timedelta
+) -> None:
+    """By its date a record is kept: one from years ago would be deleted before it is read."""
+    servers = system.infrastructure.bootstrap_servers
+    before = datetime.now(UTC)
+    producer = AIOKafkaProducer(bootstrap_servers=servers)
+    await producer.start()
+    try:
+        told = int((before + claimed).timestamp() * 1000)
+        sent = await producer.send_and_wait(REQUESTS.name, b"{}", timestamp_ms=told)
+    finally:
+        await producer.stop()
+    at = datetime.fromtimestamp(sent.timestamp / 1000, UTC)
+    assert sent.timestamp_type == 1
+    assert abs(at - before) < timedelta(minutes=10)
 
 
 async def told(system: System) -> str:

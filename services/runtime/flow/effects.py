@@ -11,13 +11,13 @@ from typing import Final, Generic
 
 from services.runtime.errors import Halt, Park, PerennialError, Transient, VersionConflict
 from services.runtime.flow.checkpoints import Checkpoints
-from services.runtime.flow.journal import Journal
+from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.pace import Pace
 from services.runtime.flow.work import Work, attempted
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
 from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT, Task
-from services.runtime.watch.tracing import UNTRACED, Tracing
+from services.runtime.watch.tracing import UNTRACED, ResultsTrace, Tracing
 
 RESULTS_PER_COMMIT_MAX: Final = 500
 POLL_SECONDS: Final = 0.2
@@ -201,8 +201,7 @@ class EffectRunner(Generic[StateT]):
             for _, command in results:
                 if isinstance(command, Halt):
                     raise command
-            with self._pace.turn():
-                leased = await self._recorded(results)
+            leased = await self._recorded(results)
             self._on_recorded()
             for effect, _ in results:
                 if effect.run.key[:2] not in self._held:
@@ -277,27 +276,36 @@ class EffectRunner(Generic[StateT]):
             self._tracing.results() as trace,
             self._journal.session(self._log.transaction(shards=shards)) as session,
         ):
-            now = self._clock()
-            for effect, command in results:
-                if session.tx.heads[effect.run.shard].parked:
-                    self._held[effect.run.key[:2]] = (effect, command)
-            results = [each for each in results if each[0].run.key[:2] not in self._held]
-            for _, command in results:
-                if isinstance(command, Park):
-                    raise command
-            keys = [self._key(effect) for effect, _ in results]
-            wanted = await session.tx.hold_running(keys)
-            works = [
-                _work(effect, command)
-                for key, (effect, command) in zip(keys, results, strict=True)
-                if key in wanted
-            ]
-            await session.load(works)
-            for work in works:
-                session.apply(work, now)
-            trace.commits(works)
-            recorded = await session.flush(now)
-        return recorded.leased
+            # The turn begins here: to have waited for others is no reason to gather for longer.
+            with self._pace.turn():
+                return await self._decided(session, trace, results)
+
+    async def _decided(
+        self,
+        session: Session[StateT],
+        trace: ResultsTrace,
+        results: list[tuple[LeasedEffect, object]],
+    ) -> list[LeasedEffect]:
+        now = self._clock()
+        for effect, command in results:
+            if session.tx.heads[effect.run.shard].parked:
+                self._held[effect.run.key[:2]] = (effect, command)
+        results = [each for each in results if each[0].run.key[:2] not in self._held]
+        for _, command in results:
+            if isinstance(command, Park):
+                raise command
+        keys = [self._key(effect) for effect, _ in results]
+        wanted = await session.tx.hold_running(keys)
+        works = [
+            _work(effect, command)
+            for key, (effect, command) in zip(keys, results, strict=True)
+            if key in wanted
+        ]
+        await session.load(works)
+        for work in works:
+            session.apply(work, now)
+        trace.commits(works)
+        return (await session.flush(now)).leased
 
 
 def _work(effect: LeasedEffect, command: object) -> Work:

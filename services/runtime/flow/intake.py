@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Generic
+from typing import Final, Generic, TypeVar
 
 from schemas.envelope import Envelope
 from services.runtime.errors import Park, Poison, Transient
 from services.runtime.flow.journal import Journal, Session
-from services.runtime.flow.letter_room import KeepLetters, keep_all
+from services.runtime.flow.letter_room import KeepAll, Letters
 from services.runtime.flow.letters import dead_letter
 from services.runtime.flow.ordering import is_next, repeats
 from services.runtime.flow.parsing import Parsed, RecordParser
@@ -32,6 +33,9 @@ from services.runtime.processor import Decision, Ignored, Processor, StateT
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
 SHARD_PARKED: Final = "shard_parked"
+_AT_ONCE_MAX: Final = 32
+"""How many records are read at once: a millisecond or two."""
+ItemT = TypeVar("ItemT")
 
 
 class Skipped(StrEnum):
@@ -75,7 +79,7 @@ class Intake(Generic[StateT]):
         journal: Journal[StateT],
         shard_count: int,
         clock: Callable[[], datetime],
-        keep_letters: KeepLetters = keep_all,
+        letters: Letters | None = None,
         tracing: Tracing = UNTRACED,
         verifier: EventVerifier | None = None,
     ) -> None:
@@ -83,7 +87,7 @@ class Intake(Generic[StateT]):
         self._log = log
         self._journal = journal
         self._parser = RecordParser(processor, shard_count, verifier)
-        self._keep_letters = keep_letters
+        self._letters = letters or KeepAll()
         self._clock = clock
         self._tracing = tracing
         self._sought: dict[TopicPartition, int] = {}
@@ -98,7 +102,7 @@ class Intake(Generic[StateT]):
             Halt: going on would be wrong for every shard.
         """
         partitions = {(record.topic, record.partition) for record in records}
-        return await self._record(self._parse(records), partitions)
+        return await self._record(await self._parsed(records), partitions)
 
     async def refuse(self, record: Record, poison: Poison) -> IntakeResult:
         """Dead-letter a record of an upstream, and go on behind it."""
@@ -115,7 +119,7 @@ class Intake(Generic[StateT]):
             Poison: it still cannot be handled; nothing was recorded.
             Park: likewise, and its shard must stay parked.
         """
-        return await self._record(self._parse([record]), set(), resuming=resuming)
+        return await self._record(await self._parsed([record]), set(), resuming=resuming)
 
     def parking(self, record: Record, park: Park) -> Parking:
         """Return which shard waits because of `record`, and what is known of it."""
@@ -139,9 +143,9 @@ class Intake(Generic[StateT]):
         """Return the envelope of an event of our own services, whose order counts; else None."""
         return self._parser.parse(record, self._clock()).sequenced
 
-    def _parse(self, records: Sequence[Record]) -> list[Parsed]:
+    async def _parsed(self, records: Sequence[Record]) -> list[Parsed]:
         now = self._clock()
-        return [self._parser.parse(record, now) for record in records]
+        return [self._parser.parse(record, now) async for record in _shared(records)]
 
     def sought(self, partition: TopicPartition, offset: int) -> None:
         """Note that the consumer was really sent to `offset`: what is missing there is a hole."""
@@ -159,6 +163,8 @@ class Intake(Generic[StateT]):
             if item.sequenced is not None
         }
         result = IntakeResult()
+        refused = await _refused(parsed, self._clock()) if partitions else {}
+        sent = await self._letters.send_ahead(list(refused.values()), self._clock())
         async with (
             trace,
             self._journal.session(
@@ -194,9 +200,9 @@ class Intake(Generic[StateT]):
                 except Poison as poison:
                     if not partitions:
                         raise
-                    letter = dead_letter(item.record, poison, now)
+                    letter = refused.get(id(item)) or dead_letter(item.record, poison, now)
                     if poison.reason == SHARD_PARKED and item.work is not None:
-                        waiting.append(replace(letter, parked_shard=item.work.shard))
+                        waiting.append(letter._replace(parked_shard=item.work.shard))
                     else:
                         letters.append(letter)
                     outcome = f"dead_lettered:{poison.reason}"
@@ -207,7 +213,7 @@ class Intake(Generic[StateT]):
             if waiting:
                 await tx.add_dead_letters(waiting)
             if letters:
-                await self._keep_letters(tx, letters, now)
+                await self._letters.keep(tx, letters, now, sent)
             trace.writes(session.recorded, [*waiting, *letters])
             recorded = await session.flush(now)
         result.events = len(recorded.events)
@@ -288,6 +294,23 @@ class Intake(Generic[StateT]):
             if item.sequenced is None:
                 raise
             raise Park(poison.reason, str(poison)) from poison
+
+
+async def _refused(parsed: Sequence[Parsed], now: datetime) -> dict[int, DeadLetter]:
+    """Return the letters of records that no transaction has to be asked about, by `id` of the item."""
+    return {
+        id(item): dead_letter(item.record, item.poison, now)
+        async for item in _shared(parsed)
+        if item.poison is not None and item.sequenced is None
+    }
+
+
+async def _shared(items: Sequence[ItemT]) -> AsyncIterator[ItemT]:
+    """Yield `items`, and let whoever else waits for the loop come first now and then."""
+    for number, item in enumerate(items, 1):
+        if number % _AT_ONCE_MAX == 0:
+            await asyncio.sleep(0)
+        yield item
 
 
 def _waits(item: Parsed, parked: frozenset[int]) -> bool:

@@ -10,10 +10,10 @@ shard, and what does not is a letter like any other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from schemas.topics import TOPICS
 from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
@@ -28,7 +28,24 @@ OWN_TOPICS: Final = frozenset(topic.name for topic in TOPICS if not topic.extern
 
 Publish = Callable[[Sequence[DeadLetter]], Awaitable[None]]
 """Returns when the broker has each letter; raises `Transient` when it does not take them."""
-KeepLetters = Callable[[Transaction, Sequence[DeadLetter], datetime], Awaitable[None]]
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
+
+
+class Letters(Protocol):
+    """Where an intake keeps dead letters."""
+
+    async def send_ahead(self, letters: Sequence[DeadLetter], now: datetime) -> frozenset[Place]:
+        """Publish those that there is no room for, before any lock is held; return which."""
+
+    async def keep(
+        self,
+        tx: Transaction,
+        letters: Sequence[DeadLetter],
+        now: datetime,
+        sent: Collection[Place] = (),
+    ) -> None:
+        """Keep each letter in the table or on the dead-letter topic, before `tx` moves the cursor."""
 
 
 @dataclass(slots=True)
@@ -43,16 +60,21 @@ class _Open:
         known = source in self.by_source or len(self.by_source) < SOURCES_MAX
         return source if known else OTHER_SOURCES
 
-    def take(self, letter: DeadLetter) -> bool:
-        """Take a place for a letter, or say that there is none."""
-        account = (letter.source, letter.account_id or "")
+    def is_full(self, letter: DeadLetter) -> bool:
+        """Say whether there is no place for a letter."""
         if self.by_source[letter.source] >= PER_SOURCE_MAX:
-            return False
-        if letter.account_id is not None and self.by_account[account] >= PER_ACCOUNT_MAX:
-            return False
+            return True
+        account = letter.source, letter.account_id or ""
+        return letter.account_id is not None and self.by_account[account] >= PER_ACCOUNT_MAX
+
+    def take(self, letter: DeadLetter) -> None:
+        """Take a place for a letter."""
         self.by_source[letter.source] += 1
-        self.by_account[account] += 1
-        return True
+        self.by_account[letter.source, letter.account_id or ""] += 1
+
+    def is_recent(self, now: datetime) -> bool:
+        """Say whether it is not yet to be counted anew."""
+        return timedelta() <= now - self.at < COUNTED_AGAIN_AFTER
 
 
 class LetterRoom:
@@ -63,37 +85,94 @@ class LetterRoom:
         self._publish = publish
         self._open: _Open | None = None
 
-    async def keep(self, tx: Transaction, letters: Sequence[DeadLetter], now: datetime) -> None:
-        """Keep each letter in the table or on the dead-letter topic, before `tx` moves the cursor.
+    async def send_ahead(self, letters: Sequence[DeadLetter], now: datetime) -> frozenset[Place]:
+        """Publish those that there is no room for, as far as that is known without the table.
+
+        Whoever waits for a shard does not wait for the broker then. When their records come again,
+        because nothing was recorded, so do the letters.
 
         Raises:
             Transient: the broker does not take what the table has no room for.
         """
-        whole, beyond = await self._sorted(tx, letters, now)
-        await tx.add_dead_letters(whole)
+        taken = self._open
+        if taken is None or not taken.is_recent(now):
+            return frozenset()
+        beyond = [each for each in letters if taken.is_full(_roomed(each, taken))]
         if beyond:
             await self._publish(beyond)
+        return frozenset(place_of(each) for each in beyond)
+
+    async def keep(
+        self,
+        tx: Transaction,
+        letters: Sequence[DeadLetter],
+        now: datetime,
+        sent: Collection[Place] = (),
+    ) -> None:
+        """Keep each letter in the table or on the dead-letter topic, before `tx` moves the cursor.
+
+        Those in places that were `sent` ahead are counted.
+
+        Raises:
+            Transient: the broker does not take what the table has no room for.
+        """
+        taken = await self._counted_lately(tx, now)
+        whole: list[DeadLetter] = []
+        beyond: list[DeadLetter] = []
+        for letter in letters:
+            roomed = _roomed(letter, taken)
+            if place_of(letter) in sent or taken.is_full(roomed):
+                beyond.append(roomed)
+            else:
+                taken.take(roomed)
+                whole.append(roomed)
+        if whole:
+            await tx.add_dead_letters(whole)
+        if unsent := [each for each in beyond if place_of(each) not in sent]:
+            await self._publish(unsent)
+        if beyond:
             await tx.count_overflow(_counted(beyond))
 
-    async def _sorted(
-        self, tx: Transaction, letters: Sequence[DeadLetter], now: datetime
-    ) -> tuple[list[DeadLetter], list[DeadLetter]]:
+    async def _counted_lately(self, tx: Transaction, now: datetime) -> _Open:
         taken = self._open
         # Counted anew now and then: letters are closed, and other processes keep theirs. What a
         # transaction counted here and rolled back is forgotten then.
-        if taken is None or not timedelta() <= now - taken.at < COUNTED_AGAIN_AFTER:
+        if taken is None or not taken.is_recent(now):
             taken = _Open(now)
             for source, account_id, count in await tx.open_letters():
                 taken.by_source[source] += count
                 taken.by_account[source, account_id or ""] += count
             self._open = taken
-        whole: list[DeadLetter] = []
-        beyond: list[DeadLetter] = []
-        for letter in letters:
-            room = taken.room_of(letter.source)
-            roomed = letter if room == letter.source else replace(letter, source=room)
-            (whole if taken.take(roomed) else beyond).append(roomed)
-        return whole, beyond
+        return taken
+
+
+class KeepAll:
+    """Keeps every letter in the table."""
+
+    async def send_ahead(self, _letters: Sequence[DeadLetter], _now: datetime) -> frozenset[Place]:
+        """Send none."""
+        return frozenset()
+
+    async def keep(
+        self,
+        tx: Transaction,
+        letters: Sequence[DeadLetter],
+        _now: datetime,
+        _sent: Collection[Place] = (),
+    ) -> None:
+        """Keep all."""
+        await tx.add_dead_letters(letters)
+
+
+def place_of(letter: DeadLetter) -> Place:
+    """Return where the record of a letter lies."""
+    return letter.topic, letter.partition, letter.record_offset
+
+
+def _roomed(letter: DeadLetter, taken: _Open) -> DeadLetter:
+    """Return the letter under the source whose room it uses."""
+    room = taken.room_of(letter.source)
+    return letter if room == letter.source else letter._replace(source=room)
 
 
 def _counted(letters: Sequence[DeadLetter]) -> list[Overflow]:
@@ -103,8 +182,3 @@ def _counted(letters: Sequence[DeadLetter]) -> list[Overflow]:
         Overflow(*key, counts[key], each.dead_lettered_at, each.partition, each.record_offset)
         for key, each in sorted(newest.items())
     ]
-
-
-async def keep_all(tx: Transaction, letters: Sequence[DeadLetter], _now: datetime) -> None:
-    """Keep every letter in the table."""
-    await tx.add_dead_letters(letters)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from schemas import EVENT_TYPES, TOPIC_OF
-from schemas.envelope import Envelope, Event
+from schemas.envelope import AHEAD_MAX, Envelope, Event, happened_field
 from schemas.topics import TOPICS
 from services.runtime.errors import PerennialError, Poison
 from services.runtime.flow.work import Work, consumed
@@ -100,6 +100,7 @@ class RecordParser:
             if event.account_id != envelope.partitionkey:
                 message = "account_id in the body differs from partitionkey: make them the same"
                 raise Poison("account_mismatch", message)
+            _check_happened(event, now)
             incoming = Incoming(envelope, event, body)
             task = self._processor.handlers[model](incoming, now)
         except ValidationError as error:
@@ -164,3 +165,14 @@ class RecordParser:
             traceparent=envelope.traceparent,
             incoming=incoming,
         )
+
+
+def _check_happened(event: Event, now: datetime) -> None:
+    """Refuse what its sender dates so far ahead that it is no clock's or time zone's mistake."""
+    field = happened_field(type(event))
+    if field is not None and getattr(event, field) > now + AHEAD_MAX:
+        message = (
+            f"{field} is more than a day ahead of our clock: send the time at which it happened, or "
+            "redrive this record when it has come"
+        )
+        raise Poison("time_ahead", message)

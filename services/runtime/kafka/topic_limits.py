@@ -53,6 +53,8 @@ def wanted_limits(topic: Topic, replicas: int) -> dict[str, str]:
         "cleanup.policy": "compact" if topic.compacted else "delete",
         "max.message.bytes": str(MESSAGE_BYTES_MAX),
         kept: str(topic.retention_days * _DAY_MS),
+        # Else a sender's date says how long a record is kept: for ever, or not until it is read.
+        "message.timestamp.type": "LogAppendTime",
         "min.insync.replicas": str(max(1, replicas - 1)),
     }
 

@@ -115,8 +115,7 @@ class Whole(NamedTuple):
     value_sha256: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(NamedTuple):
     """A record that could not be handled, kept as the exact bytes that arrived.
 
     `whole` is set when only the beginning is kept.

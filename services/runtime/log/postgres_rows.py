@@ -104,7 +104,9 @@ INSERT_DEAD_LETTER: Final = (
 
 COUNT_OVERFLOW: Final = (
     "INSERT INTO dead_letter_overflow AS kept (topic, source, reason, letters, newest_at, partition,"
-    " record_offset, day) VALUES ($1, $2, $3, $4, $5, $6, $7, ($5 AT TIME ZONE 'UTC')::date)"
+    " record_offset, day) SELECT *, (newest_at AT TIME ZONE 'UTC')::date FROM unnest($1::text[],"
+    " $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::int[], $7::bigint[]) AS"
+    " new(topic, source, reason, letters, newest_at, partition, record_offset)"
     " ON CONFLICT (topic, source, reason, day) DO UPDATE SET letters = kept.letters +"
     " excluded.letters, newest_at = excluded.newest_at, partition = excluded.partition,"
     " record_offset = excluded.record_offset"

@@ -247,7 +247,8 @@ class PostgresTransaction:
 
     async def count_overflow(self, overflows: Sequence[Overflow]) -> None:
         """Count dead letters that are not kept here; sorted, so that two writers cannot deadlock."""
-        await self.connection.executemany(COUNT_OVERFLOW, sorted(overflows))
+        arrays = [list(column) for column in zip(*sorted(overflows), strict=True)]
+        await self.connection.execute(COUNT_OVERFLOW, *arrays)
 
     async def park(self, parking: Parking) -> None:
         """Have a locked shard wait for a person; an open parking of it gets the newer reason."""

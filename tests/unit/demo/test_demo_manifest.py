@@ -98,6 +98,12 @@ def test_every_accepted_order_ends_once(manifest: dict[str, Any]) -> None:
     assert seen["PaymentOutcomeUnknown"] == seen["PaymentOutcomeResolved"]
 
 
+def test_accepted_orders_of_all_accounts_are_those_of_the_events(manifest: dict[str, Any]) -> None:
+    seen = {name: sum(row.values()) for name, row in manifest["outcomes"].items()}
+    accepted = seen["RenewalAccepted"] + seen["TopUpAccepted"]
+    assert sum(manifest["orders"].values()) == accepted
+
+
 def test_books_balance_in_every_currency(manifest: dict[str, Any]) -> None:
     assert set(manifest["trial_balance"]) == set(manifest["sent"]["currencies"])
     for balances in manifest["trial_balance"].values():

@@ -7,18 +7,19 @@ import json
 import pytest
 from hypothesis import given, settings
 
+from schemas.confirmations import RefundConfirmed
 from schemas.orders import PaymentCaptured, RenewalRejected
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCaptured
 from services.orders.archival import ARCHIVAL
-from services.orders.commands import AcceptRenewal, ConfirmPayment
+from services.orders.commands import AcceptRenewal, ConfirmPayment, ConfirmRefund
 from services.orders.decider import decide
 from services.orders.evolution import evolve, initial_state
 from services.orders.rules import IgnoredReason
 from services.orders.state import NewOrder, OrderState, RefusedOrder
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored
-from tests.unit.orders.builders import NOW, RULES, confirmation, renewal
+from tests.unit.orders.builders import NOW, RULES, confirmation, renewal, usd
 from tests.unit.orders.histories import LIVES, Life, lived
 
 
@@ -97,6 +98,47 @@ def test_confirmation_that_comes_again_after_the_archive_is_passed_over(life: Li
             with pytest.raises(Poison) as refused:
                 decide(ConfirmPayment(other, NOW), left, RULES)
             assert refused.value.reason == "account_mismatch"
+
+
+def answered(said: RefundConfirmed, state: OrderState) -> Decision | Ignored | tuple[str, str]:
+    """Return what is decided about a refund that the shop confirms, or why a person must see it."""
+    try:
+        return decide(ConfirmRefund(said, NOW), state, RULES)
+    except Poison as refused:
+        return refused.reason, str(refused)
+
+
+@settings(max_examples=100)
+@given(LIVES)
+def test_archived_order_answers_every_confirmed_refund_as_it_did(life: Life) -> None:
+    with lived(life) as history:
+        state = history.state()
+        if not ARCHIVAL.is_over(state) or isinstance(state, RefusedOrder | NewOrder):
+            return
+        left = archived(state)
+        for event in history.events:
+            if not isinstance(event, PaymentCaptured | SurplusCaptured):
+                continue
+            said = RefundConfirmed(
+                account_id=event.account_id,
+                renewal_id="ren-1",
+                gateway=event.gateway,
+                gateway_txn_id=event.gateway_txn_id,
+                gateway_refund_ref=f"shop-{event.gateway_txn_id}",
+                amount=event.amount,
+                refunded_at=NOW,
+            )
+            variants: list[dict[str, object]] = [
+                {},
+                {"account_id": "acct-other"},
+                {"gateway": "other"},
+                {"gateway_txn_id": "txn-of-nobody"},
+                {"gateway_refund_ref": "shop-second"},
+                {"amount": usd(event.amount.amount_minor - 1)},
+            ]
+            for changes in variants:
+                each = said.model_copy(update=changes)
+                assert answered(each, left) == answered(each, state)
 
 
 def test_order_that_has_not_begun_is_never_over() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ async def test_what_the_topic_does_not_take_moves_no_cursor() -> None:
     await begin(log)
     await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX, source="/upstream/toys"))
     intake = intake_of(log, Toy().processor())
-    intake._keep_letters = LetterRoom(topic.publish).keep  # noqa: SLF001 - as the process does
+    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
     record = request(0)
     record.value = b"{"
     with pytest.raises(Transient):
@@ -148,7 +149,7 @@ async def test_bad_requests_never_halt() -> None:
     log, topic = memory_log(), Topic()
     await begin(log)
     intake = intake_of(log, Toy().processor())
-    intake._keep_letters = LetterRoom(topic.publish).keep  # noqa: SLF001 - as the process does
+    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
     bad = [request(n) for n in range(1_200)]
     for record in bad:
         record.value = b"{"
@@ -156,3 +157,54 @@ async def test_bad_requests_never_halt() -> None:
     assert result.outcomes == {"dead_lettered:body_invalid": 1_200}
     assert (await log.cursors())[REQUESTS.name, bad[0].partition] == 1_200
     assert len(open_letters(log)) == PER_ACCOUNT_MAX
+
+
+async def test_what_surely_has_no_room_is_sent_before_any_lock_and_counted_under_it() -> None:
+    log, topic = memory_log(), Topic()
+    room = LetterRoom(topic.publish)
+    early = letters(5, first=9_000)
+    assert await room.send_ahead(early, T0) == frozenset()
+    await keep(log, room, letters(PER_SOURCE_MAX - 2))
+    assert await room.send_ahead(early, T0) == frozenset()
+    await keep(log, room, letters(2, first=8_000))
+    assert topic.letters == []
+
+    sent = await room.send_ahead(early, T0)
+    assert sent == {(each.topic, each.partition, each.record_offset) for each in early}
+    assert topic.letters == early
+    async with log.transaction() as tx:
+        await room.keep(tx, letters(6, first=9_000), T0, sent)
+    assert [each.record_offset for each in topic.letters] == [*range(9_000, 9_006)]
+    assert overflow(log) == {("/upstream/mad", "body_invalid"): 6}
+    assert len(open_letters(log)) == PER_SOURCE_MAX
+
+
+async def test_what_was_counted_too_long_ago_sends_nothing_ahead() -> None:
+    log, topic = memory_log(), Topic()
+    room = LetterRoom(topic.publish)
+    await keep(log, room, letters(PER_SOURCE_MAX))
+    assert await room.send_ahead(letters(1, first=9_000), LATER) == frozenset()
+    assert topic.letters == []
+
+
+async def test_flood_is_sent_while_no_transaction_is_open() -> None:
+    log, topic = memory_log(), Topic()
+    await begin(log)
+    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX, source="/upstream/toys"))
+    opened: list[int] = []
+    transaction = log.transaction
+
+    def noted(**locked: Any) -> Any:
+        opened.append(len(topic.letters))
+        return transaction(**locked)
+
+    log.transaction = noted  # type: ignore[method-assign]
+    intake = intake_of(log, Toy().processor())
+    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    for number in range(3):
+        record = request(number)
+        record.value = b"{"
+        await intake.handle([record])
+    assert opened == [0, 2, 3]
+    assert len(topic.letters) == 3
+    assert overflow(log)["/upstream/toys", "body_invalid"] == 3
