@@ -15,7 +15,8 @@ from deploy.bench.plan import Plan
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.ledger.replay import Scope, fold_columns, resolve_scope
+from services.ledger.columns import fold_columns
+from services.ledger.replay import Scope, resolve_scope
 from services.ledger.rules import POSTING_RULES, load_rules
 
 NAMES: Final = ("replay", "replay_vs_eventsourcing", "scaling_replay")

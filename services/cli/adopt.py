@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import asyncpg
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from schemas.topics import REQUESTS, TOPICS
-from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
-from services.orders.restoration import requests_of, take_up
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka.authenticity import EventKeys
-from services.runtime.log.adoption import Adopted, adopt, events_after, heads, records_between
-from services.runtime.log.recovery import refuse_running
-from services.runtime.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from services.runtime.log.adoption import Adopted
 
 _ADOPTING = ("orders", "notifier")
-_SALT = "PERENNIAL_ORDERS_ESIM_HASH_SALT"
 
 
 def adopt_command(
@@ -53,60 +44,11 @@ def adopt_command(
 
 
 async def _adopt(service: str, *, yes: bool) -> tuple[list[Adopted], int]:
+    # The client of Kafka takes a while to import, and what reads the log as long again.
+    from services.cli.broker import admitted, broker_settings  # noqa: PLC0415
+
     settings = await admitted(broker_settings())
-    topic = next(each.name for each in TOPICS if each.written_by == service)
-    source = f"/billing/{service}"
-    keys = EventKeys.of(settings.event_keys)
-    verifier = keys.own(service) if keys else None
     async with connect(service) as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            await connection.execute("LOCK TABLE shard IN EXCLUSIVE MODE")
-            await refuse_running(connection, service)
-            ends = await heads(connection)
-            firsts = {shard: recorded_at for shard, (_, recorded_at) in ends.items()}
-            records = await records_between(settings, topic, firsts)
-            found = {
-                shard: events_after(head, shard, source, records[shard], verifier)
-                for shard, (head, _) in ends.items()
-            }
-            adopted = await adopt(connection, found)
-            effects = await _settle(connection, service, settings, adopted)
-        except BaseException:
-            await transaction.rollback()
-            raise
-        await (transaction.commit() if yes else transaction.rollback())
-    return adopted, effects
+        from services.cli.adoption import adopt_from_topic  # noqa: PLC0415
 
-
-async def _settle(
-    connection: asyncpg.Connection, service: str, settings: KafkaSettings, adopted: list[Adopted]
-) -> int:
-    stream_ids = [stream_id for each in adopted for stream_id in each.stream_ids]
-    if service == "notifier":
-        # Every event of the notifier ends its notification.
-        await connection.execute("DELETE FROM effect WHERE stream_id = ANY($1::text[])", stream_ids)
-        return 0
-    rows = await connection.fetch(
-        "SELECT partition, next_offset FROM cursor WHERE topic = $1", REQUESTS.name
-    )
-    cursors = {row["partition"]: row["next_offset"] for row in rows}
-    unread = await records_between(
-        settings, REQUESTS.name, {each.shard: cursors.get(each.shard) for each in adopted}
-    )
-    requests = requests_of(record for records in unread.values() for record in records)
-    catalogue = load_catalogue(
-        Path(os.environ.get("PERENNIAL_ORDERS_CATALOGUE", CATALOGUE_DEFAULT))
-    )
-    return await take_up(connection, stream_ids, requests, catalogue, _salt())
-
-
-def _salt() -> str:
-    """Return what keys the digests of requests: they tell a request from another with its id."""
-    if path := os.environ.get(f"{_SALT}_FILE"):
-        return Path(path).read_text(encoding="utf-8").strip()
-    if salt := os.environ.get(_SALT):
-        return salt
-    message = f"set {_SALT}_FILE (or {_SALT}) to the one that orders runs with"
-    raise ConfigurationError(message)
+        return await adopt_from_topic(connection, service, settings, yes=yes)

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from services.cli.addresses import SERVICES, secret
-from services.cli.broker import broker_settings
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.notifier.archival import ARCHIVAL as NOTIFIER
-from services.orders.archival import ARCHIVAL as ORDERS
 from services.runtime.archive.events import Outcome, archive_events
 from services.runtime.archive.files import event_problems_in
 from services.runtime.errors import ConfigurationError
 from services.runtime.flow.archive import Archived, archive_closed, problems_in
 from services.runtime.key_ring import KeyRing
-from services.runtime.processor import Archival
 
 _TIMES: Final = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]
 app = typer.Typer(
     help="What is settled and old leaves the database for files. Events of the ledger stay.",
     no_args_is_help=True,
 )
-ARCHIVALS: Final[Mapping[str, Archival[Any]]] = {"orders": ORDERS, "notifier": NOTIFIER}
+ARCHIVING: Final = ("orders", "notifier")
 Folder = Annotated[
     Path, typer.Option("--to", exists=True, file_okay=False, writable=True, help="A folder.")
 ]
@@ -50,14 +45,13 @@ def events(
     PERENNIAL_ANCHOR_KEYS_FILE the manifests are signed.
     """
     _known(service)
-    archival = ARCHIVALS.get(service)
-    if archival is None:
+    if service not in ARCHIVING:
         message = (
             f"events of {service} stay: its balances are the sums of all of them, and a replay to "
-            f"any day reads them. Name {' or '.join(ARCHIVALS)}"
+            f"any day reads them. Name {' or '.join(ARCHIVING)}"
         )
         raise ConfigurationError(message)
-    outcome = asyncio.run(_events(service, archival, before.replace(tzinfo=UTC), to))
+    outcome = asyncio.run(_events(service, before.replace(tzinfo=UTC), to))
     for each in outcome.written:
         typer.echo(
             f"{each.events} events of {service}, positions {each.first_position} to "
@@ -103,7 +97,7 @@ def check(
 
     With PERENNIAL_ANCHOR_KEYS_FILE, the manifests must be signed.
     """
-    keys = KeyRing.of(broker_settings().anchor_keys)
+    keys = _keys()
     (closed_, problems), (files, wrong) = problems_in(folder, keys), event_problems_in(folder, keys)
     count, problems = closed_ + files, problems + wrong
     for problem in problems:
@@ -129,13 +123,21 @@ def _owner() -> str:
     return dsn
 
 
-async def _events(service: str, archival: Archival[Any], before: datetime, folder: Path) -> Outcome:
-    keys = KeyRing.of(broker_settings().anchor_keys)
+def _keys() -> KeyRing | None:
+    from services.cli.broker import broker_settings  # noqa: PLC0415 - settings take a while to import
+
+    return KeyRing.of(broker_settings().anchor_keys)
+
+
+async def _events(service: str, before: datetime, folder: Path) -> Outcome:
+    keys = _keys()
     async with connect(service, _owner()) as connection:
+        from services.cli.archivals import ARCHIVALS  # noqa: PLC0415 - deciders, and all events
+
         return await archive_events(
             connection,
             service,
-            archival,
+            ARCHIVALS[service],
             before=before,
             folder=folder,
             now=datetime.now(UTC),
@@ -144,7 +146,7 @@ async def _events(service: str, archival: Archival[Any], before: datetime, folde
 
 
 async def _closed(service: str, before: datetime, folder: Path) -> list[Archived]:
-    keys = KeyRing.of(broker_settings().anchor_keys)
+    keys = _keys()
     async with connect(service, _owner()) as connection:
         return await archive_closed(
             connection, service, before=before, folder=folder, now=datetime.now(UTC), keys=keys

@@ -7,8 +7,6 @@ import os
 from pydantic_settings import SettingsConfigDict
 
 from services.cli.addresses import load_addresses
-from services.runtime.kafka.access import confirm_access
-from services.runtime.kafka.client import client_options
 from services.runtime.settings import KafkaSettings, load_settings
 
 
@@ -43,5 +41,9 @@ async def admitted(settings: KafkaSettings) -> KafkaSettings:
     Raises:
         ConfigurationError: it refuses the login, or is not trusted.
     """
+    # Who only wants the settings does not wait for the client.
+    from services.runtime.kafka.access import confirm_access  # noqa: PLC0415
+    from services.runtime.kafka.client import client_options  # noqa: PLC0415
+
     await confirm_access(settings, client_options(settings))
     return settings

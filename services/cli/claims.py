@@ -9,7 +9,6 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from services.cli.broker import broker_settings
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.orders.claim_check import check_claims, restore_lost_claims
@@ -62,6 +61,8 @@ async def _restored(folder: Path | None, *, yes: bool) -> tuple[int, Check]:
 
 
 async def _restore(connection: asyncpg.Connection, folder: Path | None) -> tuple[int, Check]:
+    from services.cli.broker import broker_settings  # noqa: PLC0415 - settings take a while to import
+
     await connection.execute("LOCK TABLE shard IN EXCLUSIVE MODE")
     await refuse_running(connection, "orders")
     archive = await open_archive(connection, folder, KeyRing.of(broker_settings().anchor_keys))

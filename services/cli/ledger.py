@@ -13,14 +13,12 @@ import typer
 from services.cli import ledger_tables as tables
 from services.cli.addresses import load_addresses
 from services.cli.connections import connect
-from services.cli.progress import progress_bar
 from services.cli.words import counted
 from services.ledger.cache import cached_report, rebuild_balances
-from services.ledger.replay import covered_rows, fold_columns, resolve_scope
+from services.ledger.replay import covered_rows, resolve_scope
 from services.ledger.reports import Report, canonical_json, report
 from services.ledger.rules import POSTING_RULES, RuleSet, load_rules
 from services.ledger.statement import Statement, statement
-from services.ledger.verify import verify
 from services.runtime.verify.checks import Check
 from services.runtime.verify.slices import heads_of
 
@@ -141,7 +139,7 @@ def verify_(rules: Rules = POSTING_RULES, as_json: AsJson = False) -> None:
     checks = asyncio.run(_verified(load_rules(rules)))
     failed = [check for check in checks if not check.ok]
     if as_json:
-        _print_json({"ok": not failed, "checks": [tables.check_content(c) for c in checks]})
+        _print_json({"ok": not failed, "checks": [c.content() for c in checks]})
     else:
         tables.print_checks(checks)
     if failed:
@@ -170,6 +168,10 @@ async def _replayed(
 ) -> Report:
     dsn = load_addresses().dsn(SERVICE)
     async with connect(SERVICE, dsn) as connection:
+        # Arrow takes longer to import than the other commands to run.
+        from services.cli.progress import progress_bar  # noqa: PLC0415
+        from services.ledger.columns import fold_columns  # noqa: PLC0415
+
         scope = await resolve_scope(
             connection, known_at=known_at, effective_at=effective_at, account_id=account
         )
@@ -200,6 +202,9 @@ async def _stated(
 async def _verified(rules: RuleSet) -> list[Check]:
     dsn = load_addresses().dsn(SERVICE)
     async with connect(SERVICE, dsn) as connection:
+        from services.cli.progress import progress_bar  # noqa: PLC0415 - as above
+        from services.ledger.verify import verify  # noqa: PLC0415
+
         with progress_bar("reading events") as bar:
             heads = await heads_of(connection)
             bar.expect(sum(head.position for head in heads.values()))

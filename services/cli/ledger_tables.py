@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -91,13 +90,3 @@ def print_checks(checks: Sequence[Check]) -> None:
             console.print(Text(f"  what to do: {check.advice}"), soft_wrap=True)
     failed = sum(not check.ok for check in checks)
     console.print(f"{failed} of {len(checks)} checks FAILED" if failed else "the books are sound")
-
-
-def check_content(check: Check) -> dict[str, Any]:
-    """Return a check for `--json`."""
-    content: dict[str, Any] = {"name": check.name, "ok": check.ok, "compared": check.compared}
-    if check.unread:
-        content["unread"] = check.unread
-    if check.ok:
-        return content
-    return content | {"problem": check.problem, "advice": check.advice}

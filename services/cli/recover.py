@@ -8,22 +8,16 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
 from schemas.topics import TOPICS, Topic
 from services.cli.addresses import SERVICES
 from services.cli.adopt import adopt_command
-from services.cli.broker import admitted, broker_settings
 from services.cli.claims import claims_command
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.runtime.errors import ConfigurationError, Transient
-from services.runtime.kafka.client import client_options
-from services.runtime.kafka.consumers import build_consumer
-from services.runtime.kafka.topic_identity import identities
+from services.runtime.errors import ConfigurationError
 from services.runtime.log.recovery import (
     Move,
     Republishing,
@@ -32,7 +26,6 @@ from services.runtime.log.recovery import (
     plan_republishing,
 )
 from services.runtime.log.recovery import republish as start_over
-from services.runtime.settings import KafkaSettings
 
 POSITION_MAX: Final = (1 << 63) - 1
 _BEGINNING: Final = re.compile(r"(?:([0-9]{1,9}):)?([0-9]{1,19})")
@@ -179,12 +172,17 @@ async def _republish(
 async def _reread(
     service: str, topic: str, partition: int | None, offset: int | None, *, yes: bool
 ) -> list[Move]:
+    # Only this command needs Kafka, whose client takes longer to import than the others to run.
+    from services.cli.broker import admitted, broker_settings  # noqa: PLC0415
+    from services.runtime.kafka.topic_bounds import bounds_of  # noqa: PLC0415
+    from services.runtime.kafka.topic_identity import identities  # noqa: PLC0415
+
     settings = await admitted(broker_settings())
     identity = (await identities(settings, [topic])).get(topic)
     if identity is None:
         message = f"topic {topic} does not exist: run `perennial setup`, then try again"
         raise ConfigurationError(message)
-    bounds = await _bounds(settings, topic)
+    bounds = await bounds_of(settings, topic)
     if partition is not None and partition not in bounds:
         _refuse(f"{topic} has partitions 0 to {max(bounds)}")
     wanted = bounds if partition is None else {partition: bounds[partition]}
@@ -197,21 +195,3 @@ async def _reread(
         if yes:
             await move_cursors(connection, service, topic, moves, identity)
         return moves
-
-
-async def _bounds(settings: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
-    """Return the first offset and the end of each partition."""
-    consumer = build_consumer(client_options(settings), topic)
-    try:
-        await consumer.start()
-        partitions = [
-            TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic) or ()
-        ]
-        firsts = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
-    except (KafkaError, OSError) as error:
-        message = f"Kafka ({type(error).__name__})"
-        raise Transient(message) from None
-    finally:
-        await consumer.stop()
-    return {each.partition: (firsts[each], ends[each]) for each in partitions}

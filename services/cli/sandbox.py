@@ -21,7 +21,6 @@ from schemas.money import Money
 from schemas.orders import RenewalAccepted, TopUpAccepted
 from schemas.requests import PaymentMethod
 from services.cli.addresses import stack_file
-from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.orders.gateways.sandbox import CustomerPayment, SandboxGateway
@@ -29,8 +28,6 @@ from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, J
 from services.runtime.environment import VARIABLE
 from services.runtime.errors import ConfigurationError
 from services.runtime.plain_words import problems_of
-from services.upstream.delivery import Receipt, deliver
-from services.upstream.requests import checked_request
 
 EXIT_UNKNOWN: Final = 1
 _NAMESPACE: Final = UUID("5f0f6a0d-3f39-5d0b-9a0f-0c1a3b6f2e71")
@@ -222,6 +219,11 @@ def _given_back(instructed: RefundInstructed) -> dict[str, Any]:
 
 
 async def _send(rows: Sequence[dict[str, Any]]) -> None:
+    # The client of Kafka takes longer to import than to see that the order is not there.
+    from services.cli.broker import admitted, broker_settings  # noqa: PLC0415
+    from services.upstream.delivery import Receipt, deliver  # noqa: PLC0415
+    from services.upstream.requests import checked_request  # noqa: PLC0415
+
     receipts = [
         Receipt(checked_request(number, row, source=_SOURCE)) for number, row in enumerate(rows, 1)
     ]

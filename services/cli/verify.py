@@ -8,36 +8,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from schemas.topics import TOPICS
-from services.cli.addresses import SERVICES, load_addresses
-from services.cli.archive import ARCHIVALS
-from services.cli.broker import broker_settings
+from services.cli.addresses import SERVICES
 from services.cli.connections import connect
-from services.cli.ledger_tables import check_content
-from services.cli.progress import progress_bar
-from services.ledger.rules import POSTING_RULES, load_rules
-from services.ledger.verify import verify as verify_books
-from services.notifier.claims import told_fact
-from services.orders.claim_check import check_claims
-from services.orders.claims import wallet_payment
-from services.runtime.archive.events import hold_archive
-from services.runtime.archive.ranges import open_archive
 from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
-from services.runtime.settings import KafkaSettings
-from services.runtime.verify.anchors import AnchorCheck, Expected, heads_line, read_heads
-from services.runtime.verify.archived_streams import check_archived_streams
+from services.runtime.verify.anchors import Expected, heads_line, read_heads
 from services.runtime.verify.checks import Check
-from services.runtime.verify.logs import Filing, Log, verify_logs
 from services.runtime.verify.slices import heads_of
-from services.runtime.verify.topics import check_topic
+
+if TYPE_CHECKING:
+    from services.runtime.settings import KafkaSettings
 
 EXIT_FAILED: Final = 1
 Results = Mapping[str, Sequence[Check]]
@@ -78,10 +65,13 @@ def verify(  # noqa: PLR0913, PLR0917 - an option each
     if unknown := [each for each in chosen if each not in SERVICES]:
         message = f"there is no service {unknown[0]}: name {', '.join(SERVICES)}"
         raise ConfigurationError(message)
+    from services.cli.broker import broker_settings  # noqa: PLC0415 - settings take a while to import
+
     settings = broker_settings()
     keys = KeyRing.of(settings.anchor_keys)
-    outside = Outside(read_heads(expected_head, keys) if expected_head else {}, archive, keys)
-    results = asyncio.run(_verified(chosen, outside, settings if topics else None))
+    outside = read_heads(expected_head, keys) if expected_head else {}
+    broker = settings if topics else None
+    results = asyncio.run(_verified(chosen, outside, archive, keys, broker))
     failed = sum(not check.ok for checks in results.values() for check in checks)
     if as_json:
         typer.echo(json.dumps(_content(results), indent=2))
@@ -91,66 +81,21 @@ def verify(  # noqa: PLR0913, PLR0917 - an option each
         raise typer.Exit(EXIT_FAILED)
 
 
-class Outside(NamedTuple):
-    """What is kept where no database is: heads, files of events, and the keys that signed them."""
-
-    heads: Expected
-    archive: Path | None
-    keys: KeyRing | None
-
-
 async def _verified(
-    services: Sequence[str], outside: Outside, broker: KafkaSettings | None
+    services: Sequence[str],
+    heads: Expected,
+    folder: Path | None,
+    keys: KeyRing | None,
+    broker: KafkaSettings | None,
 ) -> Results:
     async with AsyncExitStack() as resources:
-        logs = [
-            log_of(service, await resources.enter_async_context(connect(service)))
-            for service in services
-        ]
-        for log in logs:
-            await hold_archive(log.connection)
-            log.archive = await open_archive(log.connection, outside.archive, outside.keys)
-        with progress_bar("reading events") as bar:
-            for log in logs:
-                await log.take_heads()
-            bar.expect(
-                sum(
-                    head.position - head.begin.position
-                    for log in logs
-                    for head in log.heads.values()
-                )
-            )
-            anchored = {
-                log.service: [AnchorCheck(outside.heads[log.service], log.archive)]
-                for log in logs
-                if log.service in outside.heads
-            }
-            results = await verify_logs(logs, anchored, bar.advance)
-            if broker is not None:
-                for log in logs:
-                    results[log.service] += [await _with_topic(log, broker)]
-            for log in logs:
-                if log.service == "ledger":
-                    dsn = load_addresses().dsn("ledger")
-                    books = await verify_books(
-                        log.connection, dsn, "ledger", load_rules(POSTING_RULES), chain=False
-                    )
-                    results["ledger"] = [*results["ledger"], *books]
-                if log.service in ARCHIVALS and not log.archive.empty:
-                    archival = ARCHIVALS[log.service]
-                    left = await check_archived_streams(log.connection, log.archive, archival)
-                    results[log.service] += [left]
-                if log.service == "orders":
-                    results["orders"] += [await check_claims(log.connection, log.archive)]
-        return results
+        connections = {
+            service: await resources.enter_async_context(connect(service)) for service in services
+        }
+        # What checks the logs and the books takes longer to import than to see that nobody is there.
+        from services.cli.verification import verify_all  # noqa: PLC0415
 
-
-async def _with_topic(log: Log, broker: KafkaSettings) -> Check:
-    topic = next(each.name for each in TOPICS if each.written_by == log.service)
-    heads = dict(log.heads)
-    return await check_topic(
-        broker, log.connection, heads, source=log.source, topic=topic, archive=log.archive
-    )
+        return await verify_all(connections, heads, folder, keys, broker)
 
 
 def heads(
@@ -162,6 +107,8 @@ def heads(
 
     With PERENNIAL_ANCHOR_KEYS_FILE they are signed. `perennial verify --expected-head` takes them.
     """
+    from services.cli.broker import broker_settings  # noqa: PLC0415 - as above
+
     keys = KeyRing.of(broker_settings().anchor_keys)
     for each in service or SERVICES:
         typer.echo(asyncio.run(_heads_line(each, keys)))
@@ -172,21 +119,8 @@ async def _heads_line(service: str, keys: KeyRing | None) -> str:
         return heads_line(service, await heads_of(connection), datetime.now(UTC), keys)
 
 
-def log_of(service: str, connection: Any) -> Log:  # noqa: ANN401 - asyncpg's
-    """Return the log of a service with what it takes of the others."""
-    match service:
-        case "orders":
-            return Log(service, connection, reads=("ledger",), claim=wallet_payment)
-        case "ledger":
-            return Log(
-                service, connection, reads=("orders",), filing=Filing("orders", moved_to="wallet/")
-            )
-        case _:
-            return Log(service, connection, reads=("orders", "ledger"), claim=told_fact)
-
-
 def _content(results: Results) -> dict[str, Any]:
-    checks = {name: [check_content(check) for check in found] for name, found in results.items()}
+    checks = {name: [check.content() for check in found] for name, found in results.items()}
     return {"ok": all(check.ok for found in results.values() for check in found), "checks": checks}
 
 

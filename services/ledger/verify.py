@@ -16,6 +16,7 @@ from services.ledger.checks import (
     BodyCheck,
     Chunk,
 )
+from services.ledger.columns import Progress, fold_columns
 from services.ledger.log_checks import (
     SequenceCheck,
     check_cursors,
@@ -24,7 +25,7 @@ from services.ledger.log_checks import (
 )
 from services.ledger.postings import Balances
 from services.ledger.projection import AMOUNT_COLUMNS
-from services.ledger.replay import Progress, Scope, fold_columns
+from services.ledger.replay import Scope
 from services.ledger.reports import report
 from services.ledger.rules import RuleSet
 from services.ledger.sql_fold import fold_sql

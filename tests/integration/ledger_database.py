@@ -12,8 +12,9 @@ import asyncpg
 
 from services.cli.connections import connect
 from services.cli.setup import set_up_postgres
+from services.ledger.columns import fold_columns
 from services.ledger.handlers import build_processor
-from services.ledger.replay import fold_columns, resolve_scope
+from services.ledger.replay import resolve_scope
 from services.ledger.reports import Report, report
 from services.ledger.rules import RuleSet, load_rules
 from services.ledger.verify import verify

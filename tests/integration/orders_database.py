@@ -18,7 +18,7 @@ from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import Event
 from services.cli.connections import connect
 from services.cli.setup import set_up_postgres
-from services.cli.verify import log_of
+from services.cli.verification import log_of
 from services.orders.archival import ARCHIVAL
 from services.orders.claim_check import check_claims
 from services.orders.executors import build_executors

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from services.cli.archive import ARCHIVALS
+from services.cli.archivals import ARCHIVALS
 from services.runtime.archive.events import Outcome, archive_events
 from services.runtime.log.event_log import StoredEvent
 from tests.faults.recovery import perennial

@@ -17,7 +17,8 @@ import pytest
 
 from schemas.requests import PaymentMethod
 from services.ledger.cache import cached_balances, cached_report, rebuild_balances
-from services.ledger.replay import fold_columns, resolve_scope
+from services.ledger.columns import fold_columns
+from services.ledger.replay import resolve_scope
 from services.ledger.sql_fold import fold_sql
 from services.ledger.statement import statement
 from tests.books import Books, Kind, Operation

@@ -8,8 +8,9 @@ from schemas.ledger import WalletCharged
 from schemas.money import AMOUNT_MINOR_MAX
 from schemas.requests import PaymentMethod
 from services.ledger.cache import cached_balances, rebuild_balances
+from services.ledger.columns import fold_columns
 from services.ledger.handlers import build_processor
-from services.ledger.replay import fold_columns, resolve_scope
+from services.ledger.replay import resolve_scope
 from services.ledger.sql_fold import fold_sql
 from services.ledger.statement import statement
 from services.runtime.flow.journal import Journal

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from services.cli.verify import log_of
+from services.cli.verification import log_of
 from services.ledger import amount_slices, log_checks
 from services.runtime.verify import slices
 from services.runtime.verify.logs import verify_logs

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +13,8 @@ from typer.testing import CliRunner
 from services.cli.app import Commands, app, main
 
 HEAVY = {"aiokafka", "asyncpg", "faststream", "pyarrow", "pydantic", "rich", "schemas"}
+SLOW = {"adbc_driver_manager", "faststream", "httpx", "opentelemetry", "pyarrow", "structlog"}
+NOBODY = "postgresql://nobody:none@127.0.0.1:1/none"
 
 
 def test_list_of_commands_imports_nothing_that_commands_need() -> None:
@@ -35,12 +39,16 @@ def test_list_of_commands_imports_nothing_that_commands_need() -> None:
         ("contacts", {"aiokafka", "faststream", "pyarrow"}),
         ("quote", {"aiokafka", "asyncpg", "faststream", "pyarrow", "rich", "schemas.contents"}),
         ("shards", {"aiokafka", "faststream", "pyarrow", "schemas.contents", "structlog"}),
-        ("sandbox", {"faststream", "httpx", "pyarrow", "structlog"}),
+        ("sandbox", {*SLOW, "aiokafka", "pydantic_settings", "rich", "schemas.contents"}),
         ("status", {"faststream", "pyarrow", "structlog"}),
         ("publish", {"faststream", "pyarrow", "asyncpg"}),
         ("check-records", {"faststream", "pyarrow"}),
         ("setup", {"faststream", "pyarrow"}),
-        ("verify", {"faststream"}),
+        ("verify", {*SLOW, "aiokafka", "pydantic_settings", "rich.progress", "schemas.contents"}),
+        ("heads", {*SLOW, "aiokafka", "pydantic_settings", "rich.progress", "schemas.contents"}),
+        ("ledger", {*SLOW, "aiokafka", "pydantic_settings", "rich.progress"}),
+        ("recover", {*SLOW, "aiokafka", "pydantic_settings", "schemas.contents"}),
+        ("archive", {*SLOW, "aiokafka", "pydantic_settings", "rich", "schemas.contents"}),
     ],
 )
 def test_command_imports_what_it_needs_only(name: str, without: set[str]) -> None:
@@ -52,6 +60,58 @@ def test_command_imports_what_it_needs_only(name: str, without: set[str]) -> Non
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert without & set(run.stdout.split()) == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        ("ledger balances", {"aiokafka", "pydantic_settings", "rich.progress"}),
+        ("ledger statement acct-1", {"aiokafka", "pydantic_settings", "rich.progress"}),
+        ("ledger replay", {"aiokafka", "pydantic_settings", "rich.progress"}),
+        ("ledger verify", {"aiokafka", "pydantic_settings", "rich.progress"}),
+        ("verify", {"aiokafka", "rich.progress", "schemas.contents"}),
+        ("heads", {"aiokafka", "rich.progress", "schemas.contents"}),
+        ("recover republish orders", {"aiokafka", "pydantic_settings", "schemas.contents"}),
+        ("recover claims", {"aiokafka", "pydantic_settings", "schemas.contents"}),
+        ("recover reread orders billing.requests.v1", {"schemas.contents"}),
+        ("recover adopt orders", {"schemas.contents", "services.orders.restoration"}),
+        (
+            "archive events --service orders --before 2026-11-20 --to {folder}",
+            {"aiokafka", "rich", "schemas.contents", "services.orders.state"},
+        ),
+        (
+            "archive closed --service ledger --before 2026-11-20 --to {folder}",
+            {"aiokafka", "rich", "schemas.contents", "services.orders.state"},
+        ),
+        ("sandbox pay rnw-1", {"aiokafka", "pydantic_settings", "rich", "schemas.contents"}),
+        ("sandbox refund rnw-1", {"aiokafka", "pydantic_settings", "rich", "schemas.contents"}),
+    ],
+)
+def test_command_imports_what_it_needs_to_connect_only(
+    command: str, without: set[str], tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from services.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: print(ended.code, *sys.modules)"
+    )
+    services = ("ORDERS", "LEDGER", "NOTIFIER")
+    run = subprocess.run(
+        [sys.executable, "-c", program, *command.format(folder=tmp_path).split()],
+        env={
+            **os.environ,
+            **{f"PERENNIAL_{each}_POSTGRES_DSN": NOBODY for each in services},
+            "PERENNIAL_ADMIN_DSN": NOBODY,
+            "PERENNIAL_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    status, *imported = run.stdout.split()
+    assert status == "3", run.stderr
+    assert (SLOW | without) & set(imported) == set()
 
 
 @pytest.mark.parametrize("name", Commands.entries)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka.topic_identity import TopicIdentity
+
+if TYPE_CHECKING:
+    from services.runtime.kafka.topic_identity import TopicIdentity
 
 _OWN_EVENTS: Final = "SELECT count(*) FROM event WHERE shard = $1 AND position > $2 AND source = $3"
 

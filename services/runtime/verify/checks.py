@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from services.runtime.archive.ranges import Archive
 from services.runtime.log.event_log import GENESIS_HASH, ShardHead, StoredEvent, chain_hash
@@ -35,6 +35,15 @@ class Check:
     def ok(self) -> bool:
         """Say whether nothing differs."""
         return self.problem is None
+
+    def content(self) -> dict[str, Any]:
+        """Return what programs are told."""
+        content: dict[str, Any] = {"name": self.name, "ok": self.ok, "compared": self.compared}
+        if self.unread:
+            content["unread"] = self.unread
+        if self.ok:
+            return content
+        return content | {"problem": self.problem, "advice": self.advice}
 
 
 class Begin(NamedTuple):

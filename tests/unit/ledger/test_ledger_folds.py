@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from schemas.envelope import Event
 from services.ledger.accounts import BONUS_OFFSET, WALLET_BONUS, WALLET_PAID, chart_entry
 from services.ledger.amounts import amounts_of
+from services.ledger.columns import ColumnFold
 from services.ledger.postings import Balances, post
 from services.ledger.projection import AMOUNT_COLUMNS, amount_rows
-from services.ledger.replay import ColumnFold, Scope
+from services.ledger.replay import Scope
 from services.ledger.reports import report
 from services.ledger.rules import load_rules
 from tests.books import OPERATIONS, Books, Operation

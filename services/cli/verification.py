@@ -1,0 +1,98 @@
+"""What `perennial verify` checks, once it is connected: importing it takes longer than to connect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.topics import TOPICS
+from services.cli.addresses import load_addresses
+from services.cli.archivals import ARCHIVALS
+from services.cli.progress import progress_bar
+from services.ledger.rules import POSTING_RULES, load_rules
+from services.ledger.verify import verify as verify_books
+from services.notifier.claims import told_fact
+from services.orders.claim_check import check_claims
+from services.orders.claims import wallet_payment
+from services.runtime.archive.events import hold_archive
+from services.runtime.archive.ranges import open_archive
+from services.runtime.key_ring import KeyRing
+from services.runtime.settings import KafkaSettings
+from services.runtime.verify.anchors import AnchorCheck, Expected
+from services.runtime.verify.archived_streams import check_archived_streams
+from services.runtime.verify.checks import Check
+from services.runtime.verify.logs import Filing, Log, verify_logs
+from services.runtime.verify.topics import check_topic
+
+if TYPE_CHECKING:
+    import asyncpg
+
+Results = Mapping[str, Sequence[Check]]
+
+
+async def verify_all(
+    connections: Mapping[str, asyncpg.Connection],
+    heads: Expected,
+    folder: Path | None,
+    keys: KeyRing | None,
+    broker: KafkaSettings | None,
+) -> Results:
+    """Check the log of each service that there is a connection for; with a `broker`, its topic, too.
+
+    `heads` and `folder` are what is kept where no database is, `keys` those that signed it.
+    """
+    logs = [log_of(service, connection) for service, connection in connections.items()]
+    for log in logs:
+        await hold_archive(log.connection)
+        log.archive = await open_archive(log.connection, folder, keys)
+    with progress_bar("reading events") as bar:
+        for log in logs:
+            await log.take_heads()
+        bar.expect(
+            sum(head.position - head.begin.position for log in logs for head in log.heads.values())
+        )
+        anchored = {
+            log.service: [AnchorCheck(heads[log.service], log.archive)]
+            for log in logs
+            if log.service in heads
+        }
+        results = await verify_logs(logs, anchored, bar.advance)
+        for log in logs:
+            results[log.service] = [*results[log.service], *await _more(log, broker)]
+    return results
+
+
+async def _more(log: Log, broker: KafkaSettings | None) -> list[Check]:
+    """Return what is checked of one service beside its log."""
+    found = [] if broker is None else [await _with_topic(log, broker)]
+    if log.service == "ledger":
+        dsn, rules = load_addresses().dsn("ledger"), load_rules(POSTING_RULES)
+        found += await verify_books(log.connection, dsn, "ledger", rules, chain=False)
+    if log.service in ARCHIVALS and not log.archive.empty:
+        archival = ARCHIVALS[log.service]
+        found.append(await check_archived_streams(log.connection, log.archive, archival))
+    if log.service == "orders":
+        found.append(await check_claims(log.connection, log.archive))
+    return found
+
+
+async def _with_topic(log: Log, broker: KafkaSettings) -> Check:
+    topic = next(each.name for each in TOPICS if each.written_by == log.service)
+    heads = dict(log.heads)
+    return await check_topic(
+        broker, log.connection, heads, source=log.source, topic=topic, archive=log.archive
+    )
+
+
+def log_of(service: str, connection: Any) -> Log:  # noqa: ANN401 - asyncpg's
+    """Return the log of a service with what it takes of the others."""
+    match service:
+        case "orders":
+            return Log(service, connection, reads=("ledger",), claim=wallet_payment)
+        case "ledger":
+            return Log(
+                service, connection, reads=("orders",), filing=Filing("orders", moved_to="wallet/")
+            )
+        case _:
+            return Log(service, connection, reads=("orders", "ledger"), claim=told_fact)
