@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic
 
 from schemas.envelope import Envelope
 from services.runtime.errors import Park, Poison, Transient
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.letter_room import KeepAll, Letters
-from services.runtime.flow.letters import dead_letter
+from services.runtime.flow.letters import Refused, dead_letter
 from services.runtime.flow.ordering import is_next, repeats
+from services.runtime.flow.pace import shared
 from services.runtime.flow.parsing import Parsed, RecordParser
 from services.runtime.flow.work import Work
 from services.runtime.kafka.authenticity import EventVerifier
@@ -33,9 +33,6 @@ from services.runtime.processor import Decision, Ignored, Processor, StateT
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
 SHARD_PARKED: Final = "shard_parked"
-_AT_ONCE_MAX: Final = 32
-"""How many records are read at once: a millisecond or two."""
-ItemT = TypeVar("ItemT")
 
 
 class Skipped(StrEnum):
@@ -145,7 +142,7 @@ class Intake(Generic[StateT]):
 
     async def _parsed(self, records: Sequence[Record]) -> list[Parsed]:
         now = self._clock()
-        return [self._parser.parse(record, now) async for record in _shared(records)]
+        return [self._parser.parse(record, now) async for record in shared(records)]
 
     def sought(self, partition: TopicPartition, offset: int) -> None:
         """Note that the consumer was really sent to `offset`: what is missing there is a hole."""
@@ -163,8 +160,8 @@ class Intake(Generic[StateT]):
             if item.sequenced is not None
         }
         result = IntakeResult()
-        refused = await _refused(parsed, self._clock()) if partitions else {}
-        sent = await self._letters.send_ahead(list(refused.values()), self._clock())
+        refused = _refused(parsed) if partitions else []
+        sent = await self._letters.send_ahead(refused, self._clock())
         async with (
             trace,
             self._journal.session(
@@ -200,7 +197,8 @@ class Intake(Generic[StateT]):
                 except Poison as poison:
                     if not partitions:
                         raise
-                    letter = refused.get(id(item)) or dead_letter(item.record, poison, now)
+                    place = item.record.topic, item.record.partition, item.record.offset
+                    letter = sent.get(place) or dead_letter(item.record, poison, now)
                     if poison.reason == SHARD_PARKED and item.work is not None:
                         waiting.append(letter._replace(parked_shard=item.work.shard))
                     else:
@@ -296,21 +294,13 @@ class Intake(Generic[StateT]):
             raise Park(poison.reason, str(poison)) from poison
 
 
-async def _refused(parsed: Sequence[Parsed], now: datetime) -> dict[int, DeadLetter]:
-    """Return the letters of records that no transaction has to be asked about, by `id` of the item."""
-    return {
-        id(item): dead_letter(item.record, item.poison, now)
-        async for item in _shared(parsed)
+def _refused(parsed: Sequence[Parsed]) -> list[Refused]:
+    """Return the records that no transaction has to be asked about."""
+    return [
+        Refused(item.record, item.poison)
+        for item in parsed
         if item.poison is not None and item.sequenced is None
-    }
-
-
-async def _shared(items: Sequence[ItemT]) -> AsyncIterator[ItemT]:
-    """Yield `items`, and let whoever else waits for the loop come first now and then."""
-    for number, item in enumerate(items, 1):
-        if number % _AT_ONCE_MAX == 0:
-            await asyncio.sleep(0)
-        yield item
+    ]
 
 
 def _waits(item: Parsed, parked: frozenset[int]) -> bool:

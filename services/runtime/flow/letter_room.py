@@ -10,12 +10,14 @@ shard, and what does not is a letter like any other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from schemas.topics import TOPICS
+from services.runtime.flow.letters import Refused, letter_of, source_of
+from services.runtime.flow.pace import shared
 from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
 
 PER_SOURCE_MAX: Final = 500
@@ -35,8 +37,10 @@ Place = tuple[str, int, int]
 class Letters(Protocol):
     """Where an intake keeps dead letters."""
 
-    async def send_ahead(self, letters: Sequence[DeadLetter], now: datetime) -> frozenset[Place]:
-        """Publish those that there is no room for, before any lock is held; return which."""
+    async def send_ahead(
+        self, refused: Sequence[Refused], now: datetime
+    ) -> Mapping[Place, DeadLetter]:
+        """Publish the letters that there is no room for, before any lock is held; return them."""
 
     async def keep(
         self,
@@ -60,9 +64,13 @@ class _Open:
         known = source in self.by_source or len(self.by_source) < SOURCES_MAX
         return source if known else OTHER_SOURCES
 
+    def has_none_left(self, source: str) -> bool:
+        """Say whether a source has used up its room."""
+        return self.by_source[source] >= PER_SOURCE_MAX
+
     def is_full(self, letter: DeadLetter) -> bool:
         """Say whether there is no place for a letter."""
-        if self.by_source[letter.source] >= PER_SOURCE_MAX:
+        if self.has_none_left(letter.source):
             return True
         account = letter.source, letter.account_id or ""
         return letter.account_id is not None and self.by_account[account] >= PER_ACCOUNT_MAX
@@ -85,8 +93,10 @@ class LetterRoom:
         self._publish = publish
         self._open: _Open | None = None
 
-    async def send_ahead(self, letters: Sequence[DeadLetter], now: datetime) -> frozenset[Place]:
-        """Publish those that there is no room for, as far as that is known without the table.
+    async def send_ahead(
+        self, refused: Sequence[Refused], now: datetime
+    ) -> Mapping[Place, DeadLetter]:
+        """Publish the letters of sources that surely have no room, as the table was counted lately.
 
         Whoever waits for a shard does not wait for the broker then. When their records come again,
         because nothing was recorded, so do the letters.
@@ -96,11 +106,15 @@ class LetterRoom:
         """
         taken = self._open
         if taken is None or not taken.is_recent(now):
-            return frozenset()
-        beyond = [each for each in letters if taken.is_full(_roomed(each, taken))]
+            return {}
+        beyond = [
+            letter_of(each, room, now)
+            async for each in shared(refused)
+            if taken.has_none_left(room := taken.room_of(source_of(each.record)))
+        ]
         if beyond:
             await self._publish(beyond)
-        return frozenset(place_of(each) for each in beyond)
+        return {place_of(each): each for each in beyond}
 
     async def keep(
         self,
@@ -149,9 +163,11 @@ class LetterRoom:
 class KeepAll:
     """Keeps every letter in the table."""
 
-    async def send_ahead(self, _letters: Sequence[DeadLetter], _now: datetime) -> frozenset[Place]:
+    async def send_ahead(
+        self, _refused: Sequence[Refused], _now: datetime
+    ) -> Mapping[Place, DeadLetter]:
         """Send none."""
-        return frozenset()
+        return {}
 
     async def keep(
         self,

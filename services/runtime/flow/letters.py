@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from schemas.topics import TOPICS
 from services.runtime.errors import Poison
@@ -22,9 +22,23 @@ _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _TOPIC: Final = {topic.name: topic for topic in TOPICS}
 
 
+class Refused(NamedTuple):
+    """A record that cannot be handled, and why."""
+
+    record: Record
+    poison: Poison
+
+
 def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
     """Return the record as it arrived, or its beginning, with why it cannot be handled."""
     document = _document(record.value)
+    letter = letter_of(Refused(record, poison), _source(record, document), now)
+    return letter._replace(account_id=next(_accounts(record, document), None))
+
+
+def letter_of(refused: Refused, source: str, now: datetime) -> DeadLetter:
+    """Return the same, but for whom it is about: for one that no table keeps."""
+    record, poison = refused
     held = kept(record.key, record.value, record.headers)
     return DeadLetter(
         topic=record.topic,
@@ -37,14 +51,21 @@ def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
         detail=str(poison),
         attempts=1,
         dead_lettered_at=now,
-        source=_source(record, document),
-        account_id=next(_accounts(record, document), None),
+        source=source,
         whole=held.whole,
     )
 
 
+def source_of(record: Record) -> str:
+    """Return who claims to have sent a record, when that one may write to its topic.
+
+    Its value is read only where no header says so: that takes longer than all the rest.
+    """
+    claimed = next(_in_headers(record, "source"), None)
+    return _source(record, {} if claimed is not None else _document(record.value))
+
+
 def _source(record: Record, document: dict[str, Any]) -> str:
-    """Return who claims to have sent a record, when that one may write to its topic."""
     claimed = next(_named(record, document, "source"), "")
     topic = _TOPIC.get(record.topic)
     admitted = topic is not None and topic.admits(claimed) and _SOURCE.fullmatch(claimed)
@@ -63,12 +84,16 @@ def _accounts(record: Record, document: dict[str, Any]) -> Iterator[str]:
 
 def _named(record: Record, document: dict[str, Any], attribute: str) -> Iterator[str]:
     """Yield an attribute's values, however its header is spelled, and a structured event's."""
+    yield from _in_headers(record, attribute)
+    if isinstance(value := document.get(attribute), str):
+        yield value
+
+
+def _in_headers(record: Record, attribute: str) -> Iterator[str]:
     for name, value in record.headers:
         known = _attribute(name) if len(name) <= _NAME_CHARACTERS_MAX else _spelled_out(name)
         if known == attribute and (text := _text(value)) is not None:
             yield text
-    if isinstance(value := document.get(attribute), str):
-        yield value
 
 
 def _spelled_out(header: str) -> str:

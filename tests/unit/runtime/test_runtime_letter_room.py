@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.topics import ORDERS, REQUESTS
-from services.runtime.errors import Transient
+from services.runtime.errors import Poison, Transient
 from services.runtime.flow.letter_room import (
     OTHER_SOURCES,
     PER_ACCOUNT_MAX,
@@ -17,6 +17,7 @@ from services.runtime.flow.letter_room import (
     SOURCES_MAX,
     LetterRoom,
 )
+from services.runtime.flow.letters import Refused, dead_letter
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.controls import T0
@@ -55,6 +56,15 @@ def letters(
         )
         for n in range(first, first + count)
     ]
+
+
+def refused(count: int) -> list[Refused]:
+    """Return records of a source that is known for bad ones."""
+    poison = Poison("body_invalid", "not JSON")
+    records = [request(9_000 + n) for n in range(count)]
+    for record in records:
+        record.headers = [("ce_source", b"/upstream/mad")]
+    return [Refused(record, poison) for record in records]
 
 
 async def keep(log: MemoryEventLog, room: LetterRoom, kept: Sequence[DeadLetter]) -> None:
@@ -162,18 +172,20 @@ async def test_bad_requests_never_halt() -> None:
 async def test_what_surely_has_no_room_is_sent_before_any_lock_and_counted_under_it() -> None:
     log, topic = memory_log(), Topic()
     room = LetterRoom(topic.publish)
-    early = letters(5, first=9_000)
-    assert await room.send_ahead(early, T0) == frozenset()
+    early = refused(5)
+    assert await room.send_ahead(early, T0) == {}
     await keep(log, room, letters(PER_SOURCE_MAX - 2))
-    assert await room.send_ahead(early, T0) == frozenset()
+    assert await room.send_ahead(early, T0) == {}
     await keep(log, room, letters(2, first=8_000))
     assert topic.letters == []
 
     sent = await room.send_ahead(early, T0)
-    assert sent == {(each.topic, each.partition, each.record_offset) for each in early}
-    assert topic.letters == early
+    assert list(sent) == [(each.topic, each.partition, each.offset) for each, _ in early]
+    assert topic.letters == list(sent.values())
+    whole = dead_letter(*early[0], T0)
+    assert topic.letters[0] == whole._replace(account_id=None)
     async with log.transaction() as tx:
-        await room.keep(tx, letters(6, first=9_000), T0, sent)
+        await room.keep(tx, [*sent.values(), *letters(1, first=9_005)], T0, sent)
     assert [each.record_offset for each in topic.letters] == [*range(9_000, 9_006)]
     assert overflow(log) == {("/upstream/mad", "body_invalid"): 6}
     assert len(open_letters(log)) == PER_SOURCE_MAX
@@ -183,7 +195,7 @@ async def test_what_was_counted_too_long_ago_sends_nothing_ahead() -> None:
     log, topic = memory_log(), Topic()
     room = LetterRoom(topic.publish)
     await keep(log, room, letters(PER_SOURCE_MAX))
-    assert await room.send_ahead(letters(1, first=9_000), LATER) == frozenset()
+    assert await room.send_ahead(refused(1), LATER) == {}
     assert topic.letters == []
 
 
