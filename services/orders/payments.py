@@ -45,7 +45,7 @@ from services.runtime.processor import Decision, Drop, Ignored, Retry
 
 NOT_FOUND_COUNT_MIN: Final = 2
 """One "not found" may be the gateway's own delay; a charge is written off after two at least."""
-_RETRYABLE: Final = frozenset(
+RETRYABLE: Final = frozenset(
     {
         DeclineReason.INSUFFICIENT_FUNDS,
         DeclineReason.BANK_LIMIT,
@@ -232,7 +232,7 @@ def _failed(state: Order, reason: DeclineReason, now: datetime) -> Decision:
         method=payable.method,
         amount=payable.amount,
         reason=reason,
-        retryable=reason in _RETRYABLE,
+        retryable=reason in RETRYABLE,
         plan_title=state.plan_title if isinstance(state, Renewal) else None,
         failed_at=now,
     )
