@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from schemas.confirmations import PaymentConfirmed
+from schemas.requests import PaymentMethod
 from services.orders.archival import ARCHIVAL
 from services.orders.catalog import Catalogue
 from services.orders.commands import (
@@ -112,6 +114,64 @@ def test_command_about_no_order_is_refused_word_for_word(
 ) -> None:
     error = refused(ExpireOrder(NOW), state)
     assert (type(error), error.reason, str(error)) == (Poison, reason, message)
+
+
+ANOTHER_ACCOUNT = (
+    "the order belongs to another account: find out whose payment this is and publish it with the "
+    "account and the id it was made for"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "message"),
+    [
+        (confirmation(account_id="acct-2"), "account_mismatch", ANOTHER_ACCOUNT),
+        (
+            confirmation(method=PaymentMethod.WALLET),
+            "confirmation_method",
+            "the ledger alone confirms wallet payments: send the method the customer used",
+        ),
+    ],
+)
+def test_confirmation_that_cannot_be_of_the_order_is_refused_word_for_word(
+    said: PaymentConfirmed, reason: str, message: str
+) -> None:
+    waiting = decided(initial_state(), AcceptRenewal(renewal(payment=in_app()), NOW))
+    error = refused(ConfirmPayment(said, NOW), waiting)
+    assert (type(error), error.reason, str(error)) == (Poison, reason, message)
+
+
+def test_order_waits_for_32_confirmations_and_no_more() -> None:
+    state = decided(
+        initial_state(),
+        AcceptRenewal(renewal(payment=in_app()), NOW),
+        *(ConfirmPayment(confirmation(gateway_txn_id=f"txn-{n}"), NOW) for n in range(32)),
+    )
+    error = refused(ConfirmPayment(confirmation(gateway_txn_id="txn-32"), NOW), state)
+    assert (type(error), error.reason, str(error)) == (
+        Poison,
+        "confirmations_too_many",
+        (
+            "32 confirmations of this order wait for an answer of their gateway: see `perennial effects "
+            "list`, then redrive"
+        ),
+    )
+    again = decide(ConfirmPayment(confirmation(gateway_txn_id="txn-31"), NOW), state, RULES)
+    assert again == Ignored(IgnoredReason.CONFIRMATION_UNDER_WAY)
+
+
+def test_money_for_an_archived_order_is_refused_word_for_word() -> None:
+    error = refused(ConfirmPayment(confirmation(account_id="acct-1"), NOW), archived(REFUSED))
+    assert (type(error), error.reason, str(error)) == (
+        Poison,
+        "order_archived",
+        (
+            "the order was over and is archived, and was not paid by this transaction: ask the gateway "
+            "what it holds, give that back, then discard this record"
+        ),
+    )
+    error = refused(ConfirmPayment(confirmation(account_id="acct-2"), NOW), archived(REFUSED))
+    assert (error.reason, str(error)) == ("account_mismatch", ANOTHER_ACCOUNT)
 
 
 def test_top_up_has_nothing_to_activate() -> None:
