@@ -119,7 +119,13 @@ def test_refund_of_a_plan_that_lives_is_not_passed_over(world: World) -> None:
     )
     with pytest.raises(Poison) as caught:
         said(world, claim)
-    assert caught.value.reason == "refund_not_owed"
+    assert (caught.value.reason, str(caught.value)) == (
+        "refund_not_owed",
+        (
+            "this payment is not owed: it bought what was ordered, or went back by another refund; "
+            "clear it with the gateway, then discard this record"
+        ),
+    )
 
 
 def test_person_may_say_it_instead_and_the_shop_says_it_later_in_vain(world: World) -> None:
@@ -140,6 +146,20 @@ def test_shop_gives_back_after_a_person_found_that_it_does_not(world: World) -> 
     assert world.effects == {}
 
 
+_ANOTHER_ACCOUNT = (
+    "the order belongs to another account: find out whose refund this is and publish it with the "
+    "account and the id of its order"
+)
+_NOT_INSTRUCTED = (
+    "nobody was instructed to give this transaction back: compare gateway and gateway_txn_id with "
+    "RefundInstructed"
+)
+_ANOTHER_AMOUNT = (
+    "the refund is not the amount of the payment: give all of it back, publish a RefundConfirmed "
+    "that says so, then discard this record"
+)
+
+
 def test_surplus_of_the_shop_is_asked_back_and_the_plan_lives(world: World) -> None:
     ask(world)
     world.run_until(NOW)
@@ -156,21 +176,21 @@ def test_surplus_of_the_shop_is_asked_back_and_the_plan_lives(world: World) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "reason", "message"),
     [
-        ({"account_id": "acct-2"}, "account_mismatch"),
-        ({"amount": usd(2119)}, "refund_amount"),
-        ({"gateway_txn_id": "txn-2"}, "refund_not_instructed"),
-        ({"gateway": "other"}, "refund_not_instructed"),
+        ({"account_id": "acct-2"}, "account_mismatch", _ANOTHER_ACCOUNT),
+        ({"amount": usd(2119)}, "refund_amount", _ANOTHER_AMOUNT),
+        ({"gateway_txn_id": "txn-2"}, "refund_not_instructed", _NOT_INSTRUCTED),
+        ({"gateway": "other"}, "refund_not_instructed", _NOT_INSTRUCTED),
     ],
 )
 def test_refund_that_nobody_was_instructed_to_is_poison(
-    world: World, changes: dict[str, Any], reason: str
+    world: World, changes: dict[str, Any], reason: str, message: str
 ) -> None:
     instructed = never_activated(world)
     with pytest.raises(Poison) as caught:
         said(world, instructed, **changes)
-    assert caught.value.reason == reason
+    assert (caught.value.reason, str(caught.value)) == (reason, message)
     assert "RefundCompleted" not in world.names()
 
 

@@ -142,10 +142,35 @@ def test_code_beaten_by_a_better_promotion_is_no_mistake() -> None:
     assert accepted.promotions_not_applied is None
 
 
+WHAT_TO_DO = {
+    "account_blocked": "this account may not buy: contact support",
+    "unknown_plan": "no plan with this code is on sale: read the catalogue again",
+    "esim_not_renewable": "this eSIM is not one of ours: check the ICCID",
+    "plan_not_sold_in_currency": "choose another currency for this plan",
+    "payment_method_not_accepted": "method, mode and currency do not go together",
+    "quote_expired": "ask for a new quote and send it under a new renewal_id",
+    "price_changed": "show the customer current_total and send a new renewal_id",
+    "promotion_not_applicable": (
+        "a code of promotions_not_applied lowers nothing: leave it out, or send current_total as "
+        "expected_total, under a new renewal_id"
+    ),
+    "renewal_id_reused": "this renewal_id is taken: send a new one for a new order",
+}
+WHAT_TO_DO_ABOUT_TOP_UPS = {
+    "account_blocked": "this account may not buy: contact support",
+    "currency_not_supported": "top up and pay in one offered currency",
+    "payment_method_not_accepted": "method, mode and currency do not go together",
+    "below_minimum_top_up": "send at least `minimum` under a new topup_id",
+    "above_maximum": "send at most `maximum` under a new topup_id",
+    "topup_id_reused": "this topup_id is taken: send a new one for a new top-up",
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"account_id": "acct-blocked"}, RejectionReason.ACCOUNT_BLOCKED),
+        ({"promotion_codes": ["NONE"]}, RejectionReason.PROMOTION_NOT_APPLICABLE),
         ({"plan_code": "no-such-plan"}, RejectionReason.UNKNOWN_PLAN),
         ({"iccid": "8900000000000000001"}, RejectionReason.ESIM_NOT_RENEWABLE),
         ({"plan_code": "jp-day-basic", "payment": by_token(currency="EUR")},
@@ -166,7 +191,9 @@ def test_renewal_is_refused_with_its_reason_and_without_effects(
     (rejected,) = decision.events
     assert isinstance(rejected, RenewalRejected)
     assert rejected.reason is reason
-    assert (rejected.current_total == usd(2120)) == (reason is RejectionReason.PRICE_CHANGED)
+    assert rejected.detail == WHAT_TO_DO[reason]
+    told = {RejectionReason.PRICE_CHANGED, RejectionReason.PROMOTION_NOT_APPLICABLE}
+    assert (rejected.current_total == usd(2120)) == (reason in told)
     assert decision.effects == ()
 
 
@@ -239,7 +266,7 @@ def test_reused_id_is_refused_once_and_leaves_the_order_alone(changes: dict[str,
     assert isinstance(rejected, RenewalRejected)
     assert rejected.reason is RejectionReason.RENEWAL_ID_REUSED
     assert rejected.account_id == other.request.account_id
-    assert "acct-1" not in rejected.detail
+    assert rejected.detail == WHAT_TO_DO["renewal_id_reused"]
     assert decision.apart
     after = (*accepted, rejected)
     assert ORDERS.when(other, given=after) == Ignored(IgnoredReason.DUPLICATE_REFUSED_REQUEST)
@@ -290,6 +317,7 @@ def test_top_up_bonus_follows_the_tiers(amount_minor: int, bonus_minor: int) -> 
     [
         ({"account_id": "acct-blocked"}, TopUpRejectionReason.ACCOUNT_BLOCKED),
         ({"amount": usd(499)}, TopUpRejectionReason.BELOW_MINIMUM_TOP_UP),
+        ({"amount": usd(100_000_000)}, TopUpRejectionReason.ABOVE_MAXIMUM),
         ({"amount": Money(amount_minor=5000, currency="BHD"),
           "payment": by_token(currency="BHD")}, TopUpRejectionReason.CURRENCY_NOT_SUPPORTED),
         ({"payment": by_token(currency="EUR")}, TopUpRejectionReason.CURRENCY_NOT_SUPPORTED),
@@ -305,6 +333,7 @@ def test_top_up_is_refused_with_its_reason_and_without_effects(
     (rejected,) = decision.events
     assert isinstance(rejected, TopUpRejected)
     assert rejected.reason is reason
+    assert rejected.detail == WHAT_TO_DO_ABOUT_TOP_UPS[reason]
     assert (rejected.minimum == usd(500)) == (reason is TopUpRejectionReason.BELOW_MINIMUM_TOP_UP)
     assert decision.effects == ()
 
@@ -316,3 +345,4 @@ def test_reused_topup_id_is_refused() -> None:
     (rejected,) = decision.events
     assert isinstance(rejected, TopUpRejected)
     assert rejected.reason is TopUpRejectionReason.TOPUP_ID_REUSED
+    assert rejected.detail == WHAT_TO_DO_ABOUT_TOP_UPS["topup_id_reused"]

@@ -114,6 +114,7 @@ def test_look_up_after_the_settlement_records_the_same_money_once(world: World) 
     world.run_until(NOW + timedelta(days=1))
     assert charges(world) == 1
     assert world.names().count("PaymentCaptured") == 1
+    assert "SurplusCaptured" not in world.names()
     assert "ActivationFailed" not in world.names()
     assert world.effects == {}
 

@@ -59,6 +59,16 @@ from tests.unit.orders.steps import (
 )
 from tests.unit.orders.world import World
 
+REFUSED = WalletChargeRefused(
+    account_id="acct-1",
+    charge_id=CHARGE_ID,
+    renewal_id="ren-1",
+    amount=usd(2120),
+    available=usd(7),
+    reason=ChargeRefusalReason.INSUFFICIENT_FUNDS,
+    refused_at=NOW,
+)
+
 
 def wallet_charged(**changes: Any) -> WalletCharged:
     consideration = Consideration(net=usd(1620), tax=usd(0), tax_jurisdiction="US", bonus=usd(500))
@@ -91,24 +101,32 @@ def test_wallet_charge_is_stated_as_a_payment_and_activates(world: World) -> Non
 
 def test_empty_wallet_fails_the_payment(world: World) -> None:
     ask(world, payment=from_wallet())
-    refused = WalletChargeRefused(
-        account_id="acct-1",
-        charge_id=CHARGE_ID,
-        renewal_id="ren-1",
-        amount=usd(2120),
-        available=usd(7),
-        reason=ChargeRefusalReason.INSUFFICIENT_FUNDS,
-        refused_at=NOW,
-    )
-    world.tell(ORDER, lambda now: ApplyWalletRefusal(refused, now))
+    world.tell(ORDER, lambda now: ApplyWalletRefusal(REFUSED, now))
     assert last(world, PaymentFailed).reason is DeclineReason.INSUFFICIENT_FUNDS
     assert world.effects == {}
 
 
 def test_wallet_answer_about_another_charge_is_poison(world: World) -> None:
     ask(world, payment=from_wallet())
-    with pytest.raises(Poison, match="never asked for"):
+    with pytest.raises(Poison) as parked:
         world.tell(ORDER, lambda now: ApplyWalletCharged(wallet_charged(charge_id="c-2"), now))
+    assert (parked.value.reason, str(parked.value)) == (
+        "charge_unknown",
+        "the ledger answered a charge this order never asked for: compare both logs",
+    )
+
+
+def test_wallet_answer_to_an_order_that_does_not_wait_is_poison(world: World) -> None:
+    ask(world, payment=from_wallet())
+    world.tell(ORDER, lambda now: ApplyWalletRefusal(REFUSED, now))
+    with pytest.raises(Poison) as parked:
+        world.tell(ORDER, lambda now: ApplyWalletCharged(wallet_charged(), now))
+    assert (parked.value.reason, str(parked.value)) == (
+        "charge_unknown",
+        "the ledger paid an order that does not wait for it: compare both logs",
+    )
+    again = world.tell(ORDER, lambda now: ApplyWalletRefusal(REFUSED, now))
+    assert again == Ignored(IgnoredReason.PAYMENT_NOT_AWAITED)
 
 
 def test_wallet_order_that_cannot_be_activated_is_refunded_into_the_wallet(world: World) -> None:
@@ -207,8 +225,17 @@ def test_top_up_whose_rule_left_the_catalogue_halts(world: World) -> None:
     ask_top_up(world, payment=in_app())
     emptied = CATALOGUE.model_copy(update={"top_ups": []})
     assert isinstance(emptied, Catalogue)
-    with pytest.raises(Park, match="put it back"):
+    rule = CATALOGUE.top_up_rule("USD", NOW)
+    assert rule is not None
+    with pytest.raises(Park) as parked:
         _decide_with(world, Rules(emptied, POLICY))
+    assert (parked.value.reason, str(parked.value)) == (
+        "catalogue_lost",
+        (
+            f"the catalogue no longer holds version {rule.version} of {rule.rule_id}: "
+            "put it back, then start again"
+        ),
+    )
 
 
 def _decide_with(world: World, rules: Rules) -> None:
