@@ -175,15 +175,29 @@ def test_full_refund_by_card_brings_every_account_back_to_zero() -> None:
 
 def test_parts_that_do_not_add_up_halt() -> None:
     wrong = captured(3_000, 180).model_copy(update={"amount": money(3_181)})
-    with pytest.raises(Park, match="do not add up"):
+    with pytest.raises(Park) as parked:
         post(wrong, T0, RULES)
+    assert (parked.value.reason, str(parked.value)) == (
+        "amounts_contradict",
+        (
+            "PaymentCaptured of acct-1: net, tax and bonus do not add up to the amount. Nothing was "
+            "booked; deploy a version that books it, then `perennial shards resume`"
+        ),
+    )
 
 
 def test_mixed_currencies_halt() -> None:
     other = captured(3_000, 180).consideration.model_copy(update={"tax": money(180, "EUR")})
     wrong = captured(3_000, 180).model_copy(update={"consideration": other})
-    with pytest.raises(Park, match="mixes USD and EUR"):
+    with pytest.raises(Park) as parked:
         post(wrong, T0, RULES)
+    assert (parked.value.reason, str(parked.value)) == (
+        "amounts_contradict",
+        (
+            "PaymentCaptured of acct-1 mixes USD and EUR: nothing was booked; deploy a version that "
+            "books it, then `perennial shards resume`"
+        ),
+    )
 
 
 def test_fee_is_booked_in_its_own_currency_and_each_currency_balances() -> None:

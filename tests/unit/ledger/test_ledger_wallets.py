@@ -93,6 +93,13 @@ def test_lot_pays_until_the_moment_it_expires_and_not_from_then_on() -> None:
     assert refusal.available == money(0)
 
 
+def test_last_minor_unit_of_a_lot_pays_too() -> None:
+    found = charged(
+        decided(WALLET.when(charge(301), given=[topped_up(300), topped_up(1, 2)])).events
+    )
+    assert found.takes == [take("acct-1-paid-1", "paid", 300), take("acct-1-paid-2", "paid", 1)]
+
+
 def test_charge_beyond_the_balance_is_refused_with_what_is_available() -> None:
     given = [topped_up(300), bonus(100)]
     (refusal,) = decided(WALLET.when(charge(401), given=given)).events
@@ -137,6 +144,10 @@ def test_charge_asked_twice_is_answered_once() -> None:
     answer = decided(WALLET.when(charge(100), given=given)).events
     again = WALLET.when(charge(100), given=[*given, *answer])
     assert again == Ignored(IgnoredReason.CHARGE_ALREADY_ANSWERED)
+
+
+def test_reasons_are_the_words_that_metrics_know() -> None:
+    assert [*IgnoredReason] == ["charge_already_answered", "renewal_already_charged"]
 
 
 def test_renewal_that_the_wallet_paid_is_not_charged_under_another_id() -> None:

@@ -104,6 +104,7 @@ def test_renewal_is_measured_by_its_total(payment: Any) -> None:
     assert accepted.quote.total == usd(4240)
     assert isinstance(refused, RenewalRejected)
     assert refused.reason is RejectionReason.ABOVE_MAXIMUM
+    assert refused.detail == ("the total is above `maximum`: send less under a new renewal_id")
     assert refused.maximum == usd(4239)
     assert refused.current_total is None
 

@@ -174,6 +174,16 @@ def test_money_for_an_archived_order_is_refused_word_for_word() -> None:
     assert (error.reason, str(error)) == ("account_mismatch", ANOTHER_ACCOUNT)
 
 
+def test_reasons_are_the_words_that_metrics_and_pages_know() -> None:
+    assert {each.name.lower() for each in IgnoredReason} == {each.value for each in IgnoredReason}
+    assert set(IgnoredReason) == {
+        *("duplicate_request", "duplicate_refused_request", "payment_already_recorded"),
+        *("confirmation_under_way", "confirmation_not_awaited", "payment_not_awaited"),
+        *("payment_outcome_not_unknown", "activation_not_awaited", "not_for_orders"),
+        "refund_not_owed",
+    }
+
+
 def test_top_up_has_nothing_to_activate() -> None:
     error = refused(SettleActivation(ELSEWHERE, *WHO), OPEN_TOP_UP)
     assert (type(error), error.reason, str(error)) == (

@@ -10,7 +10,7 @@ import pytest
 from schemas.requests import PaymentInstruction
 from services.orders.gateways.sandbox import TOKENS
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
-from services.runtime.processor import GiveUp
+from services.runtime.processor import GiveUp, Start
 from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,
@@ -71,6 +71,33 @@ def test_effects_of_a_renewal_that_waits_for_somebody_are_told(
     ask(world, payment=payment)
     assert told(world, renewal(payment=payment)) == wanted(world)
     assert is_open(world.events)
+
+
+def test_order_that_ended_or_never_was_is_not_open(world: World) -> None:
+    ask(world, plan_code="none")
+    assert not is_open(world.events)
+    world.events.clear()
+    world.states.clear()
+    ask(world)
+    assert is_open(world.events)
+    world.run_until(NOW)
+    assert world.names()[-1] == "PlanActivated"
+    assert not is_open(world.events)
+    assert not is_open([])
+
+
+def test_look_up_that_is_told_again_begins_to_count_anew(world: World) -> None:
+    changes = {"payment": by_token("tok_timeout_before")}
+    ask(world, **changes)
+    (charge,) = [key for key in world.effects if key.startswith("charge/")]
+    world.execute(charge)
+    (again,) = [
+        each
+        for each in unfinished(world.events, renewal(**changes), CATALOGUE)
+        if each.effect_id == charge
+    ]
+    payment_id = charge.removeprefix("charge/")
+    assert again == Start(charge, "charge", {"payment_id": payment_id, "not_found_count": 0})
 
 
 def test_paid_renewal_waits_for_its_activation(world: World) -> None:

@@ -14,6 +14,7 @@ from services.runtime.errors import Halt, Poison
 from services.runtime.flow.letters import dead_letter
 from services.runtime.flow.parsing import RecordParser
 from services.runtime.kafka.cloudevents import validation_summary
+from services.runtime.log.event_log import DeadLetter
 from services.runtime.processor import Incoming, Processor, Task
 from tests.controls import T0
 from tests.unit.runtime.toy import ACCOUNT, SHARDS, Record, Toy, low_balance, request
@@ -186,6 +187,27 @@ def test_account_is_found_however_its_header_is_spelled(name: str) -> None:
     record = request().having(name, b"acct-9")
     record.key, record.value = None, b"{"
     assert dead_letter(record, Poison("unlucky", "a test"), T0).account_id == "acct-9"
+
+
+def test_letter_holds_the_record_as_it_arrived_and_why() -> None:
+    record = request(17)
+    letter = dead_letter(record, Poison("unlucky", "a test"), T0)
+    assert letter == DeadLetter(
+        topic="billing.requests.v1",
+        partition=record.partition,
+        record_offset=17,
+        key=b"acct-1",
+        value=record.value,
+        headers=tuple(record.headers),
+        reason="unlucky",
+        detail="a test",
+        attempts=1,
+        dead_lettered_at=T0,
+        source="/upstream/toys",
+        account_id="acct-1",
+        parked_shard=None,
+        whole=None,
+    )
 
 
 @pytest.mark.parametrize("value", [None, b"[]", b"\xff", b"[" * 60_000, b'{"account_id": 5}'])

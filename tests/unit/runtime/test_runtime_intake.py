@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from uuid import UUID
+
 import pytest
 
 from schemas.topics import LEDGER, REQUESTS
 from services.runtime.errors import Park, Poison, Transient
 from services.runtime.flow.intake import Intake
+from services.runtime.log.event_log import Parking
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import (
     ACCOUNT,
@@ -22,6 +26,7 @@ from tests.unit.runtime.toy import (
     streams_of,
 )
 
+OTHER_PARTITION = (SHARD + 1) % SHARDS
 HERE = (REQUESTS.name, SHARD)
 
 
@@ -45,6 +50,39 @@ def intake(log: MemoryEventLog, toy: Toy) -> Intake[int]:
 async def dead_letters(log: MemoryEventLog) -> int:
     async with log.transaction() as tx:
         return await tx.open_dead_letters()
+
+
+def test_parking_says_what_is_known_of_the_record(intake: Intake[int]) -> None:
+    park = Park("unlucky", "a test")
+    event, asked = low_balance(4, offset=9), request(17)
+    assert intake.parking(event, park) == Parking(
+        shard=SHARD,
+        reason="unlucky",
+        detail="a test",
+        topic="billing.ledger.v1",
+        partition=SHARD,
+        record_offset=9,
+        event_id=UUID((dict(event.headers)["ce_id"] or b"").decode()),
+        event_type="billing.LowBalanceDetected.v1",
+        source="/billing/ledger",
+        sequence=4,
+    )
+    assert intake.parking(asked, park) == Parking(
+        shard=SHARD,
+        reason="unlucky",
+        detail="a test",
+        topic="billing.requests.v1",
+        partition=SHARD,
+        record_offset=17,
+        event_id=UUID((dict(asked.headers)["ce_id"] or b"").decode()),
+        event_type="billing.TopUpRequested.v1",
+        source="/upstream/toys",
+        sequence=None,
+    )
+    broken = replace(asked, headers=[], partition=OTHER_PARTITION)
+    assert intake.parking(broken, park) == Parking(
+        OTHER_PARTITION, "unlucky", "a test", "billing.requests.v1", OTHER_PARTITION, 17
+    )
 
 
 async def test_record_delivered_twice_counts_once(log: MemoryEventLog, intake: Intake[int]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from schemas.requests import TopUpRequested
 from schemas.topics import CONFIRMATIONS
 from services.orders.handlers import build_processor
 from services.orders.policy import Policy
@@ -132,6 +133,40 @@ def test_refusal_names_the_field_and_not_its_value(record: Any) -> None:
     assert parsed.poison is not None
     assert "currency" in str(parsed.poison)
     assert "SECRET" not in str(parsed.poison)
+
+
+def test_version_and_type_that_are_not_known_are_refused_word_for_word() -> None:
+    version = parse(request().having("ce_type", b"billing.TopUpRequested.v9")).poison
+    assert str(version) == ("this major version of the event is not known here: see docs/EVENTS.md")
+    name = parse(request().having("ce_type", b"billing.Unheard.v1")).poison
+    assert str(name) == "this event type does not belong on this topic: see docs/EVENTS.md"
+
+
+def _broken_by(error: BaseException) -> RecordParser:
+    def raising(_: object, __: datetime) -> Any:
+        raise error
+
+    processor = replace(Toy().processor(), handlers={TopUpRequested: raising})
+    return RecordParser(processor, SHARDS)
+
+
+def test_defect_while_reading_is_poison_that_repeats_nothing_of_the_record() -> None:
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+    for error, name in ((ValueError("SECRET"), "ValueError"), (panic("SECRET"), "PanicException")):
+        parsed = _broken_by(error).parse(request(), T0)
+        assert parsed.poison is not None
+        assert (parsed.poison.reason, str(parsed.poison)) == (
+            "unreadable",
+            (
+                f"{name} while reading: a defect of this version; report it, deploy the version that "
+                "mends it, then redrive"
+            ),
+        )
+
+
+def test_end_of_the_process_is_no_poison() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _broken_by(KeyboardInterrupt()).parse(request(), T0)
 
 
 def test_an_event_of_another_topic_is_refused_with_where_it_belongs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from services.runtime.kafka.record_size import (
     HEADERS_BYTES_MAX,
     KEY_BYTES_MAX,
     NAME_CHARACTERS_MAX,
+    HeadRecord,
+    bounded,
     kept,
 )
 from services.runtime.log.event_log import Whole
@@ -79,6 +82,17 @@ def test_what_is_kept_is_bounded_and_is_not_cut_again(
     assert len(held.value or b"") <= BODY_BYTES_MAX
     assert told <= HEADERS_BYTES_MAX
     assert kept(held.key, held.value, held.headers).whole is None
+
+
+def test_record_too_large_in_its_key_alone_is_stood_for_with_all_that_is_kept() -> None:
+    key, headers = b"k" * (KEY_BYTES_MAX + 1), [("a", b"1")]
+    record = SimpleNamespace(
+        offset=7, timestamp=9, timestamp_type=1, key=key, value=b"v", headers=headers
+    )
+    stands = bounded(record)
+    assert stands == HeadRecord(7, 9, stands.value, 1, key[:KEY_BYTES_MAX], (("a", b"1"),), None)
+    assert bytes(stands.value) == b"v"
+    assert stands.value.whole == Whole(len(key) + 3, sha256(b"v"))
 
 
 def test_letter_and_its_message_say_that_they_are_cut() -> None:
