@@ -14,24 +14,19 @@ from schemas.orders import (
     PaymentCaptured,
     RefundCompleted,
 )
-from schemas.requests import PaymentInstruction, PaymentMethod
-from schemas.surplus import SurplusCaptured
-from services.orders.commands import AcceptRenewal, RecordConfirmation
+from schemas.requests import PaymentMethod
+from services.orders.commands import AcceptRenewal
 from services.orders.confirmations import CONFIRMATIONS_MAX
-from services.orders.decider import decide
-from services.orders.gateways.gateway import Found
 from services.orders.rules import IgnoredReason, Rules
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Halt, Poison
-from services.runtime.processor import Decision, GiveUp, Ignored
+from services.runtime.processor import GiveUp, Ignored
 from tests.unit.orders.builders import (
     CATALOGUE,
     ICCID,
     NOW,
     POLICY,
-    RULES,
     confirmation,
-    from_wallet,
     in_app,
     renewal,
     usd,
@@ -116,37 +111,6 @@ def test_the_gateways_word_counts_and_not_that_of_the_confirmation(
     captured = last(world, PaymentCaptured)
     told = {"amount": usd(2120), "method": PaymentMethod.CARD, "fee": usd(61), "captured_at": NOW}
     assert getattr(captured, field) == told[field]
-
-
-@pytest.mark.parametrize(
-    ("told", "ordered", "method"),
-    [
-        (PaymentMethod.PAYPAL, in_app(), PaymentMethod.PAYPAL),
-        (None, in_app(), PaymentMethod.CARD),
-        (PaymentMethod.WALLET, in_app(), PaymentMethod.CARD),
-        (None, from_wallet(), PaymentMethod.ALIPAY),
-        (PaymentMethod.WALLET, from_wallet(), PaymentMethod.ALIPAY),
-    ],
-)
-def test_method_is_what_the_gateway_tells_else_the_order_else_the_confirmation(
-    world: World, told: PaymentMethod | None, ordered: PaymentInstruction, method: PaymentMethod
-) -> None:
-    ask(world, payment=ordered)
-    hint(world, method=PaymentMethod.ALIPAY)
-    found = Found(
-        gateway="app-gateway",
-        gateway_txn_id="txn-1",
-        reference=ORDER,
-        status="captured",
-        amount=usd(2120),
-        method=told,
-        captured_at=NOW,
-    )
-    answer = RecordConfirmation("app-gateway", "txn-1", found, ORDER, 0, 1, NOW)
-    decision = decide(answer, world.states[ORDER], RULES)
-    assert isinstance(decision, Decision)
-    (captured,) = (e for e in decision.events if isinstance(e, PaymentCaptured | SurplusCaptured))
-    assert captured.method is method
 
 
 @pytest.mark.parametrize("paid_at", [NOW - timedelta(days=4_000), NOW + timedelta(days=4_000)])
