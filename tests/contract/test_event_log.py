@@ -76,13 +76,15 @@ def event(
     return unchained._replace(hash=chain_hash(head.hash, unchained))
 
 
-async def append(log: EventLog, *stream_versions: tuple[str, int], source: str = SOURCE) -> None:
-    """Append one event for each (stream_id, stream_version) to shard 1, in one transaction."""
-    async with log.transaction(shards=[1]) as tx:
+async def append(
+    log: EventLog, *stream_versions: tuple[str, int], source: str = SOURCE, shard: int = 1
+) -> None:
+    """Append one event for each (stream_id, stream_version) to a shard, in one transaction."""
+    async with log.transaction(shards=[shard]) as tx:
         events = []
         for stream_id, stream_version in stream_versions:
-            events.append(event(tx, stream_id, stream_version, source=source))
-            head = tx.heads[1]
+            events.append(event(tx, stream_id, stream_version, shard=shard, source=source))
+            head = tx.heads[shard]
             head.position, head.hash = events[-1].position, events[-1].hash
             head.sequence += 1
         await tx.append(events)

@@ -345,7 +345,8 @@ class EventLog(Protocol):
     ) -> dict[int, Unpublished]:
         """Return, for each shard with news, the first events of `source` not yet published.
 
-        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked.
+        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked,
+        or the log no longer goes so far.
         """
 
     async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:

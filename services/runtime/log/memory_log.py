@@ -280,8 +280,8 @@ class MemoryEventLog:
         await self.mark_published(acknowledged)
         found: dict[int, Unpublished] = {}
         for shard in shards:
-            published, head = self._tables.published.get(shard, 0), self._tables.heads[shard]
-            if published == head.position:
+            marked, head = self._tables.published.get(shard, 0), self._tables.heads[shard]
+            if (published := max(marked, acknowledged.get(shard, 0))) >= head.position:
                 continue
             own = [
                 event
@@ -302,7 +302,8 @@ class MemoryEventLog:
     async def mark_published(self, positions: Mapping[int, int]) -> None:
         """Record that everything up to each shard's position is on the topic; never moves back."""
         for shard, position in positions.items():
-            self._tables.published[shard] = max(self._tables.published.get(shard, 0), position)
+            if position <= self._tables.heads[shard].position:
+                self._tables.published[shard] = max(self._tables.published.get(shard, 0), position)
 
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive."""

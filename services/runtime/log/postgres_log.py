@@ -126,7 +126,8 @@ class PostgresEventLog:
     ) -> dict[int, Unpublished]:
         """Return, for each shard with news, the first events of `source` not yet published.
 
-        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked.
+        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked,
+        or the log no longer goes so far.
         """
         told = list(acknowledged), list(acknowledged.values())
         events: dict[int, list[StoredEvent]] = {}
@@ -158,7 +159,8 @@ class PostgresEventLog:
         await self._execute(
             "WITH moved AS (SELECT shard, position FROM shard"
             " JOIN unnest($1::int[], $2::bigint[]) AS published(shard, position) USING (shard)"
-            " WHERE published_position < position ORDER BY shard FOR UPDATE OF shard)"
+            " WHERE published_position < position AND position <= head_position"
+            " ORDER BY shard FOR UPDATE OF shard)"
             " UPDATE shard SET published_position = moved.position"
             " FROM moved WHERE shard.shard = moved.shard",
             list(positions),

@@ -76,11 +76,13 @@ _OWN_COLUMNS: Final = ", ".join(f"own.{name}" for name in StoredEvent._fields)
 
 UNPUBLISHED: Final = (
     # What is acknowledged is marked on the way, but for shards that are just written to: they are
-    # named again. One snapshot: all events up to the head that is read are there.
+    # named again. What lies behind the head was lost by the database: whoever watches the log says so.
+    # One snapshot: all events up to the head that is read are there.
     "WITH told AS MATERIALIZED"  # noqa: S608 - constants
     " (SELECT * FROM unnest($2::int[], $3::bigint[]) AS told(shard, position)),"
     " free AS (SELECT shard, position FROM shard JOIN told USING (shard)"
-    " WHERE published_position < position FOR UPDATE OF shard SKIP LOCKED),"
+    " WHERE published_position < position AND position <= head_position"
+    " FOR UPDATE OF shard SKIP LOCKED),"
     " marked AS (UPDATE shard SET published_position = free.position"
     " FROM free WHERE shard.shard = free.shard)"
     f" SELECT news.shard, news.head_position, {_OWN_COLUMNS}"
