@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from schemas.topics import TOPICS
-from services.runtime.flow.letters import Refused, letter_of, source_of
+from services.runtime.flow.letters import Refused, dead_letter, letter_of, source_of
 from services.runtime.flow.pace import shared
 from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
 
@@ -96,7 +96,7 @@ class LetterRoom:
     async def send_ahead(
         self, refused: Sequence[Refused], now: datetime
     ) -> Mapping[Place, DeadLetter]:
-        """Publish the letters of sources that surely have no room, as the table was counted lately.
+        """Publish the letters that surely have no room, as the table was counted lately.
 
         Whoever waits for a shard does not wait for the broker then. When their records come again,
         because nothing was recorded, so do the letters.
@@ -107,11 +107,8 @@ class LetterRoom:
         taken = self._open
         if taken is None or not taken.is_recent(now):
             return {}
-        beyond = [
-            letter_of(each, room, now)
-            async for each in shared(refused)
-            if taken.has_none_left(room := taken.room_of(source_of(each.record)))
-        ]
+        found = [_beyond(each, taken, now) async for each in shared(refused)]
+        beyond = [each for each in found if each is not None]
         if beyond:
             await self._publish(beyond)
         return {place_of(each): each for each in beyond}
@@ -183,6 +180,15 @@ class KeepAll:
 def place_of(letter: DeadLetter) -> Place:
     """Return where the record of a letter lies."""
     return letter.topic, letter.partition, letter.record_offset
+
+
+def _beyond(refused: Refused, taken: _Open, now: datetime) -> DeadLetter | None:
+    """Return the letter of a record when there is no place for it."""
+    room = taken.room_of(source_of(refused.record))
+    if taken.has_none_left(room):
+        return letter_of(refused, room, now)
+    letter = dead_letter(*refused, now)._replace(source=room)
+    return letter if taken.is_full(letter) else None
 
 
 def _roomed(letter: DeadLetter, taken: _Open) -> DeadLetter:

@@ -191,6 +191,18 @@ async def test_what_surely_has_no_room_is_sent_before_any_lock_and_counted_under
     assert len(open_letters(log)) == PER_SOURCE_MAX
 
 
+async def test_account_without_room_is_sent_ahead_though_its_source_has_some() -> None:
+    log, topic = memory_log(), Topic()
+    room = LetterRoom(topic.publish)
+    [bad] = refused(1)
+    account = dead_letter(*bad, T0).account_id
+    await keep(log, room, letters(PER_ACCOUNT_MAX - 1, account=account))
+    assert await room.send_ahead([bad], T0) == {}
+    await keep(log, room, letters(1, account=account, first=8_000))
+    assert list(await room.send_ahead([bad], T0)) == [(REQUESTS.name, bad.record.partition, 9_000)]
+    assert [each.account_id for each in topic.letters] == [account]
+
+
 async def test_what_was_counted_too_long_ago_sends_nothing_ahead() -> None:
     log, topic = memory_log(), Topic()
     room = LetterRoom(topic.publish)
