@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.runtime.flow.letter_room import OWN_TOPICS
+from schemas.topics import TOPICS
 from services.runtime.log.event_log import Whole
 from services.runtime.log.postgres_errors import transient_when_unwell
 
 PUBLISHED_PER_ROUND_MAX: Final = 100
 REDRIVEN_PER_ROUND_MAX: Final = 200
 WAITING_PER_ROUND_MAX: Final = 500
+_OWN_TOPICS: Final = frozenset(topic.name for topic in TOPICS if not topic.external)
 _COLUMNS: Final = (
     "dead_letter_id, topic, partition, record_offset, record_key, record_value, record_headers,"
     " reason, detail, attempts, dead_lettered_at, published_at, redrive_asked_at, closed_at,"
@@ -111,7 +112,7 @@ class Chosen:
 
     def arguments(self) -> tuple[object, ...]:
         """Return the parameters of the statements."""
-        spared = [] if self.topic or self.own else sorted(OWN_TOPICS)
+        spared = [] if self.topic or self.own else sorted(_OWN_TOPICS)
         return self.reason, self.source, self.topic, self.until, spared
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from schemas.topics import TOPICS
 from services.runtime.flow.letters import Refused, dead_letter, letter_of, source_of
 from services.runtime.flow.pace import shared
 from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
@@ -26,7 +25,6 @@ SOURCES_MAX: Final = 20
 """Whoever writes to a topic invents as many sources as he likes; those beyond share one room."""
 OTHER_SOURCES: Final = "others"
 COUNTED_AGAIN_AFTER: Final = timedelta(seconds=5)
-OWN_TOPICS: Final = frozenset(topic.name for topic in TOPICS if not topic.external)
 
 Publish = Callable[[Sequence[DeadLetter]], Awaitable[None]]
 """Returns when the broker has each letter; raises `Transient` when it does not take them."""
