@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from schemas.topics import TOPICS
 from services.cli.addresses import load_addresses
 from services.cli.archivals import ARCHIVALS
 from services.cli.progress import progress_bar
+from services.cli.verify import Results
 from services.ledger.rules import POSTING_RULES, load_rules
 from services.ledger.verify import verify as verify_books
 from services.notifier.claims import told_fact
@@ -27,8 +28,6 @@ from services.runtime.verify.topics import check_topic
 
 if TYPE_CHECKING:
     import asyncpg
-
-Results = Mapping[str, Sequence[Check]]
 
 
 async def verify_all(

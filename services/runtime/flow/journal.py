@@ -15,6 +15,7 @@ from typing import Final, Generic
 
 from schemas.envelope import Event, derived_event_id
 from services.runtime.flow.log_ends import LogEnd, in_the_log, positions_of, refuse_lost
+from services.runtime.flow.pace import shared
 from services.runtime.flow.work import (
     ForeignStream,
     Recorded,
@@ -174,9 +175,7 @@ class Session(Generic[StateT]):
         found = await self.tx.load_streams(stream_ids)
         for stream_id in stream_ids:
             stream = Stream(None, 0, self._processor.initial_state())
-            for number, stored in enumerate(found.get(stream_id, ()), 1):
-                if number % _FOLDED_AT_ONCE_MAX == 0:
-                    await asyncio.sleep(0)
+            async for stored in shared(found.get(stream_id, ()), _FOLDED_AT_ONCE_MAX):
                 state = folded(self._processor, stream.state, stored)
                 stream = Stream(stored.shard, stored.stream_version, state)
             self.streams[stream_id] = stream

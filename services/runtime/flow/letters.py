@@ -32,7 +32,8 @@ class Refused(NamedTuple):
 def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
     """Return the record as it arrived, or its beginning, with why it cannot be handled."""
     document = _document(record.value)
-    letter = letter_of(Refused(record, poison), _source(record, document), now)
+    claimed = next(_named(record, document, "source"), "")
+    letter = letter_of(Refused(record, poison), _admitted(record.topic, claimed), now)
     return letter._replace(account_id=next(_accounts(record, document), None))
 
 
@@ -62,12 +63,14 @@ def source_of(record: Record) -> str:
     Its value is read only where no header says so: that takes longer than all the rest.
     """
     claimed = next(_in_headers(record, "source"), None)
-    return _source(record, {} if claimed is not None else _document(record.value))
+    if claimed is None:
+        claimed = next(_named(record, _document(record.value), "source"), "")
+    return _admitted(record.topic, claimed)
 
 
-def _source(record: Record, document: dict[str, Any]) -> str:
-    claimed = next(_named(record, document, "source"), "")
-    topic = _TOPIC.get(record.topic)
+def _admitted(topic_name: str, claimed: str) -> str:
+    """Return the source that is claimed, when it may write to the topic."""
+    topic = _TOPIC.get(topic_name)
     admitted = topic is not None and topic.admits(claimed) and _SOURCE.fullmatch(claimed)
     return claimed if admitted else UNKNOWN_SOURCE
 

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 GATHER_SECONDS_MAX: Final = 0.04
-_AT_ONCE_MAX: Final = 32
+AT_ONCE_MAX: Final = 32
 """How many records are looked at in one go: a millisecond or two."""
 ItemT = TypeVar("ItemT")
 
 
-async def shared(items: Sequence[ItemT]) -> AsyncIterator[ItemT]:
-    """Yield `items`, and now and then let whoever else waits for the event loop come first."""
+async def shared(items: Sequence[ItemT], at_once: int = AT_ONCE_MAX) -> AsyncIterator[ItemT]:
+    """Yield `items`, and every `at_once` let whoever else waits for the event loop come first."""
     for number, item in enumerate(items, 1):
-        if number % _AT_ONCE_MAX == 0:
+        if number % at_once == 0:
             await asyncio.sleep(0)
         yield item
 

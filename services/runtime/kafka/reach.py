@@ -10,8 +10,7 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.offset import OffsetRequest
 
 from services.runtime.errors import Halt, Transient
-from services.runtime.kafka.client import client_options
-from services.runtime.kafka.consumers import build_consumer
+from services.runtime.kafka.reading import reader
 from services.runtime.log.event_log import TopicPartition
 from services.runtime.settings import KafkaSettings
 
@@ -31,15 +30,9 @@ async def first_offsets_now(
     Raises:
         Transient: Kafka does not answer.
     """
-    consumer = build_consumer(client_options(settings))
-    try:
-        await consumer.start()
+    topics = ", ".join(sorted({topic for topic, _ in partitions}))
+    async with reader(settings, topics) as consumer:
         firsts, _ = await _bounds(consumer, partitions)
-    except (KafkaError, OSError) as error:
-        message = f"Kafka does not say where its topics begin ({type(error).__name__})"
-        raise Transient(message) from error
-    finally:
-        await consumer.stop()
     return firsts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -77,27 +78,34 @@ def test_money_for_an_archived_order_is_for_a_person() -> None:
     assert refused.value.reason == "order_archived"
 
 
-@settings(max_examples=50)
-@given(LIVES)
-def test_confirmation_that_comes_again_after_the_archive_is_passed_over(life: Life) -> None:
+def money_of_archived(
+    life: Life,
+) -> Iterator[tuple[OrderState, OrderState, PaymentCaptured | SurplusCaptured]]:
+    """Yield the state of an order that is over, what is left of it, and each money that came in."""
     with lived(life) as history:
         state = history.state()
         if not ARCHIVAL.is_over(state) or isinstance(state, RefusedOrder | NewOrder):
             return
         left = archived(state)
         for event in history.events:
-            if not isinstance(event, PaymentCaptured | SurplusCaptured):
-                continue
-            if event.method is PaymentMethod.WALLET:
-                continue
-            paid = {"gateway": event.gateway, "gateway_txn_id": event.gateway_txn_id}
-            again = confirmation(**paid, account_id=event.account_id)
-            known = Ignored(IgnoredReason.PAYMENT_ALREADY_RECORDED)
-            assert decide(ConfirmPayment(again, NOW), left, RULES) == known
-            other = confirmation(**paid, account_id="acct-other")
-            with pytest.raises(Poison) as refused:
-                decide(ConfirmPayment(other, NOW), left, RULES)
-            assert refused.value.reason == "account_mismatch"
+            if isinstance(event, PaymentCaptured | SurplusCaptured):
+                yield state, left, event
+
+
+@settings(max_examples=50)
+@given(LIVES)
+def test_confirmation_that_comes_again_after_the_archive_is_passed_over(life: Life) -> None:
+    for _, left, event in money_of_archived(life):
+        if event.method is PaymentMethod.WALLET:
+            continue
+        paid = {"gateway": event.gateway, "gateway_txn_id": event.gateway_txn_id}
+        again = confirmation(**paid, account_id=event.account_id)
+        known = Ignored(IgnoredReason.PAYMENT_ALREADY_RECORDED)
+        assert decide(ConfirmPayment(again, NOW), left, RULES) == known
+        other = confirmation(**paid, account_id="acct-other")
+        with pytest.raises(Poison) as refused:
+            decide(ConfirmPayment(other, NOW), left, RULES)
+        assert refused.value.reason == "account_mismatch"
 
 
 def answered(said: RefundConfirmed, state: OrderState) -> Decision | Ignored | tuple[str, str]:
@@ -111,34 +119,27 @@ def answered(said: RefundConfirmed, state: OrderState) -> Decision | Ignored | t
 @settings(max_examples=100)
 @given(LIVES)
 def test_archived_order_answers_every_confirmed_refund_as_it_did(life: Life) -> None:
-    with lived(life) as history:
-        state = history.state()
-        if not ARCHIVAL.is_over(state) or isinstance(state, RefusedOrder | NewOrder):
-            return
-        left = archived(state)
-        for event in history.events:
-            if not isinstance(event, PaymentCaptured | SurplusCaptured):
-                continue
-            said = RefundConfirmed(
-                account_id=event.account_id,
-                renewal_id="ren-1",
-                gateway=event.gateway,
-                gateway_txn_id=event.gateway_txn_id,
-                gateway_refund_ref=f"shop-{event.gateway_txn_id}",
-                amount=event.amount,
-                refunded_at=NOW,
-            )
-            variants: list[dict[str, object]] = [
-                {},
-                {"account_id": "acct-other"},
-                {"gateway": "other"},
-                {"gateway_txn_id": "txn-of-nobody"},
-                {"gateway_refund_ref": "shop-second"},
-                {"amount": usd(event.amount.amount_minor - 1)},
-            ]
-            for changes in variants:
-                each = said.model_copy(update=changes)
-                assert answered(each, left) == answered(each, state)
+    for state, left, event in money_of_archived(life):
+        said = RefundConfirmed(
+            account_id=event.account_id,
+            renewal_id="ren-1",
+            gateway=event.gateway,
+            gateway_txn_id=event.gateway_txn_id,
+            gateway_refund_ref=f"shop-{event.gateway_txn_id}",
+            amount=event.amount,
+            refunded_at=NOW,
+        )
+        variants: list[dict[str, object]] = [
+            {},
+            {"account_id": "acct-other"},
+            {"gateway": "other"},
+            {"gateway_txn_id": "txn-of-nobody"},
+            {"gateway_refund_ref": "shop-second"},
+            {"amount": usd(event.amount.amount_minor - 1)},
+        ]
+        for changes in variants:
+            each = said.model_copy(update=changes)
+            assert answered(each, left) == answered(each, state)
 
 
 def test_order_that_has_not_begun_is_never_over() -> None:
