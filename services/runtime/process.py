@@ -228,6 +228,8 @@ class ServiceProcess(Generic[StateT]):
     async def run(self) -> None:
         """Serve until stopped, or raise what made going on impossible."""
         await self._clock_watch.look()
+        # Before whoever watches the topics keeps what they are by then.
+        await self._known_topics.meet(self._log)
         await self._health.start()
         work = [
             asyncio.create_task(self._effects.run(), name="effects"),
@@ -250,7 +252,6 @@ class ServiceProcess(Generic[StateT]):
         for task in (*work, *watches):
             task.add_done_callback(self._on_task_done)
         try:
-            await self._known_topics.meet(self._log)
             await self._consumer.start()
             self._logger.info("started", group=self._processor.group, http_port=self._health.port)
             await self._stop_asked.wait()

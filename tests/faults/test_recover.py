@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
 import pytest
+from pydantic import SecretStr
 
 from deploy.local.processes import Child
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
+from services.runtime.errors import Halt
+from services.runtime.kafka import topic_identity
+from services.runtime.kafka.reach import first_offsets_now
+from services.runtime.kafka.topic_identity import KnownTopics
+from services.runtime.log.postgres_log import PostgresEventLog
+from services.runtime.settings import KafkaSettings, RuntimeSettings
+from services.runtime.start import open_pool
 from tests.faults.conftest import Books
 from tests.faults.recovery import SERVICES, make_again, perennial, recover
 from tests.faults.requests import card_renewal
 from tests.faults.stream import Stream, start, start_services
 from tests.faults.test_lost_records import SHARD, halted
-from tests.infrastructure.system import System
+from tests.infrastructure.system import SHARDS, System
 
 OWN = {"orders": ORDERS, "ledger": LEDGER, "notifier": NOTIFICATIONS}
 
@@ -84,6 +96,31 @@ def test_topic_made_again_before_the_first_record_was_read_halts_the_service(
 
     assert halted(child).startswith(f"{REQUESTS.name} was made again: its id is ")
     assert system.events("orders", "RenewalAccepted") == []
+
+
+def test_topic_made_again_while_its_first_offsets_are_asked_for_is_not_taken_for_the_first_one(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def made_again(settings: KafkaSettings, partitions: Collection[Any]) -> dict[Any, int]:
+        found = await first_offsets_now(settings, partitions)
+        await asyncio.to_thread(make_again, system, [REQUESTS.name])
+        return found
+
+    async def meet() -> None:
+        settings = RuntimeSettings(
+            postgres_dsn=SecretStr(system.dsn("orders")),
+            bootstrap_servers=system.infrastructure.bootstrap_servers,
+            shard_count=SHARDS,
+        )
+        pool = await open_pool("orders", settings)
+        try:
+            await KnownTopics(pool, settings, [REQUESTS.name]).meet(PostgresEventLog(pool))
+        finally:
+            await pool.close()
+
+    monkeypatch.setattr(topic_identity, "first_offsets_now", made_again)
+    with pytest.raises(Halt, match="was made again"):
+        asyncio.run(meet())
 
 
 def test_topic_made_again_with_more_records_than_before_halts_a_service_that_starts(

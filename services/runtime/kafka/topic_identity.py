@@ -89,7 +89,10 @@ class KnownTopics:
         shards = range(self._settings.shard_count)
         partitions = {(topic, shard) for topic in self._topics for shard in shards}
         if new := partitions - (await log.cursors()).keys():
+            # Before the offsets: those of a topic that is made again meanwhile are not its own.
+            met = await identities(self._settings, self._topics)
             await log.ensure_cursors(await first_offsets_now(self._settings, new))
+            await self._keep(met)
         await self.check()
 
     async def know(
@@ -113,25 +116,27 @@ class KnownTopics:
             Transient: Kafka or Postgres does not answer.
         """
         now = await identities(self._settings, self._topics)
-        columns = (
-            list(now),
-            [each.cluster_id for each in now.values()],
-            [each.topic_id for each in now.values()],
-        )
+        await self._keep(now)
+        with transient_when_unwell():
+            rows = await self._pool.fetch(
+                "SELECT DISTINCT topic, cluster_id, topic_id FROM cursor"
+                " WHERE topic = ANY($1::text[]) AND topic_id IS NOT NULL",
+                list(now),
+            )
+        known = [(row["topic"], TopicIdentity(row["cluster_id"], row["topic_id"])) for row in rows]
+        refuse_others(known, now)
+
+    async def _keep(self, met: Mapping[str, TopicIdentity]) -> None:
+        """Keep with each cursor that has none the identity of its topic."""
         with transient_when_unwell():
             await self._pool.execute(
                 "UPDATE cursor SET cluster_id = met.cluster_id, topic_id = met.topic_id"
                 " FROM unnest($1::text[], $2::text[], $3::text[]) AS met(topic, cluster_id, topic_id)"
                 " WHERE cursor.topic = met.topic AND cursor.topic_id IS NULL",
-                *columns,
+                list(met),
+                [each.cluster_id for each in met.values()],
+                [each.topic_id for each in met.values()],
             )
-            rows = await self._pool.fetch(
-                "SELECT DISTINCT topic, cluster_id, topic_id FROM cursor"
-                " WHERE topic = ANY($1::text[]) AND topic_id IS NOT NULL",
-                columns[0],
-            )
-        known = [(row["topic"], TopicIdentity(row["cluster_id"], row["topic_id"])) for row in rows]
-        refuse_others(known, now)
 
     async def watch(self, log: EventLog, consumer: BatchConsumer, assignment: Assignment) -> None:
         """Place the consumer, and check again and again, until cancelled.
