@@ -13,7 +13,6 @@ from services.runtime.flow.guard import ShardGuard
 from services.runtime.flow.intake import Intake, IntakeResult
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.cloudevents import Record
-from services.runtime.kafka.reach import check_reach
 from services.runtime.kafka.topic_identity import KnownTopics
 from services.runtime.log.event_log import EventLog, TopicPartition
 from services.runtime.logs import Logger
@@ -127,7 +126,7 @@ class BatchHandler:
         if not seeks:
             return
         try:
-            await check_reach(self._consumer().consumer, seeks)
+            await self._known_topics.check_reach(seeks)
         except Halt as error:
             self._on_failure(error)
             raise
@@ -147,5 +146,5 @@ class BatchHandler:
         if {(record.topic, record.partition) for record in records} <= self._checked:
             return
         held = self._assignment.partitions
-        await self._known_topics.know(self._log, self._consumer().consumer, held)
+        await self._known_topics.know(self._log, held)
         self._checked |= held

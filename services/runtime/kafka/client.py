@@ -12,6 +12,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from services.runtime.errors import ConfigurationError, Halt
 from services.runtime.kafka.access import check_credentials, tls_context
+from services.runtime.kafka.closed_connections import expect_closed_connections
 from services.runtime.kafka.consumers import READING
 from services.runtime.kafka.fetched_records import tolerate_header_names
 from services.runtime.settings import KafkaSettings, RuntimeSettings
@@ -95,6 +96,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         ConfigurationError: as `security`.
     """
     check_credentials(settings)
+    expect_closed_connections()
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
         "security_protocol": settings.kafka_security_protocol,
@@ -158,6 +160,7 @@ class BatchConsumer:
         from faststream import AckPolicy  # noqa: PLC0415 - commands do without FastStream
         from faststream.kafka import KafkaBroker  # noqa: PLC0415
 
+        expect_closed_connections()
         tolerate_header_names()
         self._broker = KafkaBroker(
             settings.bootstrap_servers.split(","),

@@ -30,26 +30,30 @@ async def first_offsets_now(
     Raises:
         Transient: Kafka does not answer.
     """
-    topics = ", ".join(sorted({topic for topic, _ in partitions}))
-    async with reader(settings, topics) as consumer:
+    async with reader(settings, _named(partitions)) as consumer:
         firsts, _ = await _bounds(consumer, partitions)
     return firsts
 
 
-async def check_reach(consumer: AIOKafkaConsumer, cursors: Mapping[TopicPartition, int]) -> None:
-    """See that each topic can still be read from its cursor on.
+async def check_reach(settings: KafkaSettings, cursors: Mapping[TopicPartition, int]) -> None:
+    """See that each topic can still be read from its cursor on, asked with a connection of its own.
+
+    That of the consumer may be what is stuck: a batch would wait for it with nobody to see it.
 
     Raises:
         Halt: a topic ends before its cursor or begins behind it: records were lost.
         Transient: Kafka does not answer.
     """
-    # These ends leave out what an open transaction holds back. A cursor may be beyond: one that an
-    # earlier version moved, which read what was not committed.
-    firsts, ends = await _bounds(consumer, cursors)
+    async with reader(settings, _named(cursors)) as consumer:
+        firsts, ends = await _bounds(consumer, cursors)
+        # These ends leave out what an open transaction holds back. A cursor may be beyond: one that
+        # an earlier version moved, which read what was not committed.
+        beyond = [each for each, cursor in cursors.items() if cursor > ends[each]]
+        ends |= await log_ends(consumer, beyond)
     for (topic, partition), cursor in cursors.items():
         first, end = firsts[topic, partition], ends[topic, partition]
         where = f"the cursor of {topic}/{partition} is {cursor}"
-        if cursor > end and cursor > (end := await _log_end(consumer, (topic, partition))):
+        if cursor > end:
             message = (
                 f"{where} but the topic ends at {end}: it was re-created or cut. Do not go on by "
                 "hand; restore the topic, or see docs/OPERATIONS.md"
@@ -99,8 +103,8 @@ async def log_ends(
     return ends
 
 
-async def _log_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
-    return (await log_ends(consumer, [partition]))[partition]
+def _named(partitions: Collection[TopicPartition]) -> str:
+    return ", ".join(sorted({topic for topic, _ in partitions}))
 
 
 def _leader(consumer: AIOKafkaConsumer, topic: str, partition: int) -> int:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
@@ -19,9 +19,6 @@ from services.runtime.kafka.topic_ids import TopicIdsRequest
 from services.runtime.log.event_log import EventLog, TopicPartition
 from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.settings import KafkaSettings, RuntimeSettings
-
-if TYPE_CHECKING:
-    from aiokafka import AIOKafkaConsumer
 
 CHECK_SECONDS: Final = 5
 _ANSWER_SECONDS: Final = 10.0
@@ -95,9 +92,7 @@ class KnownTopics:
             await self._keep(met)
         await self.check()
 
-    async def know(
-        self, log: EventLog, consumer: AIOKafkaConsumer, held: Collection[TopicPartition]
-    ) -> None:
+    async def know(self, log: EventLog, held: Collection[TopicPartition]) -> None:
         """See that the topics are those that were met, and hold what the cursors of `held` expect.
 
         Raises:
@@ -106,7 +101,16 @@ class KnownTopics:
         """
         await self.check()
         cursors = await log.cursors()
-        await check_reach(consumer, {partition: cursors[partition] for partition in held})
+        await self.check_reach({partition: cursors[partition] for partition in held})
+
+    async def check_reach(self, cursors: Mapping[TopicPartition, int]) -> None:
+        """See that each topic can still be read from its cursor on.
+
+        Raises:
+            Halt: a topic ends before its cursor or begins behind it: records were lost.
+            Transient: Kafka does not answer.
+        """
+        await check_reach(self._settings, cursors)
 
     async def check(self) -> None:
         """Keep the identity of topics met for the first time, and compare all others.
