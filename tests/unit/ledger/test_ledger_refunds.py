@@ -6,6 +6,9 @@ and 7.00 of paid credit, of which 0.39 is tax.
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 
 from schemas.envelope import Event
@@ -195,3 +198,21 @@ def test_surplus_goes_back_once_and_whole() -> None:
 def test_surplus_of_a_top_up_is_owed_to_nobody() -> None:
     paid, back = surplus(3_180, topup=True), surplus_returned(surplus(3_180))
     assert checked(paid, back) == told(1, problem(2, back, "acct-1-sur-1", "nothing is owed"))
+
+
+def test_open_debt_takes_few_bytes() -> None:
+    whole, count = consideration(3_000, 180), 500
+    debts = [activation_failed(whole, number=number) for number in range(count)]
+    check, where = RefundCheck(), stored(debts[0], 1)
+    tracemalloc.start()
+    try:
+        for debt in debts:
+            check.look(where, debt.model_copy(deep=True))
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 400 * count
+    for number in range(count):
+        check.look(where, refunded(whole, number=number))
+    assert check.result() == told(count)
