@@ -9,6 +9,7 @@ import pytest
 
 from schemas import EVENTS
 from schemas.envelope import Event
+from schemas.ledger import WalletCharged
 from schemas.topics import LEDGER, ORDERS
 from services.ledger.amounts import SHAPES
 from services.ledger.postings import post
@@ -29,6 +30,7 @@ from tests.unit.ledger.builders import (
     surplus,
     surplus_credited,
     surplus_returned,
+    take,
     topped_up,
 )
 from tests.unit.ledger.builders import WALLET as WALLET_DECIDER
@@ -171,6 +173,26 @@ def test_full_refund_by_card_brings_every_account_back_to_zero() -> None:
         for posting in post(event, T0, RULES).postings:
             sums[posting.account] = sums.get(posting.account, 0) + posting.amount_minor
     assert set(sums.values()) == {0}
+
+
+def test_parts_of_any_event_that_do_not_add_up_halt() -> None:
+    paid = captured(3_000, 180).consideration
+    wallet = WalletCharged(
+        account_id="acct-1",
+        charge_id="acct-1-chg-1",
+        renewal_id="acct-1-rnw-1",
+        amount=money(3_181),
+        consideration=paid,
+        takes=[take("acct-1-paid-1", "paid", 3_181)],
+        rule_version="1",
+        balance_after=money(0),
+        charged_at=T0,
+    )
+    refund = refunded(paid).model_copy(update={"amount": money(3_179)})
+    for wrong in (wallet, refund):
+        with pytest.raises(Park, match=f"{type(wrong).__name__} of acct-1: net, tax") as parked:
+            post(wrong, T0, RULES)
+        assert parked.value.reason == "amounts_contradict"
 
 
 def test_parts_that_do_not_add_up_halt() -> None:

@@ -82,6 +82,7 @@ def test_summer_time_is_that_of_each_moment() -> None:
         *((each, each) for each in LOCALES),
         *((each, "zh-Hans") for each in ("zh", "zh-CN", "ZH-cn", "zh_CN.UTF-8", "zh-SG", "zh-MY")),
         *((each, "zh-Hans") for each in ("zh-Hans-HK", "cmn", "cmn-Hans-CN", "zh-CHS")),
+        *((each, "zh-Hans") for each in ("zh-CHS-HK", "zh-MO-Hans")),
         *((each, "zh-Hant") for each in ("zh-TW", "zh_tw", "zh-HK", "zh-MO", "zh-CHT")),
         *((each, "zh-Hant") for each in ("zh-Hant-CN", "yue", "yue-HK", "zh-yue", "zh-cmn-Hant")),
         *((each, "en") for each in ("en-GB", "en_US", "fr", "ja-JP", "zha", "x-klingon")),

@@ -196,6 +196,13 @@ def test_plan_title_cannot_break_the_subject_or_the_page(model: type[Event]) -> 
     assert "&lt;b&gt;30 GB&lt;/b&gt;" in email.html
 
 
+@pytest.mark.parametrize("length", [1, 71, 72, 73, 150])
+def test_subject_holds_72_characters_of_a_plan(length: int) -> None:
+    title = "".join(chr(ord("a") + n % 26) for n in range(length))
+    subject = render(fact(PlanActivated, plan_title={"en": title}), contact()).subject
+    assert subject.split()[-1] == (title if length <= 72 else f"{title[:71]}…")
+
+
 _ANY_TEXT = st.text(max_size=80) | st.text(
     st.sampled_from("abcXYZ019 .,:;!?/@-_'www林小好\u200b\u202e🎉\u0301"), max_size=60
 )

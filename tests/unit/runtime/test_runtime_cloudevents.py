@@ -183,6 +183,19 @@ def test_refusal_names_the_attribute_and_not_its_value() -> None:
     assert "SECRET" not in str(refused.value)
 
 
+def test_stored_event_is_sent_under_the_names_of_the_binding() -> None:
+    chained = stored(hash=b"\x07" * 32)
+    names = [name for name, _ in binary_headers(chained)]
+    assert sorted(names) == sorted(
+        [
+            *("content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_dataschema"),
+            *("ce_subject", "ce_time", "ce_recordedtime", "ce_partitionkey", "ce_correlationid"),
+            *("ce_causationid", "ce_sequence", "ce_streamversion", "ce_traceparent"),
+            "ce_chainhash",
+        ]
+    )
+
+
 @pytest.mark.parametrize(
     "event",
     [

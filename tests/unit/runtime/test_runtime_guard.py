@@ -97,6 +97,7 @@ async def test_gap_parks_its_shard_keeps_what_was_before_it_and_lets_the_others_
     assert (parking.topic, parking.partition, parking.record_offset) == (*OWN, 1)
     assert parking.event_type == "billing.LowBalanceDetected.v1"
     assert result.outcomes == {"applied": 3}
+    assert result.events == 3
     assert result.pauses == {OWN}
     assert result.seeks == {OWN: 1}
     assert await streams_of(world.log, WALLET, "order/t-1", "order/t-2") == [1, 1, 1]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schemas.requests import TopUpRequested
 from services.runtime.errors import Halt, Poison
-from services.runtime.flow.letters import dead_letter
+from services.runtime.flow.letters import dead_letter, source_of
 from services.runtime.flow.parsing import RecordParser
 from services.runtime.kafka.cloudevents import validation_summary
 from services.runtime.log.event_log import DeadLetter
@@ -180,6 +180,7 @@ def test_letter_says_whom_a_record_is_from_and_about(
 ) -> None:
     letter = dead_letter(record, Poison("unlucky", "a test"), T0)
     assert (letter.source, letter.account_id) == (source, account_id)
+    assert source_of(record) == source
 
 
 @pytest.mark.parametrize("name", ["ce_partitionkey", "CE_PARTITIONKEY", "Ce-PartitionKey"])

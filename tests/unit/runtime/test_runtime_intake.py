@@ -17,6 +17,7 @@ from tests.unit.runtime.toy import (
     OTHER_ACCOUNT,
     SHARD,
     SHARDS,
+    Record,
     Toy,
     begin,
     intake_of,
@@ -180,6 +181,35 @@ async def test_another_event_with_a_taken_sequence_parks_its_shard(intake: Intak
     assert parked.value.reason == "sequence_conflict"
 
 
+@pytest.mark.parametrize(
+    "batch",
+    [
+        [low_balance(2), low_balance(1, offset=2, name="other")],
+        [low_balance(2), low_balance(2, offset=2, name="other")],
+    ],
+    ids=["behind the next one", "at once behind itself"],
+)
+async def test_taken_sequence_is_known_within_a_batch(
+    intake: Intake[int], batch: list[Record]
+) -> None:
+    await intake.handle([low_balance(1)])
+    with pytest.raises(Park, match="forged") as parked:
+        await intake.handle(batch)
+    assert (parked.value.reason, parked.value.record) == ("sequence_conflict", batch[1])
+
+
+async def test_unreadable_event_of_a_service_parks_its_shard_and_says_why(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    unreadable = low_balance(1)
+    unreadable.value = b"[1"
+    with pytest.raises(Park) as parked:
+        await intake.handle([unreadable])
+    assert parked.value.reason == "body_invalid"
+    assert "not JSON" in str(parked.value)
+    assert await dead_letters(log) == 0
+
+
 async def test_ignored_event_of_a_service_moves_its_sequence(intake: Intake[int]) -> None:
     result = await intake.handle([low_balance(1, amount=1), low_balance(2)])
     assert result.outcomes == {"ignored:nothing_to_count": 1, "applied": 1}
@@ -206,6 +236,8 @@ async def test_poison_among_good_records_keeps_the_good_ones(
     }
     assert await streams_of(log, "order/t-1", "order/t-2") == [1, 1]
     assert await dead_letters(log) == 2
+    kept = log._tables.dead_letters.values()  # noqa: SLF001 - what a table would show
+    assert [letter.parked_shard for letter in kept] == [None, None]
     assert (await log.cursors())[HERE] == 4
 
 

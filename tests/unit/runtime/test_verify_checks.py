@@ -38,6 +38,43 @@ def heads(**positions: int) -> dict[int, LogHead]:
     return {int(s[1:]): LogHead(at, sequence=at - 10) for s, at in positions.items()}
 
 
+@pytest.mark.parametrize(
+    ("check", "content"),
+    [
+        (Check("a", "3 events"), {"name": "a", "ok": True, "compared": "3 events"}),
+        (
+            Check("a", "3 events", "event 2 differs", "restore it"),
+            {
+                "name": "a",
+                "ok": False,
+                "compared": "3 events",
+                "problem": "event 2 differs",
+                "advice": "restore it",
+            },
+        ),
+        (
+            Check("a", "3 events", unread="7 events are archived"),
+            {"name": "a", "ok": True, "compared": "3 events", "unread": "7 events are archived"},
+        ),
+        (
+            Check("a", "3 events", "event 2 differs"),
+            {
+                "name": "a",
+                "ok": False,
+                "compared": "3 events",
+                "problem": "event 2 differs",
+                "advice": "",
+            },
+        ),
+    ],
+    ids=["sound", "with advice", "partly archived", "without advice"],
+)
+def test_programs_are_told_what_was_compared_and_what_differs(
+    check: Check, content: dict[str, object]
+) -> None:
+    assert check.content() == content
+
+
 # -- the chain of hashes -----------------------------------------------------------------------------
 
 
