@@ -198,6 +198,18 @@ async def test_taken_sequence_is_known_within_a_batch(
     assert (parked.value.reason, parked.value.record) == ("sequence_conflict", batch[1])
 
 
+async def test_last_event_of_a_service_is_known_though_its_number_was_not_kept(
+    log: MemoryEventLog, intake: Intake[int]
+) -> None:
+    await intake.handle([low_balance(1)])
+    log._tables.taken.clear()  # noqa: SLF001 - as a log that was begun before numbers were kept
+    with pytest.raises(Park, match="forged"):
+        await intake.handle([low_balance(1, offset=1, name="other")])
+    assert (await intake.handle([low_balance(1, offset=1)])).outcomes == {
+        "ignored:duplicate_sequence": 1
+    }
+
+
 async def test_unreadable_event_of_a_service_parks_its_shard_and_says_why(
     log: MemoryEventLog, intake: Intake[int]
 ) -> None:
