@@ -23,7 +23,7 @@ _DIGEST_BYTES: Final = 16
 
 @dataclass(slots=True)
 class RefundCheck:
-    """Remembers what is owed until it goes back: some 200 bytes for each debt that is open."""
+    """Remembers what is owed until it goes back: some 160 bytes for each debt that is open."""
 
     refunds: int = 0
     problem: str | None = None
