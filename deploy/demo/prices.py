@@ -95,7 +95,9 @@ def low_balance_threshold(currency: str) -> int:
 
 @cache
 def _catalogue() -> dict[str, Any]:
-    return tomllib.loads((SERVICES / "orders" / "catalogue.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        (SERVICES / "orders" / "catalogue" / "catalogue.toml").read_text(encoding="utf-8")
+    )
 
 
 @cache

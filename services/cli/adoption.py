@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 
 from schemas.topics import REQUESTS, TOPICS
-from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.restoration import requests_of, take_up
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.authenticity import EventKeys

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.notifier.archival import ARCHIVAL as NOTIFIER
-from services.orders.archival import ARCHIVAL as ORDERS
+from services.orders.order.archival import ARCHIVAL as ORDERS
 from services.runtime.processor import Archival
 
 ARCHIVALS: Final[Mapping[str, Archival[Any]]] = {"orders": ORDERS, "notifier": NOTIFIER}

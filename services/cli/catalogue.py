@@ -15,8 +15,14 @@ from schemas.envelope import utc_text
 from schemas.money import decimal_text
 from schemas.orders import Quote
 from schemas.requests import PROMOTION_CODES_MAX, QUANTITY_MAX
-from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
-from services.orders.offers import NotOffered, Wanted, plans_offered, quoted, top_ups_offered
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.catalogue.offers import (
+    NotOffered,
+    Wanted,
+    plans_offered,
+    quoted,
+    top_ups_offered,
+)
 
 EXIT_NOT_OFFERED: Final = 1
 

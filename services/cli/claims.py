@@ -11,7 +11,7 @@ import typer
 
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.orders.claim_check import check_claims, restore_lost_claims
+from services.orders.payments.claims.claim_check import check_claims, restore_lost_claims
 from services.runtime.archive.ranges import open_archive
 from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing

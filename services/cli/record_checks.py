@@ -13,9 +13,9 @@ from services.ledger.handlers import build_processor as ledger
 from services.ledger.rules import load_rules
 from services.notifier.handlers import build_processor as notifier
 from services.notifier.policy import Policy as NotifierPolicy
-from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.handlers import build_processor as orders
-from services.orders.policy import Policy as OrdersPolicy
+from services.orders.order.policy import Policy as OrdersPolicy
 from services.runtime.errors import PerennialError, Poison
 from services.runtime.flow.parsing import RecordParser
 from services.runtime.kafka.cloudevents import Record, read_record

@@ -23,7 +23,7 @@ from schemas.requests import PaymentMethod
 from services.cli.addresses import stack_file
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.orders.gateways.sandbox import CustomerPayment, SandboxGateway
+from services.orders.payments.gateways.sandbox import CustomerPayment, SandboxGateway
 from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
 from services.runtime.environment import VARIABLE
 from services.runtime.errors import ConfigurationError

@@ -14,8 +14,8 @@ from services.cli.verify import Results
 from services.ledger.rules import POSTING_RULES, load_rules
 from services.ledger.verify import verify as verify_books
 from services.notifier.claims import told_fact
-from services.orders.claim_check import check_claims
-from services.orders.claims import wallet_payment
+from services.orders.payments.claims.claim_check import check_claims
+from services.orders.payments.claims.wallet_claims import wallet_payment
 from services.runtime.archive.events import hold_archive
 from services.runtime.archive.ranges import open_archive
 from services.runtime.key_ring import KeyRing

@@ -1,8 +1,8 @@
 """`python -m services.orders` runs orders."""
 
 from services.orders.app import open_orders
+from services.orders.payments.claims.transactions import MIGRATIONS
 from services.orders.settings import OrdersSettings
-from services.orders.transactions import MIGRATIONS
 from services.runtime.start import run_service
 
 if __name__ == "__main__":

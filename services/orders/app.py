@@ -9,15 +9,15 @@ from datetime import datetime
 import asyncpg
 import structlog
 
-from services.orders.catalog_file import load_catalogue
-from services.orders.catalogue_topic import CataloguePublisher, published
-from services.orders.executors import build_executors
+from services.orders.catalogue.catalogue_file import load_catalogue
+from services.orders.catalogue.catalogue_topic import CataloguePublisher, published
+from services.orders.effects import build_executors
 from services.orders.handlers import build_processor
-from services.orders.inquiries import build_inquiries
+from services.orders.order.state import OrderState
+from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
+from services.orders.payments.inquiries import build_inquiries
 from services.orders.ports import open_ports
 from services.orders.settings import OrdersSettings, policy_of
-from services.orders.state import OrderState
-from services.orders.transactions import PostgresClaims, claim_captured
 from services.runtime.processor import Processor
 
 

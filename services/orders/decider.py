@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from services.orders.activation import record_activation, record_refund
-from services.orders.commands import (
-    AcceptRenewal,
-    AcceptTopUp,
+from services.orders.order.rules import Rules
+from services.orders.order.state import (
+    ArchivedOrder,
+    NewOrder,
+    OrderState,
+    RefusedOrder,
+    Renewal,
+    TopUp,
+)
+from services.orders.payments.commands import (
     ApplyWalletCharged,
     ApplyWalletRefusal,
-    Command,
     ConfirmPayment,
     ConfirmRefund,
     ExpireOrder,
-    RecordActivation,
+    PaymentCommand,
     RecordCharge,
     RecordConfirmation,
     RecordLookUp,
     RecordRefund,
-    SettleActivation,
     SettleConfirmation,
     SettleExpiry,
     SettleRefund,
     SettleUnknownPayment,
 )
-from services.orders.confirmations import (
+from services.orders.payments.confirmations import (
     confirm,
     confirm_archived,
     record_confirmation,
     settle_confirmation,
 )
-from services.orders.payments import (
+from services.orders.payments.payments import (
     apply_wallet_charged,
     apply_wallet_refusal,
     expire,
@@ -39,15 +43,23 @@ from services.orders.payments import (
     record_look_up,
     settle,
 )
-from services.orders.refunds import confirm_archived_refund, confirm_refund
-from services.orders.renewals import accept_renewal
-from services.orders.rules import Rules
-from services.orders.settlement import settle_activation, settle_expiry, settle_refund
-from services.orders.state import ArchivedOrder, NewOrder, OrderState, RefusedOrder, Renewal, TopUp
-from services.orders.topups import accept_top_up
+from services.orders.payments.refunds import confirm_archived_refund, confirm_refund, record_refund
+from services.orders.payments.settlement import settle_expiry, settle_refund
+from services.orders.renewals.activation import record_activation
+from services.orders.renewals.commands import (
+    AcceptRenewal,
+    RecordActivation,
+    RenewalCommand,
+    SettleActivation,
+)
+from services.orders.renewals.renewals import accept_renewal
+from services.orders.renewals.settlement import settle_activation
+from services.orders.topups.commands import AcceptTopUp
+from services.orders.topups.topups import accept_top_up
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored
 
+Command = PaymentCommand | RenewalCommand | AcceptTopUp
 _WHAT_TO_DO: Final = (
     "if money was taken, publish the request under its own id and redrive this record, "
     "or refund the payment at the gateway and discard it"

@@ -15,24 +15,23 @@ from schemas.requests import (
     TopUpRequested,
 )
 from schemas.topics import CONFIRMATIONS, LEDGER, ORDERS, REQUESTS
-from services.orders.archival import ARCHIVAL
-from services.orders.catalog import Catalogue
-from services.orders.commands import (
-    AcceptRenewal,
-    AcceptTopUp,
+from services.orders.catalogue.catalogue import Catalogue
+from services.orders.decider import Command, decide
+from services.orders.effects import GIVE_UPS
+from services.orders.metrics import COUNTERS
+from services.orders.order.archival import ARCHIVAL
+from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.policy import Policy
+from services.orders.order.rules import IgnoredReason, Rules
+from services.orders.order.state import OrderState
+from services.orders.payments.commands import (
     ApplyWalletCharged,
     ApplyWalletRefusal,
-    Command,
     ConfirmPayment,
     ConfirmRefund,
 )
-from services.orders.decider import decide
-from services.orders.evolution import evolve, initial_state
-from services.orders.give_ups import GIVE_UPS
-from services.orders.metrics import COUNTERS
-from services.orders.policy import Policy
-from services.orders.rules import IgnoredReason, Rules
-from services.orders.state import OrderState
+from services.orders.renewals.commands import AcceptRenewal
+from services.orders.topups.commands import AcceptTopUp
 from services.runtime.processor import (
     Decision,
     Executor,

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from services.orders.gateways.gateway import PaymentGateway
-from services.orders.gateways.http import HttpGateway
-from services.orders.gateways.sandbox import SandboxGateway
 from services.orders.http_access import http_client
-from services.orders.providers.http import HttpProvider
-from services.orders.providers.provider import EsimProvider
-from services.orders.providers.sandbox import SandboxProvider
+from services.orders.payments.gateways.gateway import PaymentGateway
+from services.orders.payments.gateways.http import HttpGateway
+from services.orders.payments.gateways.sandbox import SandboxGateway
+from services.orders.renewals.providers.http import HttpProvider
+from services.orders.renewals.providers.provider import EsimProvider
+from services.orders.renewals.providers.sandbox import SandboxProvider
 from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
 from services.orders.settings import OrdersSettings
 

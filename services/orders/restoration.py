@@ -13,10 +13,11 @@ import asyncpg
 from schemas.envelope import Event
 from schemas.orders import RenewalAccepted, TopUpAccepted
 from schemas.requests import RenewalRequested, TopUpRequested
-from services.orders.catalog import Catalogue
-from services.orders.effects import ACTIVATE, REFUND
-from services.orders.identities import request_digest
-from services.orders.transactions import restore_claims
+from services.orders.catalogue.catalogue import Catalogue
+from services.orders.order.identities import request_digest
+from services.orders.payments.claims.transactions import restore_claims
+from services.orders.payments.effects import REFUND
+from services.orders.renewals.effects import ACTIVATE
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
 from services.runtime.errors import Poison
 from services.runtime.kafka.cloudevents import Record, read_record

@@ -10,10 +10,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from schemas.envelope import Identifier
-from services.orders.catalog_file import CATALOGUE_DEFAULT
-from services.orders.gateways.sandbox import GATEWAY as SANDBOX
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT
 from services.orders.http_access import HttpAccess, HttpAddress, is_private
-from services.orders.policy import Backoff, Policy
+from services.orders.order.policy import Backoff, Policy
+from services.orders.payments.gateways.sandbox import GATEWAY as SANDBOX
 from services.runtime.environment import refuse_outside_demo
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import RuntimeSettings

@@ -11,17 +11,9 @@ from typing import Final
 from schemas.envelope import Event
 from schemas.orders import RenewalAccepted, TopUpAccepted
 from schemas.requests import PaymentMethod, RenewalRequested, TopUpRequested
-from services.orders.catalog import Catalogue
-from services.orders.effects import (
-    CHARGE,
-    activate_effect,
-    charge_effect,
-    confirm_effect,
-    expire_effect,
-    refund_effect,
-)
-from services.orders.evolution import evolve
-from services.orders.state import (
+from services.orders.catalogue.catalogue import Catalogue
+from services.orders.order.evolution import evolve
+from services.orders.order.state import (
     AwaitingActivation,
     AwaitingCharge,
     AwaitingConfirmation,
@@ -31,6 +23,14 @@ from services.orders.state import (
     Renewal,
     TopUp,
 )
+from services.orders.payments.effects import (
+    CHARGE,
+    charge_effect,
+    confirm_effect,
+    expire_effect,
+    refund_effect,
+)
+from services.orders.renewals.effects import activate_effect
 from services.runtime.errors import ConfigurationError
 from services.runtime.processor import Start
 

@@ -17,7 +17,7 @@ from schemas.envelope import Event
 from schemas.orders import Consideration, OrderExpired, PaymentCaptured
 from schemas.requests import PaymentMethod
 from services.cli.setup import set_up_postgres
-from services.orders.transactions import (
+from services.orders.payments.claims.transactions import (
     Claims,
     MemoryClaims,
     PostgresClaims,

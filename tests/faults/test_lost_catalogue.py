@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from services.orders.catalog_file import CATALOGUE_DEFAULT
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT
 from tests.faults.requests import account, by_card, card_renewal, contact
 from tests.infrastructure.system import System
 from tests.integration.test_operator_commands import perennial

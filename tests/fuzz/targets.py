@@ -31,12 +31,12 @@ from services.ledger.rules import POSTING_RULES, load_rules
 from services.notifier import handlers as notifier
 from services.notifier.policy import Policy as NotifierPolicy
 from services.orders import handlers as orders
-from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
-from services.orders.gateways.gateway import Charge, Refund
-from services.orders.gateways.http import HttpGateway
-from services.orders.policy import Policy as OrdersPolicy
-from services.orders.providers.http import HttpProvider
-from services.orders.providers.provider import PlanOrder
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.order.policy import Policy as OrdersPolicy
+from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.payments.gateways.http import HttpGateway
+from services.orders.renewals.providers.http import HttpProvider
+from services.orders.renewals.providers.provider import PlanOrder
 from services.runtime.errors import Halt, Park, Poison
 from services.runtime.flow.parsing import RecordParser
 from services.runtime.kafka.cloudevents import validation_summary

@@ -19,13 +19,13 @@ from schemas.envelope import Event
 from services.cli.connections import connect
 from services.cli.setup import set_up_postgres
 from services.cli.verification import log_of
-from services.orders.archival import ARCHIVAL
-from services.orders.claim_check import check_claims
-from services.orders.executors import build_executors
+from services.orders.effects import build_executors
 from services.orders.handlers import build_processor
+from services.orders.order.archival import ARCHIVAL
+from services.orders.order.state import OrderState
+from services.orders.payments.claims.claim_check import check_claims
+from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
 from services.orders.ports import SandboxPorts, sandbox_ports
-from services.orders.state import OrderState
-from services.orders.transactions import PostgresClaims, claim_captured
 from services.runtime.archive.events import Outcome, archive_events
 from services.runtime.archive.ranges import open_archive
 from services.runtime.flow.dead_letters import RedrivenRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.orders.archival import ARCHIVAL
+from services.orders.order.archival import ARCHIVAL
 from services.runtime.archive import events as archiving
 from services.runtime.archive import plan
 from services.runtime.archive.ranges import open_archive

@@ -15,9 +15,14 @@ from structlog.testing import capture_logs
 from schemas.catalogue import PlanOffered
 from schemas.topics import CATALOGUE
 from services.cli.setup import set_up_topics
-from services.orders.catalog import Catalogue
-from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
-from services.orders.catalogue_topic import CataloguePublisher, headers_of, looked, rows_of
+from services.orders.catalogue.catalogue import Catalogue
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.catalogue.catalogue_topic import (
+    CataloguePublisher,
+    headers_of,
+    looked,
+    rows_of,
+)
 from services.runtime.kafka.cloudevents import read_record
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure.system import SHARDS, System, read_topics

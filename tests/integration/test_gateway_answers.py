@@ -18,8 +18,9 @@ from schemas.confirmations import ConfirmationRefusal, PaymentConfirmationRefuse
 from schemas.money import Money
 from schemas.orders import PaymentCaptured
 from schemas.requests import PaymentMethod
-from services.orders.executors import build_executors
-from services.orders.gateways.gateway import (
+from services.orders.effects import build_executors
+from services.orders.http_access import ANSWER_BYTES_MAX, HttpAccess, http_client
+from services.orders.payments.gateways.gateway import (
     Charge,
     Found,
     NotFound,
@@ -28,8 +29,7 @@ from services.orders.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
-from services.orders.gateways.http import HttpGateway
-from services.orders.http_access import ANSWER_BYTES_MAX, HttpAccess, http_client
+from services.orders.payments.gateways.http import HttpGateway
 from tests.unit.orders.builders import NOW, in_app
 from tests.unit.orders.steps import ORDER, ask, hint
 from tests.unit.orders.world import World

@@ -10,8 +10,8 @@ from typing import Any
 
 import asyncpg
 
+from services.orders.payments.claims.transactions import PostgresClaims
 from services.orders.sandbox.journal import GATEWAY_JOURNAL, Journal
-from services.orders.transactions import PostgresClaims
 from services.runtime.kafka.partitions import shard_of
 from tests.infrastructure.system import SHARDS, System
 

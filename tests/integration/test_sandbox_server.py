@@ -21,9 +21,10 @@ import pytest
 
 from schemas.money import Money
 from schemas.requests import PaymentMethod
-from services.orders.commands import RecordCharge
-from services.orders.executors import build_executors
-from services.orders.gateways.gateway import (
+from services.orders.effects import build_executors
+from services.orders.payments.claims.transactions import MemoryClaims
+from services.orders.payments.commands import RecordCharge
+from services.orders.payments.gateways.gateway import (
     Captured,
     Charge,
     Declined,
@@ -33,11 +34,10 @@ from services.orders.gateways.gateway import (
     Refunded,
     Unavailable,
 )
-from services.orders.gateways.http import HttpGateway
-from services.orders.providers.http import HttpProvider
-from services.orders.providers.provider import Activated, PlanOrder
+from services.orders.payments.gateways.http import HttpGateway
+from services.orders.renewals.providers.http import HttpProvider
+from services.orders.renewals.providers.provider import Activated, PlanOrder
 from services.orders.sandbox.journal import GATEWAY_JOURNAL
-from services.orders.transactions import MemoryClaims
 from services.runtime.processor import EffectRun
 
 PAYMENTS: Final = 12

@@ -24,7 +24,7 @@ from services.notifier.decider import EMAIL
 from services.notifier.facts import Fact
 from services.notifier.handlers import build_processor as build_notifier
 from services.notifier.policy import Policy
-from services.orders.rules import Rules
+from services.orders.order.rules import Rules
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Work, attempted

@@ -15,16 +15,27 @@ from services.runtime.kafka.consumers import READING
 ROOT: Final = Path(__file__).parents[2]
 LINES_MAX: Final = 300
 """Without the empty ones."""
+FILES_MAX: Final = 15
+"""Of a folder of orders, beside its subfolders."""
 PURE: Final = (
     *("schemas." + name for name in (
         "catalogue", "envelope", "ledger", "money", "notifier", "orders", "confirmations", "requests",
         "surplus", "topics",
     )),
     *("services.orders." + name for name in (
-        "activation", "archival", "capture", "catalog", "commands", "confirmations", "decider",
-        "effects", "evolution", "give_ups", "identities", "offers", "payments", "policy",
-        "pricing", "refunds", "renewals", "rules",
-        "settlement", "state", "topups", "unfinished",
+        "decider", "unfinished",
+        *("catalogue." + name for name in ("catalogue", "offers", "pricing")),
+        *("order." + name for name in (
+            "archival", "evolution", "identities", "policy", "repetitions", "rules", "state",
+        )),
+        *("payments." + name for name in (
+            "capture", "commands", "confirmations", "credit", "effects", "give_ups", "payments",
+            "refunds", "settlement",
+        )),
+        *("renewals." + name for name in (
+            "activation", "commands", "effects", "give_ups", "renewals", "settlement",
+        )),
+        *("topups." + name for name in ("commands", "topups")),
     )),
     *("services.ledger." + name for name in (
         "accounts", "amounts", "decider", "postings", "reports", "wallets",
@@ -38,8 +49,8 @@ PORTS: Final = frozenset(
     {
         "schemas",
         "services.notifier.channels.email",
-        "services.orders.gateways.gateway",
-        "services.orders.providers.provider",
+        "services.orders.payments.gateways.gateway",
+        "services.orders.renewals.providers.provider",
         "services.runtime.errors",
         "services.runtime.processor",
     }
@@ -271,6 +282,14 @@ def test_file_says_its_business_in_300_lines_and_in_its_name() -> None:
     }
     assert {path: count for path, count in lines.items() if count > LINES_MAX} == {}
     assert [shown(path) for path in paths if path.name in VAGUE_NAMES] == []
+
+
+def test_folder_of_orders_is_read_at_a_glance() -> None:
+    folders = {path.parent for path in sources("services/orders")}
+    files = {
+        shown(each): len([path for path in each.iterdir() if path.is_file()]) for each in folders
+    }
+    assert {folder: count for folder, count in files.items() if count > FILES_MAX} == {}
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from schemas.orders import RenewalAccepted
 from services.cli.app import app
-from services.orders.commands import AcceptRenewal
 from services.orders.decider import decide
-from services.orders.evolution import initial_state
-from services.orders.rules import Rules
+from services.orders.order.evolution import initial_state
+from services.orders.order.rules import Rules
+from services.orders.renewals.commands import AcceptRenewal
 from services.runtime.processor import Decision
 from tests.unit.orders.builders import CATALOGUE, NOW, POLICY, by_token, renewal
 

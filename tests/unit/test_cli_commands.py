@@ -77,11 +77,11 @@ def test_command_imports_what_it_needs_only(name: str, without: set[str]) -> Non
         ("recover adopt orders", {"schemas.contents", "services.orders.restoration"}),
         (
             "archive events --service orders --before 2026-11-20 --to {folder}",
-            {"aiokafka", "rich", "schemas.contents", "services.orders.state"},
+            {"aiokafka", "rich", "schemas.contents", "services.orders.order.state"},
         ),
         (
             "archive closed --service ledger --before 2026-11-20 --to {folder}",
-            {"aiokafka", "rich", "schemas.contents", "services.orders.state"},
+            {"aiokafka", "rich", "schemas.contents", "services.orders.order.state"},
         ),
         ("sandbox pay rnw-1", {"aiokafka", "pydantic_settings", "rich", "schemas.contents"}),
         ("sandbox refund rnw-1", {"aiokafka", "pydantic_settings", "rich", "schemas.contents"}),

@@ -13,8 +13,8 @@ from schemas import EVENTS
 from schemas.confirmations import PaymentConfirmed, RefundInstructed
 from schemas.envelope import Event
 from schemas.topics import CONFIRMATIONS, REQUESTS
-from services.orders.gateways.sandbox import TOKENS
-from services.orders.providers.sandbox import ICCID_ENDINGS
+from services.orders.payments.gateways.sandbox import TOKENS
+from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
 from services.runtime.kafka.partitions import shard_of
 from services.runtime.processor import GiveUp
 from tests.unit.orders.builders import (

@@ -11,7 +11,7 @@ from typing import Final
 from schemas import EVENTS, TERMINAL_EVENTS
 from schemas.access import OPERATOR, Kind, Operation, grants
 from schemas.topics import ALL_TOPICS, TOPICS
-from services.orders.payments import RETRYABLE
+from services.orders.payments.payments import RETRYABLE
 from services.runtime.flow.letter_topic import letter_message
 from services.runtime.log.event_log import DeadLetter, Whole
 from tests.controls import T0

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.orders.gateways.gateway import Charge, Refund
-from services.orders.gateways.sandbox import CustomerPayment, SandboxGateway
-from services.orders.providers.provider import EsimProvider, PlanOrder
+from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.payments.gateways.sandbox import CustomerPayment, SandboxGateway
+from services.orders.renewals.providers.provider import EsimProvider, PlanOrder
 
 _STATUS: Final = {
     "not_found": 404,

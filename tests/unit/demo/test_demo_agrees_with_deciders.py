@@ -30,9 +30,9 @@ from services.notifier.emails import TEMPLATE_OF
 from services.notifier.emails.locales import locale_of
 from services.notifier.handlers import build_processor as build_notifier
 from services.notifier.policy import Policy
-from services.orders.catalog_file import load_catalogue
-from services.orders.gateways.sandbox import CustomerPayment
-from services.orders.rules import Rules
+from services.orders.catalogue.catalogue_file import load_catalogue
+from services.orders.order.rules import Rules
+from services.orders.payments.gateways.sandbox import CustomerPayment
 from services.orders.settings import OrdersSettings, policy_of
 from services.runtime.errors import Poison
 from services.runtime.flow.dead_letters import RedrivenRecord

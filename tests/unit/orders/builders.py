@@ -16,9 +16,9 @@ from schemas.requests import (
     RenewalRequested,
     TopUpRequested,
 )
-from services.orders.catalog_file import CATALOGUE_DEFAULT, load_catalogue
-from services.orders.policy import Backoff, Policy
-from services.orders.rules import Rules
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.order.policy import Backoff, Policy
+from services.orders.order.rules import Rules
 
 NOW: Final = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ICCID: Final = "8985203000000000001"

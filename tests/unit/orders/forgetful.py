@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from schemas.orders import ActivationFailureReason, DeclineReason, UnknownCause
-from services.orders.gateways import gateway
-from services.orders.gateways.gateway import Charge, Refund
-from services.orders.providers import provider
-from services.orders.providers.provider import PlanOrder
+from services.orders.payments.gateways import gateway
+from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.renewals.providers import provider
+from services.orders.renewals.providers.provider import PlanOrder
 from tests.unit.orders.builders import NOW, usd
 
 CAPTURED: Final = gateway.Captured(

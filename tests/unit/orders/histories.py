@@ -16,16 +16,12 @@ from schemas.envelope import Event
 from schemas.ledger import ChargeRefusalReason, LotTake, WalletCharged, WalletChargeRefused
 from schemas.orders import Consideration, RenewalAccepted
 from schemas.requests import PaymentInstruction
-from services.orders import identities
-from services.orders.commands import (
-    AcceptRenewal,
-    ApplyWalletCharged,
-    ApplyWalletRefusal,
-    Command,
-    ConfirmPayment,
-)
-from services.orders.executors import build_executors
-from services.orders.gateways.gateway import (
+from services.orders.decider import Command
+from services.orders.effects import build_executors
+from services.orders.order import identities
+from services.orders.order.state import OrderState
+from services.orders.payments.commands import ApplyWalletCharged, ApplyWalletRefusal, ConfirmPayment
+from services.orders.payments.gateways.gateway import (
     Charge,
     ChargeLookUp,
     ChargeOutcome,
@@ -37,9 +33,9 @@ from services.orders.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
-from services.orders.gateways.sandbox import TOKENS
-from services.orders.providers.sandbox import ICCID_ENDINGS
-from services.orders.state import OrderState
+from services.orders.payments.gateways.sandbox import TOKENS
+from services.orders.renewals.commands import AcceptRenewal
+from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
 from services.runtime.processor import Decision, Ignored
 from tests.unit.orders.builders import (
     ICCID,

@@ -6,15 +6,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from schemas.confirmations import PaymentConfirmed, RefundConfirmed, RefundInstructed
-from services.orders import identities
-from services.orders.commands import (
-    AcceptRenewal,
-    AcceptTopUp,
-    ConfirmPayment,
-    ConfirmRefund,
-)
-from services.orders.gateways.sandbox import CustomerPayment
+from services.orders.order import identities
+from services.orders.payments.commands import ConfirmPayment, ConfirmRefund
+from services.orders.payments.gateways.sandbox import CustomerPayment
 from services.orders.ports import SandboxPorts
+from services.orders.renewals.commands import AcceptRenewal
+from services.orders.topups.commands import AcceptTopUp
 from tests.unit.orders.builders import (
     confirmation,
     renewal,

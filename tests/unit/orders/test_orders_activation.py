@@ -14,11 +14,12 @@ from schemas.orders import (
     PlanActivated,
     RefundCompleted,
 )
-from services.orders import identities
-from services.orders.commands import AcceptRenewal, RecordActivation, RecordRefund
-from services.orders.gateways.gateway import Unavailable as GatewayUnavailable
-from services.orders.providers.provider import Unavailable
-from services.orders.rules import IgnoredReason
+from services.orders.order import identities
+from services.orders.order.rules import IgnoredReason
+from services.orders.payments.commands import RecordRefund
+from services.orders.payments.gateways.gateway import Unavailable as GatewayUnavailable
+from services.orders.renewals.commands import AcceptRenewal, RecordActivation
+from services.orders.renewals.providers.provider import Unavailable
 from services.runtime.processor import Ignored
 from tests.unit.orders.builders import ICCID, NOW, POLICY, by_token, renewal, usd
 from tests.unit.orders.world import World

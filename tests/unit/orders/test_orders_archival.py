@@ -12,12 +12,13 @@ from schemas.confirmations import RefundConfirmed
 from schemas.orders import PaymentCaptured, RenewalRejected
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCaptured
-from services.orders.archival import ARCHIVAL
-from services.orders.commands import AcceptRenewal, ConfirmPayment, ConfirmRefund
 from services.orders.decider import decide
-from services.orders.evolution import evolve, initial_state
-from services.orders.rules import IgnoredReason
-from services.orders.state import NewOrder, OrderState, RefusedOrder
+from services.orders.order.archival import ARCHIVAL
+from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.rules import IgnoredReason
+from services.orders.order.state import NewOrder, OrderState, RefusedOrder
+from services.orders.payments.commands import ConfirmPayment, ConfirmRefund
+from services.orders.renewals.commands import AcceptRenewal
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored
 from tests.unit.orders.builders import NOW, RULES, confirmation, renewal, usd

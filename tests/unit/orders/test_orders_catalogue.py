@@ -10,9 +10,9 @@ import pytest
 
 from schemas.catalogue import PlanKind, PlanTier
 from schemas.requests import PaymentMethod, PaymentMode
-from services.orders.catalog import LANGUAGES
-from services.orders.catalog_file import load_catalogue
-from services.orders.pricing import percentage_of, share_of
+from services.orders.catalogue.catalogue import LANGUAGES
+from services.orders.catalogue.catalogue_file import load_catalogue
+from services.orders.catalogue.pricing import percentage_of, share_of
 from services.runtime.errors import ConfigurationError
 from tests.unit.orders.builders import CATALOGUE, NOW
 

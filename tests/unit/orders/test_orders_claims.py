@@ -9,7 +9,7 @@ import pytest
 
 from schemas.orders import PaymentCaptured
 from schemas.requests import PaymentMethod
-from services.orders.transactions import Claim, MemoryClaims, claim_of
+from services.orders.payments.claims.transactions import Claim, MemoryClaims, claim_of
 from services.runtime.errors import Poison
 from tests.unit.ledger.builders import captured, surplus
 from tests.unit.orders.builders import NOW

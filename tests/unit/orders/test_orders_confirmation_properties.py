@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from schemas.orders import OrderExpired, PaymentCaptured
 from schemas.surplus import SurplusCaptured
-from services.orders import identities
-from services.orders.commands import AcceptRenewal
+from services.orders.order import identities
+from services.orders.renewals.commands import AcceptRenewal
 from services.orders.sandbox.journal import Entry
 from services.runtime.errors import Poison
 from tests.unit.orders.builders import by_token, confirmation, in_app, renewal, usd

@@ -15,9 +15,9 @@ from schemas.orders import (
     RefundCompleted,
 )
 from schemas.requests import PaymentMethod
-from services.orders.commands import AcceptRenewal
-from services.orders.confirmations import CONFIRMATIONS_MAX
-from services.orders.rules import IgnoredReason, Rules
+from services.orders.order.rules import IgnoredReason, Rules
+from services.orders.payments.confirmations import CONFIRMATIONS_MAX
+from services.orders.renewals.commands import AcceptRenewal
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Halt, Poison
 from services.runtime.processor import GiveUp, Ignored

@@ -7,9 +7,9 @@ import pytest
 from schemas.orders import PaymentCaptured
 from schemas.requests import PaymentInstruction, PaymentMethod
 from schemas.surplus import SurplusCaptured
-from services.orders.commands import RecordConfirmation
 from services.orders.decider import decide
-from services.orders.gateways.gateway import Found
+from services.orders.payments.commands import RecordConfirmation
+from services.orders.payments.gateways.gateway import Found
 from services.runtime.processor import Decision
 from tests.unit.orders.builders import NOW, RULES, from_wallet, in_app, usd
 from tests.unit.orders.steps import ORDER, ask, hint

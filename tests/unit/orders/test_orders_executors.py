@@ -11,24 +11,25 @@ import pytest
 
 from schemas.orders import UnknownCause
 from schemas.requests import PaymentMethod
-from services.orders import effects, identities
-from services.orders.commands import (
-    AcceptRenewal,
-    Command,
-    RecordActivation,
+from services.orders.decider import Command
+from services.orders.effects import build_executors
+from services.orders.order import identities
+from services.orders.order.state import Payment, untaxed
+from services.orders.payments import effects
+from services.orders.payments.claims.transactions import MemoryClaims
+from services.orders.payments.commands import (
     RecordCharge,
     RecordConfirmation,
     RecordLookUp,
     RecordRefund,
 )
-from services.orders.executors import build_executors
-from services.orders.gateways import gateway
-from services.orders.gateways.gateway import Charge, Found, Refund
+from services.orders.payments.gateways import gateway
+from services.orders.payments.gateways.gateway import Charge, Found, Refund
 from services.orders.ports import Ports
-from services.orders.providers import provider
-from services.orders.providers.provider import PlanOrder
-from services.orders.state import Payment, untaxed
-from services.orders.transactions import MemoryClaims
+from services.orders.renewals.commands import AcceptRenewal, RecordActivation
+from services.orders.renewals.effects import activate_effect, look_up_activation
+from services.orders.renewals.providers import provider
+from services.orders.renewals.providers.provider import PlanOrder
 from services.runtime.processor import EffectRun, JsonObject
 from tests.unit.orders.builders import NOW, RULES, by_token, renewal, usd
 from tests.unit.orders.forgetful import (
@@ -67,8 +68,8 @@ CONFIRMED: Final[JsonObject] = {
 PAYLOADS: Final[dict[str, JsonObject]] = {
     "charge": effects.charge_effect(CHARGE_ID, by_token(), usd(2120)).payload,
     "charge looked up": effects.look_up_charge(CHARGE_ID, 1, NOW).payload or {},
-    "activate": effects.activate_effect(renewal(), ORDER, 30).payload,
-    "activate looked up": effects.look_up_activation(REFERENCE, NOW).payload or {},
+    "activate": activate_effect(renewal(), ORDER, 30).payload,
+    "activate looked up": look_up_activation(REFERENCE, NOW).payload or {},
     "refund": effects.refund_effect(PAID).payload,
     "confirm": CONFIRMED,
     "confirm of another amount": CONFIRMED | {"agreed": False},

@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 
 from schemas.requests import PaymentMethod
-from services.orders.commands import (
-    ActivatedElsewhere,
+from services.orders.effects import GIVE_UPS
+from services.orders.payments.commands import (
     CapturedElsewhere,
     RefundedElsewhere,
-    SettleActivation,
     SettleConfirmation,
     SettleExpiry,
     SettleRefund,
     SettleUnknownPayment,
 )
-from services.orders.gateways.gateway import (
+from services.orders.payments.gateways.gateway import (
     Found,
     NotFound,
     NotSupported,
     TransactionLookUp,
     Unavailable,
 )
-from services.orders.give_ups import GIVE_UPS, on_charge_given_up
+from services.orders.payments.give_ups import on_charge_given_up
+from services.orders.renewals.commands import ActivatedElsewhere, SettleActivation
 from services.runtime.errors import Poison
 from services.runtime.processor import EffectRun, GiveUp
 from tests.unit.orders.builders import NOW, usd

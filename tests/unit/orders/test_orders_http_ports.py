@@ -13,12 +13,12 @@ from pydantic import BaseModel
 
 from schemas.orders import UnknownCause
 from schemas.requests import PaymentMethod
-from services.orders.gateways import gateway
-from services.orders.gateways.gateway import Charge, Refund
-from services.orders.gateways.http import HttpGateway
-from services.orders.providers import provider
-from services.orders.providers.http import HttpProvider
-from services.orders.providers.provider import PlanOrder
+from services.orders.payments.gateways import gateway
+from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.payments.gateways.http import HttpGateway
+from services.orders.renewals.providers import provider
+from services.orders.renewals.providers.http import HttpProvider
+from services.orders.renewals.providers.provider import PlanOrder
 from tests.unit.orders.builders import ICCID, usd
 from tests.unit.orders.forgetful import ACTIVATED, CAPTURED, DECLINED, REFUNDED, REFUSED
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.orders import identities
+from services.orders.order import identities
 from tests.unit.orders.builders import NOW, by_token, renewal, usd
 
 SALT = "a salt of the tests"

@@ -9,14 +9,15 @@ from typing import Any
 from schemas.envelope import Event
 from schemas.orders import RefundCompleted
 from schemas.requests import PaymentMethod
-from services.orders.capture import Receipt, capture
-from services.orders.commands import AcceptRenewal, ConfirmPayment
-from services.orders.confirmations import confirm
 from services.orders.decider import decide
-from services.orders.evolution import evolve, initial_state
-from services.orders.identities import surplus_payment_id
-from services.orders.rules import IgnoredReason
-from services.orders.state import Renewal
+from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.identities import surplus_payment_id
+from services.orders.order.rules import IgnoredReason
+from services.orders.order.state import Renewal
+from services.orders.payments.capture import Receipt, capture
+from services.orders.payments.commands import ConfirmPayment
+from services.orders.payments.confirmations import confirm
+from services.orders.renewals.commands import AcceptRenewal
 from services.runtime.processor import Decision, Ignored
 from tests.given_when_then import Decider
 from tests.unit.orders.builders import NOW, RULES, confirmation, in_app, renewal, usd

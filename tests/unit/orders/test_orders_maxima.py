@@ -19,12 +19,13 @@ from schemas.orders import (
     TopUpRejectionReason,
     WalletToppedUp,
 )
-from services.orders.catalog import Catalogue, Maximum
-from services.orders.commands import AcceptRenewal, AcceptTopUp
+from services.orders.catalogue.catalogue import Catalogue, Maximum
+from services.orders.catalogue.pricing import quote
 from services.orders.decider import decide
-from services.orders.evolution import initial_state
-from services.orders.pricing import quote
-from services.orders.rules import Rules
+from services.orders.order.evolution import initial_state
+from services.orders.order.rules import Rules
+from services.orders.renewals.commands import AcceptRenewal
+from services.orders.topups.commands import AcceptTopUp
 from services.runtime.processor import Decision
 from tests.unit.orders.builders import (
     CATALOGUE,

@@ -21,27 +21,25 @@ from schemas.orders import (
     RenewalRejected,
     TopUpAccepted,
 )
-from services.orders import identities
-from services.orders.catalog import PlanVersion, Promotion, Tax, holding_at
-from services.orders.commands import (
-    AcceptRenewal,
-    AcceptTopUp,
-    Command,
+from services.orders.catalogue.catalogue import PlanVersion, Promotion, Tax, holding_at
+from services.orders.decider import Command, decide
+from services.orders.order import identities
+from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.policy import Backoff
+from services.orders.order.rules import IgnoredReason
+from services.orders.order.state import OrderState
+from services.orders.payments.commands import (
     ConfirmPayment,
     ExpireOrder,
-    RecordActivation,
     RecordCharge,
     RecordConfirmation,
     RecordLookUp,
     RecordRefund,
 )
-from services.orders.decider import decide
-from services.orders.evolution import evolve, initial_state
-from services.orders.gateways import gateway
-from services.orders.policy import Backoff
-from services.orders.providers import provider
-from services.orders.rules import IgnoredReason
-from services.orders.state import OrderState
+from services.orders.payments.gateways import gateway
+from services.orders.renewals.commands import AcceptRenewal, RecordActivation
+from services.orders.renewals.providers import provider
+from services.orders.topups.commands import AcceptTopUp
 from services.runtime.processor import Decision, Ignored, Retry, Start
 from tests.unit.orders.builders import (
     CATALOGUE,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schemas.catalogue import PlanOffered
-from services.orders.catalogue_topic import FOREIGN_MAX, Table, headers_of, rows_of
+from services.orders.catalogue.catalogue_topic import FOREIGN_MAX, Table, headers_of, rows_of
 from services.runtime.kafka.bounded_batches import UnreadBatch
 from services.runtime.kafka.record_size import KEY_BYTES_MAX, HeadRecord, LargeValue
 from tests.unit.orders.builders import CATALOGUE, NOW

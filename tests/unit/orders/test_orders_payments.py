@@ -24,11 +24,9 @@ from schemas.orders import (
 )
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCaptured, SurplusReason, SurplusReturned
-from services.orders.commands import (
-    RecordCharge,
-)
-from services.orders.gateways.gateway import Captured
-from services.orders.rules import IgnoredReason
+from services.orders.order.rules import IgnoredReason
+from services.orders.payments.commands import RecordCharge
+from services.orders.payments.gateways.gateway import Captured
 from services.runtime.errors import Poison
 from services.runtime.processor import Ignored
 from tests.unit.orders.builders import (

@@ -19,7 +19,7 @@ from schemas.orders import (
     RenewalAccepted,
 )
 from schemas.surplus import SurplusCaptured, SurplusReturned
-from services.orders.state import Active, Expired, NotActivated, NotPaid, Renewal
+from services.orders.order.state import Active, Expired, NotActivated, NotPaid, Renewal
 from services.runtime.processor import Ignored
 from tests.unit.orders.builders import usd
 from tests.unit.orders.histories import LIVES, OWN_PAYMENT, History, Life, lived

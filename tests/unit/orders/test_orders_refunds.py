@@ -14,10 +14,10 @@ import pytest
 from schemas.confirmations import RefundInstructed
 from schemas.orders import PaymentCaptured, RefundCompleted
 from schemas.surplus import SurplusReturned
-from services.orders import identities
-from services.orders.archival import ARCHIVAL
-from services.orders.commands import ConfirmRefund
-from services.orders.rules import IgnoredReason, Rules
+from services.orders.order import identities
+from services.orders.order.archival import ARCHIVAL
+from services.orders.order.rules import IgnoredReason, Rules
+from services.orders.payments.commands import ConfirmRefund
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
 from services.runtime.processor import GiveUp, Ignored

@@ -8,27 +8,28 @@ import pytest
 
 from schemas.confirmations import PaymentConfirmed
 from schemas.requests import PaymentMethod
-from services.orders.archival import ARCHIVAL
-from services.orders.catalog import Catalogue
-from services.orders.commands import (
-    AcceptRenewal,
-    AcceptTopUp,
-    ActivatedElsewhere,
-    Command,
+from services.orders.catalogue.catalogue import Catalogue
+from services.orders.decider import Command, decide
+from services.orders.order.archival import ARCHIVAL
+from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.rules import IgnoredReason, Rules
+from services.orders.order.state import AwaitingActivation, OrderState, Renewal
+from services.orders.payments.commands import (
     ConfirmPayment,
     ExpireOrder,
-    RecordActivation,
     RefundedElsewhere,
-    SettleActivation,
     SettleConfirmation,
     SettleExpiry,
     SettleRefund,
 )
-from services.orders.decider import decide
-from services.orders.evolution import evolve, initial_state
-from services.orders.providers.provider import Activated
-from services.orders.rules import IgnoredReason, Rules
-from services.orders.state import AwaitingActivation, OrderState, Renewal
+from services.orders.renewals.commands import (
+    AcceptRenewal,
+    ActivatedElsewhere,
+    RecordActivation,
+    SettleActivation,
+)
+from services.orders.renewals.providers.provider import Activated
+from services.orders.topups.commands import AcceptTopUp
 from services.orders.unfinished import unfinished
 from services.runtime.errors import ConfigurationError, Park, Poison
 from services.runtime.processor import Decision, Ignored

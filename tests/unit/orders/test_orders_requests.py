@@ -18,12 +18,13 @@ from schemas.orders import (
     WalletChargeRequested,
 )
 from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode
-from services.orders.commands import AcceptRenewal, AcceptTopUp
 from services.orders.decider import decide
-from services.orders.evolution import evolve, initial_state
-from services.orders.identities import request_digest
-from services.orders.rules import IgnoredReason
-from services.orders.state import OrderState
+from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.identities import request_digest
+from services.orders.order.rules import IgnoredReason
+from services.orders.order.state import OrderState
+from services.orders.renewals.commands import AcceptRenewal
+from services.orders.topups.commands import AcceptTopUp
 from services.runtime.processor import Decision, Ignored, Start
 from tests.given_when_then import Decider
 from tests.unit.orders.builders import (

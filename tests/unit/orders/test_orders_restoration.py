@@ -9,7 +9,7 @@ from uuid import UUID
 
 from schemas.orders import RenewalAccepted
 from schemas.requests import RenewalRequested
-from services.orders.identities import request_digest
+from services.orders.order.identities import request_digest
 from services.orders.restoration import accepted_request, requests_of
 from services.runtime.log.event_log import StoredEvent
 from tests.unit.orders.builders import NOW, by_token, renewal

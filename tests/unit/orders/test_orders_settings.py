@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import pytest
 
-from services.orders.gateways.gateway import Unavailable
 from services.orders.http_access import http_client
+from services.orders.payments.gateways.gateway import Unavailable
 from services.orders.ports import open_ports
 from services.orders.settings import OrdersSettings
 from services.runtime.errors import ConfigurationError

@@ -18,9 +18,9 @@ from schemas.orders import (
     RefundCompleted,
     RefundFailed,
 )
-from services.orders import identities
-from services.orders.commands import AcceptRenewal
-from services.orders.rules import IgnoredReason
+from services.orders.order import identities
+from services.orders.order.rules import IgnoredReason
+from services.orders.renewals.commands import AcceptRenewal
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, GiveUp, Ignored

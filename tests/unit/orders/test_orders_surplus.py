@@ -15,7 +15,7 @@ from schemas.surplus import (
     SurplusReturned,
     SurplusReturnFailed,
 )
-from services.orders.commands import ApplyWalletCharged
+from services.orders.payments.commands import ApplyWalletCharged
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
 from services.runtime.processor import GiveUp

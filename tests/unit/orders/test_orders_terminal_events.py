@@ -16,7 +16,8 @@ from schemas import TERMINAL_EVENTS
 from schemas.confirmations import RefundInstructed
 from schemas.envelope import Event
 from schemas.requests import PaymentInstruction
-from services.orders.commands import AcceptRenewal, AcceptTopUp
+from services.orders.renewals.commands import AcceptRenewal
+from services.orders.topups.commands import AcceptTopUp
 from services.runtime.errors import Poison
 from services.runtime.processor import GiveUp
 from tests.unit.orders.builders import ICCID, by_token, confirmation, in_app, renewal, top_up, usd

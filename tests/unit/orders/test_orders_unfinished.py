@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from schemas.requests import PaymentInstruction
-from services.orders.gateways.sandbox import TOKENS
+from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
 from services.runtime.processor import GiveUp, Start
 from tests.unit.orders.builders import (

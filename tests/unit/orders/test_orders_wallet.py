@@ -25,15 +25,15 @@ from schemas.orders import (
 )
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCredited, SurplusReason
-from services.orders.catalog import Catalogue
-from services.orders.commands import (
+from services.orders.catalogue.catalogue import Catalogue
+from services.orders.decider import decide
+from services.orders.order.rules import IgnoredReason, Rules
+from services.orders.payments.commands import (
     ApplyWalletCharged,
     ApplyWalletRefusal,
     RecordConfirmation,
 )
-from services.orders.decider import decide
-from services.orders.gateways.gateway import Found
-from services.orders.rules import IgnoredReason, Rules
+from services.orders.payments.gateways.gateway import Found
 from services.runtime.errors import Park, Poison
 from services.runtime.processor import Ignored
 from tests.unit.orders.builders import (

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from schemas.orders import ActivationFailureReason, DeclineReason
-from services.orders.gateways.gateway import Captured, Charge, Declined, NotFound
-from services.orders.gateways.sandbox import TOKENS
-from services.orders.providers.provider import Activated, PlanOrder, Refused
-from services.orders.providers.sandbox import ICCID_ENDINGS
+from services.orders.payments.gateways.gateway import Captured, Charge, Declined, NotFound
+from services.orders.payments.gateways.sandbox import TOKENS
+from services.orders.renewals.providers.provider import Activated, PlanOrder, Refused
+from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
 from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL
 from services.orders.settings import OrdersSettings
 from tests.unit.orders.builders import CATALOGUE, ICCID

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from schemas.envelope import Event
-from services.orders.commands import Command
-from services.orders.executors import build_executors
+from services.orders.decider import Command
+from services.orders.effects import build_executors
 from services.orders.handlers import build_processor
-from services.orders.inquiries import build_inquiries
+from services.orders.order.rules import Rules
+from services.orders.order.state import OrderState
+from services.orders.payments.claims.transactions import MemoryClaims
+from services.orders.payments.inquiries import build_inquiries
 from services.orders.ports import Ports, sandbox_ports
-from services.orders.rules import Rules
-from services.orders.state import OrderState
-from services.orders.transactions import MemoryClaims
 from services.runtime.processor import (
     Decision,
     Drop,

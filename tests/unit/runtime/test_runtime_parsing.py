@@ -11,7 +11,7 @@ import pytest
 from schemas.requests import TopUpRequested
 from schemas.topics import CONFIRMATIONS
 from services.orders.handlers import build_processor
-from services.orders.policy import Policy
+from services.orders.order.policy import Policy
 from services.runtime.flow.parsing import Parsed, RecordParser
 from services.runtime.processor import Ignored
 from tests.controls import T0

@@ -16,7 +16,7 @@ from schemas.generation.asyncapi import example_of
 from schemas.money import Money
 from services.ledger.settings import LedgerSettings
 from services.notifier.settings import NotifierSettings
-from services.orders.catalog import Catalogue
+from services.orders.catalogue.catalogue import Catalogue
 from services.orders.settings import OrdersSettings
 from services.runtime.errors import ConfigurationError
 from services.runtime.plain_words import problems_of

@@ -1,0 +1,1 @@
+"""Which order a gateway's transaction serves: one in the whole system."""

@@ -1,0 +1,1 @@
+"""Top-ups: the request and the bonus that it is promised."""
