@@ -21,7 +21,7 @@ from deploy.demo.tally import Counts, Tally, nested_counts
 from deploy.local.services import SERVICES, Addresses
 from schemas.access import OBSERVER
 from schemas.topics import CONFIRMATIONS, REQUESTS, Topic
-from services.orders.sandbox.journal import GATEWAY_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, Journal
 from services.runtime.kafka.client import client_options
 
 STALLED_SECONDS: Final = 30

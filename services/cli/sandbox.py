@@ -24,7 +24,7 @@ from services.cli.addresses import stack_file
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.orders.payments.gateways.sandbox import CustomerPayment, SandboxGateway
-from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
 from services.runtime.environment import VARIABLE
 from services.runtime.errors import ConfigurationError
 from services.runtime.plain_words import problems_of

@@ -16,7 +16,7 @@ from services.orders.payments.gateways.sandbox import SandboxGateway
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import EsimProvider
 from services.orders.renewals.providers.sandbox import SandboxProvider
-from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
 from services.orders.settings import OrdersSettings
 
 if TYPE_CHECKING:

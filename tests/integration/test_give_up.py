@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import System
 from tests.integration.test_operator_commands import perennial

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from services.orders.payments.claims.transactions import PostgresClaims
-from services.orders.sandbox.journal import GATEWAY_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, Journal
 from services.runtime.kafka.partitions import shard_of
 from tests.infrastructure.system import SHARDS, System
 

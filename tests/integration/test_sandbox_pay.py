@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from subprocess import CompletedProcess
 
-from services.orders.sandbox.journal import GATEWAY_JOURNAL
+from services.orders.sandbox_journal import GATEWAY_JOURNAL
 from tests.faults.recovery import perennial
 from tests.infrastructure.system import System
 from tests.integration.test_orders_transactions import renewal

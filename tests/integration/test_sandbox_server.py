@@ -37,7 +37,7 @@ from services.orders.payments.gateways.gateway import (
 from services.orders.payments.gateways.http import HttpGateway
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import Activated, PlanOrder
-from services.orders.sandbox.journal import GATEWAY_JOURNAL
+from services.orders.sandbox_journal import GATEWAY_JOURNAL
 from services.runtime.processor import EffectRun
 
 PAYMENTS: Final = 12

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.cli.app import app
-from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
 from services.runtime.errors import ConfigurationError
 
 

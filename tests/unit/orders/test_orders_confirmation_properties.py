@@ -17,7 +17,7 @@ from schemas.orders import OrderExpired, PaymentCaptured
 from schemas.surplus import SurplusCaptured
 from services.orders.order import identities
 from services.orders.renewals.commands import AcceptRenewal
-from services.orders.sandbox.journal import Entry
+from services.orders.sandbox_journal import Entry
 from services.runtime.errors import Poison
 from tests.unit.orders.builders import by_token, confirmation, in_app, renewal, usd
 from tests.unit.orders.steps import hint, pay_in_app, shop_gives_back

@@ -12,7 +12,7 @@ from services.orders.payments.gateways.gateway import Captured, Charge, Declined
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.renewals.providers.provider import Activated, PlanOrder, Refused
 from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
-from services.orders.sandbox.journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL
 from services.orders.settings import OrdersSettings
 from tests.unit.orders.builders import CATALOGUE, ICCID
 from tests.unit.orders.world import World, run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.orders.sandbox.journal import Journal
+from services.orders.sandbox_journal import Journal
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_long_file_is_read_whole_at_the_start(path: Path, monkeypatch: pytest.Mo
     with closing(Journal(path)) as journal, journal.locked():
         for number in range(200):
             journal.append("charge", f"p-{number}", number=number)
-    monkeypatch.setattr("services.orders.sandbox.journal._READ_BYTES_MAX", 64)
+    monkeypatch.setattr("services.orders.sandbox_journal._READ_BYTES_MAX", 64)
     with closing(Journal(path)) as again:
         found = [again.first("charge", f"p-{number}") for number in range(200)]
     assert [entry["number"] for entry in found if entry] == list(range(200))

@@ -33,7 +33,7 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
-from services.orders.sandbox.journal import Entry, Journal
+from services.orders.sandbox_journal import Entry, Journal
 
 GATEWAY: Final = "sandbox"
 _NAMESPACE: Final = UUID("0d4f7c2e-6c4b-5a0e-8f59-30a4b8f1a903")

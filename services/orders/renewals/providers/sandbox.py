@@ -22,7 +22,7 @@ from services.orders.renewals.providers.provider import (
     Refused,
     Unavailable,
 )
-from services.orders.sandbox.journal import Entry, Journal
+from services.orders.sandbox_journal import Entry, Journal
 
 PROVIDER: Final = "sandbox"
 _NAMESPACE: Final = UUID("91c2a9c4-3f0b-5f57-9e0a-6a1d5c9e7b04")
