@@ -50,6 +50,12 @@ def row(**fields: str) -> str:
     return "\n[[rule]]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
 
 
+def unbooked(**fields: str) -> str:
+    """Return a row that books nothing, of an event that states no amount."""
+    bare = {"amount": "", "debit": "", "credit": "", "no_posting": '"it moves no money"'}
+    return row(**{"event": '"PlanActivated"', **bare, **fields})
+
+
 NO_RULE = "BonusGranted has neither a rule nor a no_posting row"
 GIVE = "give `amount`, `debit` and `credit`, or `no_posting` with the reason"
 NOT_THESE = (
@@ -177,6 +183,8 @@ def test_amount_or_event_without_a_rule_halts_with_what_to_do() -> None:
         (row(comment='"x"'), "comment: is not known here"),
         (row(event='"BonusWithdrawn"'), "records no event BonusWithdrawn"),
         (row(event='"PlanActivated"'), "states no amount: give no_posting alone"),
+        (unbooked(purpose='["renewal"]'), "states no amount: give no_posting alone"),
+        (unbooked(method='["card"]'), "states no amount: give no_posting alone"),
         (row(amount='["net"]'), "has not this purpose, method or amount"),
         (row(method='["card"]'), "has not this purpose, method or amount"),
         (row(purpose='["renewal"]'), "has not this purpose, method or amount"),
