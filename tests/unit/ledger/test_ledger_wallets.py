@@ -126,8 +126,9 @@ def test_wallet_of_bonus_alone_pays_without_tax() -> None:
     assert found.consideration == consideration(0, 0, 1_060)
 
 
-def test_charge_across_the_threshold_says_that_the_balance_is_low() -> None:
-    outcome = decided(WALLET.when(charge(700, low=money(300)), given=[topped_up(900)]))
+@pytest.mark.parametrize(("held", "spent"), [(900, 700), (300, 100), (499, 299)])
+def test_charge_across_the_threshold_says_that_the_balance_is_low(held: int, spent: int) -> None:
+    outcome = decided(WALLET.when(charge(spent, low=money(300)), given=[topped_up(held)]))
     notice = outcome.events[-1]
     assert isinstance(notice, LowBalanceDetected)
     assert (notice.balance, notice.threshold) == (money(200), money(300))
