@@ -245,6 +245,11 @@ async def test_a_rebuild_gives_each_transaction_to_the_order_that_recorded_it_fi
     assert await book.owners() == {("g", "t-1"): "order/a"}
 
 
+async def test_a_rebuild_takes_events_of_one_moment_and_one_order(book: Book) -> None:
+    await book.restore(*((1, "order/a", captured("order/a", name)) for name in ("t-2", "t-1")))
+    assert await book.owners() == {("g", "t-1"): "order/a", ("g", "t-2"): "order/a"}
+
+
 async def test_a_rebuild_makes_the_claims_that_were_lost_and_moves_none(book: Book) -> None:
     log = [(1, "order/a", captured("order/a")), (2, "order/b", captured("order/b", "t-2"))]
     await book.record(*((stream_id, event) for _, stream_id, event in log))
