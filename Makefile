@@ -9,7 +9,8 @@ UV := $(VENV)/uv/bin/uv
 TESTS ?= tests
 # uv is fast but does not read pip's configuration; where it cannot reach the registry, pip does.
 install = $(UV) pip install -q --python $(BIN)/python $(1) || $(BIN)/python -m pip install -q $(1)
-export PYTHONDONTWRITEBYTECODE := 1
+# What is not kept is compiled again by every process, and that is half of a service's start.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -66,6 +67,7 @@ lock: $(VENV)/.dev ## resolve the dependencies again and write both locks, hash-
 
 clean: ## remove the environment and all state of this checkout (not while a stack is up)
 	rm -rf $(VENV) .perennial build
+	find schemas services deploy tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(UV): requirements-uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
