@@ -16,7 +16,8 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.demo.findings import compare_outcomes, find_books, find_mails, find_timeline
+from deploy.demo.expected.comparison import compare_outcomes
+from deploy.demo.findings import find_books, find_mails, find_timeline
 from deploy.demo.page import page
 from deploy.demo.publish import MANIFEST_FILE
 from deploy.demo.result import DemoResult, Used
@@ -74,7 +75,9 @@ def _find(stack: LocalStack, manifest: dict[str, Any], tally: Tally, result: Dem
     addresses = stack.addresses()
     mails = find_mails(result, stack.mail_folder, tally.notifications)
     letters = asyncio.run(dead_letters(addresses))
-    compare_outcomes(result, manifest, tally, letters, mails)
+    result.comparisons += compare_outcomes(
+        manifest, tally.counts, letters, mails, tally.orders_by_account()
+    )
     find_books(result, addresses, manifest)
     find_timeline(result, addresses, manifest["shown_renewal"])
 

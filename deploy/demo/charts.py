@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from deploy.demo.expected.comparison import Comparison
 from deploy.demo.figures import count_text, side_text, words
-from deploy.demo.result import Comparison, Moment
+from deploy.demo.result import Moment
 
 BARS_MAX: Final = 24
 """More than these say nothing at a glance; the table beside the chart holds them all."""

@@ -14,46 +14,17 @@ from email.policy import default as modern
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.demo.result import Check, Comparison, DemoResult, Mail, Moment
-from deploy.demo.tally import Counts, Tally, nested_counts
+from deploy.demo.expected.comparison import books_seen, compare_books, kinds_of_mails
+from deploy.demo.expected.outcomes import Counts, nested
+from deploy.demo.result import Check, DemoResult, Mail, Moment
 from deploy.local.processes import ROOT
 from deploy.local.services import SERVICES, Addresses
 from schemas.access import OPERATOR
 from schemas.money import exponent_of
 
 _SHOWN_MAILS: Final = 18
-_WALLET: Final = "Liabilities:Wallet:"
 _COMMAND_SECONDS: Final = 120
 _UNCHECKED: Final = {"name": "any check", "ok": False, "compared": "nothing"}
-
-
-def compare(area: str, expected: Counts, seen: Counts) -> list[Comparison]:
-    """Return one row for everything that was expected or seen."""
-    return [
-        Comparison(area, name, detail, expected[name, detail], seen[name, detail])
-        for name, detail in sorted(expected.keys() | seen.keys())
-    ]
-
-
-def compare_outcomes(
-    result: DemoResult,
-    manifest: Mapping[str, Any],
-    tally: Tally,
-    dead_letters: Counts,
-    mails: Counts,
-) -> None:
-    """Compare events, dead letters and emails, and how many orders each account had accepted."""
-    for area, seen in (
-        ("outcomes", tally.counts),
-        ("dead letters", dead_letters),
-        ("emails", mails),
-    ):
-        expected = nested_counts(manifest[area.replace(" ", "_")])
-        result.comparisons += compare(area, expected, seen)
-    orders = Counter({(account_id, ""): n for account_id, n in manifest["orders"].items()})
-    result.comparisons += _one_row(
-        "accepted orders", "accounts", compare("accepted orders", orders, tally.orders_by_account())
-    )
 
 
 def find_mails(
@@ -63,31 +34,29 @@ def find_mails(
 
     A message that no NotificationSent speaks of, or that came twice, counts as `unexplained`.
     """
-    counts: Counts = Counter()
-    seen: set[str] = set()
+    files = sorted(folder.glob("*.eml"))
+    kinds = kinds_of_mails((str(_message(file)["Message-ID"]) for file in files), notifications)
     shown: dict[tuple[str, str], Mail] = {}
-    for file in sorted(folder.glob("*.eml")):
-        message = email.message_from_bytes(file.read_bytes(), policy=modern)
-        message_id = str(message["Message-ID"])
-        kind = notifications.get(message_id, ("unexplained", ""))
-        if message_id in seen:
-            kind = ("unexplained", "sent twice")
-        seen.add(message_id)
-        counts[kind] += 1
+    for kind, file in zip(kinds, files, strict=True):
         if kind not in shown:
-            shown[kind] = _mail(message, kind, file)
+            shown[kind] = _mail(file, *kind)
     result.mails = [shown[kind] for kind in sorted(shown)][:_SHOWN_MAILS]
-    result.mail_count = counts.total()
+    result.mail_count = len(kinds)
     result.mail_folder = folder
-    return counts
+    return Counter(kinds)
 
 
-def _mail(message: EmailMessage, kind: tuple[str, str], file: Path) -> Mail:
+def _message(file: Path) -> EmailMessage:
+    return email.message_from_bytes(file.read_bytes(), policy=modern)
+
+
+def _mail(file: Path, template: str, locale: str) -> Mail:
+    message = _message(file)
     text = message.get_body(("plain",))
     html = message.get_body(("html",))
     return Mail(
-        template=kind[0],
-        locale=kind[1],
+        template=template,
+        locale=locale,
         subject=str(message["Subject"]),
         text=text.get_content() if text else "",
         html=html.get_content() if html else "",
@@ -99,40 +68,20 @@ def find_books(result: DemoResult, addresses: Addresses, manifest: Mapping[str, 
     """Replay the ledger and compare every account and every wallet; then verify it."""
     replayed = perennial(addresses, "ledger", "replay")
     result.replay_sha256 = replayed["sha256"]
-    compare_books(result, manifest, replayed["report"])
+    find_balances(result, replayed["report"], manifest)
     # Also against the heads that were kept while the logs grew.
     kept = ("--expected-head", str(addresses.heads[0])) if addresses.heads else ()
     result.checks = verified(perennial(addresses, "verify", *kept)["checks"])
 
 
-def compare_books(
-    result: DemoResult, manifest: Mapping[str, Any], report: Mapping[str, Any]
+def find_balances(
+    result: DemoResult, report: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> None:
-    """Compare the balances of a replay's report with those of the manifest."""
+    """Compare the balances of a replay's report with those of the manifest, and keep them."""
     result.replay_positions = sum(report["positions"].values())
-    seen: Counter[tuple[str, str]] = Counter()
-    wallets: Counter[tuple[str, str]] = Counter()
-    for row in report["balances"]:
-        account, currency, amount = row["account"], row["currency"], row["amount_minor"]
-        if account.startswith((f"{_WALLET}Paid:", f"{_WALLET}Bonus:")):
-            kind, account_id = account.removeprefix(_WALLET).split(":", 1)
-            wallets[f"{account_id} {kind.lower()}", currency] -= amount
-            account = f"{_WALLET}{kind}"
-        seen[currency, account] += amount
-    expected = nested_counts(manifest["trial_balance"])
-    result.comparisons += compare("trial balance", expected, _without_zeros(seen))
-    wanted = Counter(
-        {
-            (f"{account_id} {kind}", wallet["currency"]): wallet[kind]
-            for account_id, wallet in manifest["wallets"].items()
-            for kind in ("paid", "bonus")
-        }
-    )
-    result.comparisons += _one_row(
-        "wallets", "balances", compare("wallets", _without_zeros(wanted), _without_zeros(wallets))
-    )
-    for (currency, account), amount in sorted(_without_zeros(seen).items()):
-        result.balances.setdefault(currency, {})[account] = amount
+    balances, wallets = books_seen(report["balances"])
+    result.comparisons += compare_books(manifest, balances, wallets)
+    result.balances = nested(balances)
     result.exponents = {currency: exponent_of(currency) for currency in result.balances}
 
 
@@ -143,19 +92,6 @@ def verified(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Check]:
         for service in SERVICES
         for each in found.get(service) or [_UNCHECKED]
     ]
-
-
-def _one_row(area: str, what: str, rows: list[Comparison]) -> list[Comparison]:
-    """Return rows that differ, and one that counts those that agree."""
-    agreeing = sum(row.agrees for row in rows)
-    return [
-        *(row for row in rows if not row.agrees),
-        Comparison(area, f"{what} that agree", "", len(rows), agreeing),
-    ]
-
-
-def _without_zeros(counts: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    return Counter({key: amount for key, amount in counts.items() if amount})
 
 
 def find_timeline(result: DemoResult, addresses: Addresses, renewal_id: str) -> None:

@@ -18,6 +18,7 @@ from deploy.demo.charts import (
     quantity_bars,
     ticks,
 )
+from deploy.demo.expected.comparison import Comparison
 from deploy.demo.figures import (
     amount_text,
     count_text,
@@ -27,7 +28,7 @@ from deploy.demo.figures import (
     side_text,
     words,
 )
-from deploy.demo.result import Comparison, DemoResult, Mail
+from deploy.demo.result import DemoResult, Mail
 from schemas.money import exponent_of
 
 _AREAS: Final = ("outcomes", "dead letters", "emails", "wallets")

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiokafka.partitioner import murmur2
 
-from deploy.demo.records import RawRecord, from_line
+from deploy.demo.expected.records import RawRecord, from_line
 
 REQUESTS_FILE: Final = Path(__file__).with_name("requests.jsonl")
 MANIFEST_FILE: Final = Path(__file__).with_name("manifest.json")

@@ -5,21 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One number of the manifest beside what was seen; `area` groups them for the reader."""
-
-    area: str
-    name: str
-    detail: str
-    expected: int
-    seen: int
-
-    @property
-    def agrees(self) -> bool:
-        """Whether both are the same."""
-        return self.expected == self.seen
+from deploy.demo.expected.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
+from deploy.demo.expected.outcomes import Counts, flat
+from deploy.demo.expected.records import RawRecord
 from deploy.demo.observer import Observer
 from deploy.demo.publish import load_records, partition_of
-from deploy.demo.records import RawRecord
-from deploy.demo.tally import Counts, Tally, nested_counts
+from deploy.demo.tally import Tally
 from deploy.local.services import SERVICES, Addresses
 from schemas.access import OBSERVER
 from schemas.topics import CONFIRMATIONS, REQUESTS, Topic
@@ -48,7 +49,7 @@ async def run_phases(
     async with Observer(addresses.kafka_settings(OBSERVER), tally):
         for phase, records in groupby(load_records(), key=lambda record: record.phase):
             started = time.monotonic()
-            expected += nested_counts(manifest["outcomes_by_phase"].get(str(phase), {}))
+            expected += flat(manifest["outcomes_by_phase"].get(str(phase), {}))
             requests, confirmations = _by_topic(records)
             await _publish(addresses, REQUESTS, requests)
             _pay(addresses.sandbox_folder, confirmations)

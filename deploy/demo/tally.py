@@ -9,10 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from deploy.demo.expected.outcomes import Counts
 from schemas import EVENTS
-
-Counts = Counter[tuple[str, str]]
-"""(event name, detail) -> how many."""
 
 UNREADABLE: Final = "unreadable"
 CONTRADICTING: Final = "another event with its id"
@@ -75,10 +73,3 @@ class Tally:
             self.notifications[data["message_id"]] = (data["template"], data["locale"])
         if name in _ORDER_ID:
             self.orders.add((data["account_id"], data[_ORDER_ID[name]]))
-
-
-def nested_counts(nested: Mapping[str, Mapping[str, int]]) -> Counts:
-    """Return `{name: {detail: count}}` of the manifest as one counter."""
-    return Counter(
-        {(name, detail): n for name, details in nested.items() for detail, n in details.items()}
-    )

@@ -8,14 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-TRUSTED: Final = "silent-bank"
-"""A gateway that cannot be asked, and is believed for the exact amount of an order."""
-
-PROVIDER_DOWN_SECONDS: Final = 9
-"""How long the provider is down for a delayed activation: after the promise, before the deadline."""
+from deploy.demo.expected.prices import WORLD
 
 _ORDERS: Final = {
-    "TRUST_CONFIRMATIONS_OF": TRUSTED,
+    "TRUST_CONFIRMATIONS_OF": WORLD["trusted_gateway"],
     "BLOCKED_ACCOUNTS_FILE": str(Path(__file__).with_name("blocked_accounts.txt")),
     # A confirmation that is on time follows its order at once; the others are sent after
     # OrderExpired was seen.
@@ -25,7 +21,7 @@ _ORDERS: Final = {
     "UNKNOWN_LOOK_UP_SECONDS": "0.5",
     "UNKNOWN_LOOK_UP_SECONDS_MAX": "1",
     "UNKNOWN_SETTLE_SECONDS": "3",
-    # The slowest activation that keeps the promise needs one second.
+    # The slowest activation that keeps the promise needs one second, a delayed one needs nine.
     "ACTIVATION_PROMISE_SECONDS": "5",
     "ACTIVATION_DEADLINE_SECONDS": "15",
     "ACTIVATION_RETRY_SECONDS": "0.3",

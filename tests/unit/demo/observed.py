@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.demo.findings import compare_books, compare_outcomes, find_mails, verified
+from deploy.demo.expected.comparison import compare_outcomes
+from deploy.demo.findings import find_balances, find_mails, verified
 from deploy.demo.result import DemoResult
 from deploy.demo.tally import Tally
 
@@ -102,12 +103,14 @@ class Observed:
             text = f"Message-ID: {message_id}\nSubject: Done\n\nHello\n"
             (folder / f"{number:06d}.eml").write_text(text, encoding="utf-8")
         mails = find_mails(result, folder, tally.notifications)
-        compare_outcomes(result, MANIFEST, tally, Counter(self.letters), mails)
+        result.comparisons += compare_outcomes(
+            MANIFEST, tally.counts, Counter(self.letters), mails, tally.orders_by_account()
+        )
         rows = [
             {"account": account, "currency": currency, "amount_minor": minor}
             for (account, currency), minor in self.balances.items()
         ]
-        compare_books(result, MANIFEST, {"positions": {"0": 9}, "balances": rows})
+        find_balances(result, {"positions": {"0": 9}, "balances": rows}, MANIFEST)
         result.checks = verified(self.checks)
         return result
 

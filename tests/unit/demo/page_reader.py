@@ -5,8 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
+from deploy.demo.expected.comparison import Comparison
 from deploy.demo.page import page
-from deploy.demo.result import Check, Comparison, DemoResult, Mail, Moment, Used
+from deploy.demo.result import Check, DemoResult, Mail, Moment, Used
 
 VOID = {"meta", "wbr", "br", "hr", "img", "input", "link", "source", "col", "base"}
 EMAIL = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from deploy.demo.charts import BARS_MAX, balance_bars, comparison_bars, lanes, percent, ticks
+from deploy.demo.expected.comparison import Comparison
 from deploy.demo.figures import amount_text, seconds_text, side_text, words
-from deploy.demo.result import Comparison, Moment
+from deploy.demo.result import Moment
 
 
 def test_bar_of_a_kind_sums_its_details() -> None:

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
+from deploy.demo.expected.records import RawRecord
 from deploy.demo.publish import MANIFEST_FILE, load_records, partition_of
-from deploy.demo.records import RawRecord
 from deploy.demo.timing import SETTINGS
 from schemas.envelope import Envelope, Event, Source
 from schemas.money import Money

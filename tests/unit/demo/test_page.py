@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import pytest
 
+from deploy.demo.expected.comparison import Comparison
 from deploy.demo.page import page
-from deploy.demo.result import Check, Comparison, DemoResult
+from deploy.demo.result import Check, DemoResult
 from tests.unit.demo.page_reader import EMAIL, a_mail, a_result, everything_hostile, read
 
 
