@@ -42,22 +42,24 @@ class Books:
     balances: Counter[tuple[str, str]] = field(default_factory=Counter)
     wallets: defaultdict[str, Wallet] = field(default_factory=lambda: defaultdict(Wallet))
 
-    def captured(self, method: str, price: Price, fee: int) -> None:
+    def kept(self, method: str, currency: str, fee: int) -> None:
+        """A gateway keeps its fee, whatever becomes of the payment."""
+        self._move(currency, fee, FEES, _GATEWAY[method])
+
+    def captured(self, method: str, price: Price) -> None:
         """A gateway took the price of a plan."""
         self._move(price.currency, price.net, _GATEWAY[method], PLANS)
         self._move(price.currency, price.tax, _GATEWAY[method], price.tax_account)
-        self._move(price.currency, fee, FEES, _GATEWAY[method])
 
     def refunded(self, method: str, price: Price) -> None:
         """What a gateway took went back; its fee did not."""
         self._move(price.currency, price.net, PLANS, _GATEWAY[method])
         self._move(price.currency, price.tax, price.tax_account, _GATEWAY[method])
 
-    def topped_up(self, account_id: str, method: str, paid: Price, bonus: int, fee: int) -> None:
+    def topped_up(self, account_id: str, method: str, paid: Price, bonus: int) -> None:
         """A gateway took a top-up, which entered the wallet with its bonus."""
         self._move(paid.currency, paid.net, _GATEWAY[method], PAID)
         self._move(paid.currency, bonus, OFFSET, BONUS)
-        self._move(paid.currency, fee, FEES, _GATEWAY[method])
         wallet = self.wallets[account_id]
         wallet.currency = paid.currency
         wallet.paid += paid.net

@@ -44,8 +44,9 @@ class Orders:
     """The first renewal that left little in its wallet."""
     held: dict[tuple[str, str], Payment] = field(default_factory=dict)
     """What customers paid in the app, by gateway and its transaction, whoever says what of it."""
+    owed: dict[tuple[str, str], tuple[Order, str]] = field(default_factory=dict)
+    """What the shop is to give back, and why the order did not take it, if it did not."""
     _used: dict[tuple[str, str], Order] = field(default_factory=dict)
-    _owed: dict[tuple[str, str], tuple[Order, str]] = field(default_factory=dict)
 
     def accept(self, order: Order, mode: str, token: str) -> None:
         """An order is accepted, and paid as it says: by a charge, the wallet or in the app."""
@@ -77,11 +78,9 @@ class Orders:
 
     def give_back(self, gateway: str, txn: str) -> None:
         """The shop gave back what its gateway took: it went in and out of the books, untaxed."""
-        order, surplus = self._owed.pop((gateway, txn))
-        if surplus:
-            self._event(order, "SurplusReturned", surplus)
-        else:
-            self._event(order, "RefundCompleted", order.method)
+        order, surplus = self.owed.pop((gateway, txn))
+        told = ("SurplusReturned", surplus) if surplus else ("RefundCompleted", order.method)
+        self._event(order, *told)
 
     def expire_waiting(self) -> None:
         """The time to pay in the app is over."""
@@ -109,22 +108,20 @@ class Orders:
             self._event(order, "PaymentOutcomeUnknown", answer["unknown"])
             self._event(order, "PaymentOutcomeResolved", answer["found"])
         if "declined" in answer:
-            self._fail(order, answer["declined"])
+            order.state = "failed"
+            self._event(order, "PaymentFailed", answer["declined"])
         else:
             total = order.price.total
-            self._take(order, Payment(order.order_id, total, fee_of(order.method, total)))
+            self.books.kept(order.method, order.price.currency, fee_of(order.method, total))
+            self._take(order, total)
 
-    def _fail(self, order: Order, reason: str) -> None:
-        order.state = "failed"
-        self._event(order, "PaymentFailed", reason)
-
-    def _take(self, order: Order, payment: Payment) -> None:
+    def _take(self, order: Order, amount: int) -> None:
         order.state = "paid"
         if order.sim is None:
-            self._credit(order, payment)
+            self._credit(order, amount)
             return
         self._event(order, "PaymentCaptured", order.method)
-        self.books.captured(order.method, order.price, payment.fee)
+        self.books.captured(order.method, order.price)
         if not self._activate(order):
             self._event(order, "RefundCompleted", order.method)
             self.books.refunded(order.method, order.price)
@@ -134,7 +131,8 @@ class Orders:
         charge = self.books.charge_wallet(order.account_id, order.price)
         if charge is None:
             self._event(order, "WalletChargeRefused", "insufficient_funds")
-            self._fail(order, "insufficient_funds")
+            order.state = "failed"
+            self._event(order, "PaymentFailed", "insufficient_funds")
             return
         order.state = "paid"
         self._event(order, "WalletCharged")
@@ -158,35 +156,37 @@ class Orders:
         return "never" not in provider
 
     def _paid_in_app(self, order: Order, key: tuple[str, str], payment: Payment) -> None:
+        self.books.kept(order.method, order.price.currency, payment.fee)
         surplus = _LATE.get(order.state, "paid_twice")
         if surplus:
             self._event(order, "SurplusCaptured", surplus)
         if not surplus and (order.sim is None or payment.amount == order.price.total):
-            self._take(order, payment)
+            self._take(order, payment.amount)
             return
         if order.sim is None:
-            self._credit(order, payment, surplus)
+            self._credit(order, payment.amount, surplus)
             return
         if not surplus:
             order.state = "paid"
             self._event(order, "PaymentCaptured", order.method)
             self._event(order, "ActivationFailed", "amount_mismatch")
         self._event(order, "RefundInstructed")
-        self._owed[key] = order, surplus
+        self.owed[key] = order, surplus
 
-    def _credit(self, order: Order, payment: Payment, surplus: str = "") -> None:
-        """Put money into the wallet, with its bonus when it is the agreed amount, paid once."""
+    def _credit(self, order: Order, amount: int, surplus: str = "") -> None:
+        """Put money into the wallet, with its bonus if it is what was asked for, be it late."""
         if surplus:
             self._event(order, "SurplusCredited", surplus)
         else:
             self._event(order, "PaymentCaptured", order.method)
             self._event(order, "WalletToppedUp")
-        earned = payment.amount == order.price.total and surplus != "paid_twice"
-        bonus = bonus_of(order.price.currency, payment.amount) if earned else 0
+        first = surplus in {"", "order_expired"} and [*self._used.values()].count(order) <= 1
+        earned = first and amount == order.price.total
+        bonus = bonus_of(order.price.currency, amount) if earned else 0
         if bonus:
             self._event(order, "BonusGranted")
-        paid = Price(order.price.currency, payment.amount)
-        self.books.topped_up(order.account_id, order.method, paid, bonus, payment.fee)
+        paid = Price(order.price.currency, amount)
+        self.books.topped_up(order.account_id, order.method, paid, bonus)
 
     def _event(self, order: Order, name: str, detail: str = "") -> None:
         self.outcomes.event(order.account_id, name, detail)

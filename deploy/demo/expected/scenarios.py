@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class Customer(NamedTuple):
-    """An account; an ICCID of it is `iccid_stem` and the four digits of a row's `sim`."""
+    """An account (the last three may not buy); `iccid_stem` and the `sim` of a row are an ICCID."""
 
     account_id: str
     currency: str
@@ -34,7 +34,6 @@ def _read(path: Path) -> Iterator[Row]:
 
 
 CUSTOMERS: Final = {row["account_id"]: Customer(**row) for row in _read(_HERE / "customers.jsonl")}
-"""The last three are those of blocked_accounts.txt."""
 
 
 def rows() -> Iterator[tuple[int, Row]]:
