@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(VENV)/uv/bin/uv
 TESTS ?= tests
+WORKERS ?= $(if $(filter external,$(PERENNIAL_TEST_INFRA)),0,2)
 # uv is fast but does not read pip's configuration; where it cannot reach the registry, pip does.
 install = $(UV) pip install -q --python $(BIN)/python $(1) || $(BIN)/python -m pip install -q $(1)
 # What is not kept is compiled again by every process, and that is half of a service's start.
@@ -25,8 +26,8 @@ up: $(VENV)/.run ## start the stack and keep it running; SECURE=1: TLS, logins a
 down: $(VENV)/.run ## stop the stack that `make up` started
 	@$(BIN)/python -m deploy.local down
 
-test: $(VENV)/.dev ## all tests, on a real Kafka and Postgres started for them (TESTS=path for some)
-	$(BIN)/python -m pytest $(TESTS)
+test: $(VENV)/.dev ## all tests, on a real Kafka and Postgres started for them (TESTS=path for some, WORKERS=2)
+	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder $(TESTS)
 
 fuzz: $(VENV)/.dev ## hostile input for everything that reads it (SECONDS=60, or CASES=, and SEED=)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))

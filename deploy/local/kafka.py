@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -148,7 +149,9 @@ def fetch_jars(cache: Path, artifacts: Path = ARTIFACTS) -> list[Path]:
     """
     pinned = [line.split() for line in artifacts.read_text().splitlines() if line.strip()]
     context = MavenContext(repo_cache=cache, timeout=60)
-    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("a") as lock, ThreadPoolExecutor(_DOWNLOADS) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two that fetch the same artifact spoil each other's
         return list(pool.map(lambda line: _fetch(context, line[0], line[1]), pinned))
 
 

@@ -18,6 +18,16 @@ _ATTEMPTS: Final = 1_000
 _RANDOM: Final = random.SystemRandom()
 # What this process chose: nothing may listen on it yet, and the next choice must be another.
 _CHOSEN: Final[set[int]] = set()
+_part = (0, 1)
+
+
+def choose_from_part(number: int, parts: int) -> None:
+    """Choose from one of equal parts of the range from now on.
+
+    Processes that choose at the same time then never choose the same port.
+    """
+    global _part  # noqa: PLW0603 - it belongs to the process, as the ports do
+    _part = (number, parts)
 
 
 def choose_ports(file: Path, names: Iterable[str]) -> dict[str, int]:
@@ -39,11 +49,14 @@ def choose_ports(file: Path, names: Iterable[str]) -> dict[str, int]:
 
 
 def _free_port() -> int:
+    number, parts = _part
+    size = (_HIGHEST - _LOWEST) // parts
+    lowest = _LOWEST + number * size
     for _ in range(_ATTEMPTS):
-        port = _RANDOM.randint(_LOWEST, _HIGHEST)
+        port = _RANDOM.randrange(lowest, lowest + size)
         if port not in _CHOSEN and _is_free(port):
             return port
-    message = f"no free port between {_LOWEST} and {_HIGHEST} on {HOST}: stop what holds them"
+    message = f"no free port from {lowest} to {lowest + size - 1} on {HOST}: stop what holds them"
     raise StackError(message)
 
 

@@ -244,7 +244,9 @@ def test_flood_of_bad_requests_halts_nothing_fills_no_table_and_is_on_the_dead_l
     system.publish("RenewalRequested", renewal(5_000))
     system.wait_for("the good renewal", lambda: system.events("orders", "PlanActivated"))
     topic = REQUESTS.dead_letter_topic("orders")
-    system.wait_for("the topic", lambda: len(system.records(topic)) == len(flood))
+    # Records that come again before the cursor has passed them bring their letters again.
+    accounts = {key for key, _, _ in flood}
+    system.wait_for("the topic", lambda: {each.key for each in system.records(topic)} == accounts)
     assert len(system.dead_letters("orders")) == PER_SOURCE_MAX
     [counted] = system.query("orders", "SELECT sum(letters) AS n FROM dead_letter_overflow")
     assert counted["n"] == len(flood) - PER_SOURCE_MAX

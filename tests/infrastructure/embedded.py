@@ -53,11 +53,19 @@ class Embedded:
 @contextmanager
 def start() -> Iterator[Embedded]:
     """Yield running servers with no data."""
-    free = next(
-        path
-        for path in (STATE / f"test-{number}" for number in range(_FOLDERS))
-        if holder(path) is None
-    )
-    with LocalStack(free, fresh=True) as stack:
+    with _in_free_folder() as stack:
         stack.start_infrastructure()
         yield Embedded(stack)
+
+
+def _in_free_folder() -> LocalStack:
+    for path in (STATE / f"test-{number}" for number in range(_FOLDERS)):
+        if holder(path) is None:
+            try:
+                return LocalStack(path, fresh=True)
+            except StackError:
+                if holder(path) is None:
+                    raise
+                # Another run took it a moment ago.
+    message = f"{_FOLDERS} test runs have a stack in {STATE}: wait for one of them"
+    raise StackError(message)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +20,7 @@ from deploy.local.errors import StackError
 from deploy.local.folder import StackFolder, holder
 from deploy.local.guard import read_started
 from deploy.local.kafka import ARTIFACTS, fetch_jars
-from deploy.local.ports import choose_ports, is_open
+from deploy.local.ports import choose_from_part, choose_ports, is_open
 from deploy.local.processes import ROOT, Processes
 from deploy.local.stack import LocalStack
 
@@ -160,6 +162,17 @@ def test_artifact_with_another_checksum_is_refused_and_removed(
     assert list((tmp_path / "cache").rglob("*.jar")) == []
 
 
+def test_artifacts_are_fetched_by_one_process_at_a_time(tmp_path: Path) -> None:
+    pinned = tmp_path / "pinned.txt"
+    pinned.touch()
+    with (tmp_path / "lock").open("a") as held, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        fetching = pool.submit(fetch_jars, tmp_path, pinned)
+        assert wait([fetching], 0.3).not_done
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert fetching.result(30) == []
+
+
 def test_ports_stay_the_same_while_they_are_free(tmp_path: Path) -> None:
     first = choose_ports(tmp_path / "ports", ["kafka", "postgres"])
     assert choose_ports(tmp_path / "ports", ["kafka", "postgres"]) == first
@@ -174,6 +187,18 @@ def test_ports_of_two_choices_differ_before_anything_listens(
     names = [str(number) for number in range(60)]
     first, second = (choose_ports(tmp_path / each, names) for each in ("first", "second"))
     assert len({*first.values(), *second.values()}) == 120
+
+
+def test_processes_choose_from_parts_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.ports._HIGHEST", 20_300)
+    monkeypatch.setattr("deploy.local.ports._CHOSEN", set())
+    monkeypatch.setattr("deploy.local.ports._part", (0, 1))
+    for part in range(3):
+        choose_from_part(part, 3)
+        chosen = choose_ports(tmp_path / f"{part}", [str(number) for number in range(40)])
+        assert set(chosen.values()) <= set(range(20_000 + 100 * part, 20_100 + 100 * part))
 
 
 def test_passwords_are_for_the_owner_only(tmp_path: Path) -> None:
