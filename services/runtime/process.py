@@ -29,6 +29,7 @@ from services.runtime.flow.pauses import Pauses
 from services.runtime.flow.relay import Relay
 from services.runtime.flow.rereading import Originals
 from services.runtime.flow.stepping import Stepping
+from services.runtime.flow.work import Recorded
 from services.runtime.kafka.authenticity import EventKeys
 from services.runtime.kafka.client import Assignment, BatchConsumer, build_producer
 from services.runtime.kafka.held_back import HeldBack
@@ -76,7 +77,7 @@ class ServiceProcess(Generic[StateT]):
         self._assignment = Assignment()
         self._metrics = Metrics.of(processor)
         processor = replace(processor, executors=self._metrics.measured(processor.executors))
-        journal = Journal(processor, on_committed=self._metrics.committed)
+        journal = Journal(processor, on_committed=self._committed)
         self._known_topics = KnownTopics(
             pool, settings, [subscription.topic for subscription in processor.subscriptions]
         )
@@ -108,7 +109,6 @@ class ServiceProcess(Generic[StateT]):
             lease_seconds=settings.effect_lease_seconds,
             look_up_first=settings.look_up_first,
             clock=clock.now,
-            on_recorded=self._wake_relay,
             logger=logger,
             tracing=tracing,
         )
@@ -118,7 +118,6 @@ class ServiceProcess(Generic[StateT]):
             processor=processor,
             journal=journal,
             clock=clock.now,
-            on_recorded=self._wake_relay,
             logger=logger,
         )
         self._relay = Relay(
@@ -147,7 +146,6 @@ class ServiceProcess(Generic[StateT]):
             assignment=self._assignment,
             consumer=lambda: self._consumer,
             metrics=self._metrics,
-            on_recorded=self._wake_relay,
             on_failure=self._fail,
             stopping=self._stop_asked.is_set,
             logger=logger,
@@ -171,7 +169,6 @@ class ServiceProcess(Generic[StateT]):
             intake=intake,
             effects=self._effects,
             metrics=self._metrics,
-            on_recorded=self._wake_relay,
         )
         self._consumer = BatchConsumer(
             settings=settings,
@@ -300,8 +297,10 @@ class ServiceProcess(Generic[StateT]):
             self._failure = error
         self._stop_asked.set()
 
-    def _wake_relay(self) -> None:
-        self._relay.wake()
+    def _committed(self, recorded: Recorded) -> None:
+        """Count what a transaction committed, and publish it."""
+        self._metrics.committed(recorded.facts)
+        self._relay.add(recorded.events)
 
     async def _readiness(self) -> Readiness:
         if self._stop_asked.is_set():

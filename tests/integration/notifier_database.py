@@ -113,7 +113,6 @@ class Notifier:
             concurrency=10,
             lease_seconds=LEASE_SECONDS,
             clock=lambda: self.now,
-            on_recorded=lambda: None,
             logger=structlog.get_logger(),
         )
         self._running = asyncio.create_task(self.runner.run())

@@ -88,7 +88,6 @@ class Orders:
             concurrency=10,
             lease_seconds=60,
             clock=lambda: self.now,
-            on_recorded=lambda: None,
             logger=structlog.get_logger(),
         )
         self._running = asyncio.create_task(self.runner.run())

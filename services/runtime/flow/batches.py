@@ -35,7 +35,6 @@ class BatchHandler:
         assignment: Assignment,
         consumer: Callable[[], BatchConsumer],
         metrics: Metrics,
-        on_recorded: Callable[[], None],
         on_failure: Callable[[BaseException], None],
         stopping: Callable[[], bool],
         logger: Logger,
@@ -49,7 +48,6 @@ class BatchHandler:
         self._assignment = assignment
         self._consumer = consumer
         self._metrics = metrics
-        self._on_recorded = on_recorded
         self._on_failure = on_failure
         self._stopping = stopping
         self._logger = logger
@@ -103,7 +101,6 @@ class BatchHandler:
     ) -> None:
         self._metrics.batch_committed(len(records), seconds, result.outcomes)
         self._effects.submit(result.leased)
-        self._on_recorded()
         await self._seek(result.seeks, result.pauses)
         self._logger.info(
             "batch",

@@ -46,7 +46,6 @@ class EffectRunner(Generic[StateT]):
         concurrency: int,
         lease_seconds: int,
         clock: Callable[[], datetime],
-        on_recorded: Callable[[], None],
         logger: Logger,
         look_up_first: bool = False,
         tracing: Tracing = UNTRACED,
@@ -64,7 +63,6 @@ class EffectRunner(Generic[StateT]):
         self._lease_seconds = lease_seconds
         self._look_up_first = look_up_first
         self._clock = clock
-        self._on_recorded = on_recorded
         self._logger = logger
         self._tracing = tracing
         self._under_way: dict[tuple[int, str], tuple[RunKey, asyncio.Task[None]]] = {}
@@ -202,7 +200,6 @@ class EffectRunner(Generic[StateT]):
                 if isinstance(command, Halt):
                     raise command
             leased = await self._recorded(results)
-            self._on_recorded()
             for effect, _ in results:
                 if effect.run.key[:2] not in self._held:
                     self._forget(effect)

@@ -79,7 +79,6 @@ class GiveUpDesk(Generic[StateT]):
         processor: Processor[StateT],
         journal: Journal[StateT],
         clock: Callable[[], datetime],
-        on_recorded: Callable[[], None],
         logger: Logger,
     ) -> None:
         """Decide by `processor`, on `log`, which lies in the database of `pool`."""
@@ -88,7 +87,6 @@ class GiveUpDesk(Generic[StateT]):
         self._processor = processor
         self._journal = journal
         self._clock = clock
-        self._on_recorded = on_recorded
         self._logger = logger
 
     async def serve(self) -> list[LeasedEffect]:
@@ -160,7 +158,6 @@ class GiveUpDesk(Generic[StateT]):
                 return []
             recorded = await session.flush(now)
             await connection.execute(_CLOSE, request.request_id, *answer)
-        self._on_recorded()
         return recorded.leased
 
     async def _decide(

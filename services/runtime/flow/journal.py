@@ -65,9 +65,9 @@ class Journal(Generic[StateT]):
         self,
         processor: Processor[StateT],
         *,
-        on_committed: Callable[[Sequence[Event]], None] = lambda _: None,
+        on_committed: Callable[[Recorded], None] = lambda _: None,
     ) -> None:
-        """Serve `processor`; `on_committed` gets the events of each committed transaction once."""
+        """Serve `processor`; `on_committed` gets what each committed transaction recorded, once."""
         self._processor = processor
         self._on_committed = on_committed
         self._cache: dict[int, OrderedDict[str, Stream[StateT]]] = {}
@@ -114,7 +114,7 @@ class Journal(Generic[StateT]):
         return Session(self._processor, tx, self._cache)
 
     def _committed(self, session: Session[StateT]) -> None:
-        self._on_committed(session.recorded.facts)
+        self._on_committed(session.recorded)
         for shard, head in session.tx.heads.items():
             self.heads[shard] = LogEnd(head.position, head.hash)
             streams = self._cache[shard]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -33,7 +32,6 @@ class OperatorDesk:
         intake: Intake[Any],
         effects: EffectRunner[Any],
         metrics: Metrics,
-        on_recorded: Callable[[], None],
     ) -> None:
         """Redrive through `intake`, and hand what follows to `effects`."""
         self._dead_letters = dead_letters
@@ -43,7 +41,6 @@ class OperatorDesk:
         self._intake = intake
         self._effects = effects
         self._metrics = metrics
-        self._on_recorded = on_recorded
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -55,7 +52,6 @@ class OperatorDesk:
                 self._effects.submit(await self._give_ups.serve())
             with suppress(Transient):
                 self._effects.submit(await self._parking.serve())
-                self._on_recorded()
 
     async def _redrive(self) -> None:
         """Handle dead letters again in the order in which they arrived."""
@@ -78,4 +74,3 @@ class OperatorDesk:
                 letter.dead_letter_id, "redriven", next(iter(result.outcomes), "")
             )
             self._effects.submit(result.leased)
-            self._on_recorded()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import Transient
+from services.runtime.flow.committed_events import CommittedEvents
 from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
 from services.runtime.flow.letter_topic import letter_message
 from services.runtime.flow.pace import Pace
@@ -24,7 +25,7 @@ from services.runtime.logs import Logger
 from services.runtime.watch.tracing import UNTRACED, Tracing
 
 POLL_SECONDS: Final = 0.5
-"""Commits of this process wake the relay: this is for those of others."""
+"""Commits of this process come from memory: the log is read for those of others."""
 GATHER_SECONDS: Final = 0.01
 DEAD_LETTERS_SECONDS: Final = 1.0
 EVENTS_PER_SHARD_MAX: Final = 500
@@ -45,7 +46,9 @@ class RelayCounts:
 class Relay:
     """Moves each shard's `published_position` behind what the broker has acknowledged.
 
-    It is marked when the relay looks next: what a process that ends had not marked goes out again.
+    It is marked when the log is read next: what a process that ends had not marked goes out again.
+    What this process commits is published from memory; the log is read for what others wrote, at
+    the start, and after a failure.
     Two relays on one shard publish twice, never out of order; `sequence` removes the repeats.
     """
 
@@ -77,14 +80,18 @@ class Relay:
         self._signer = signer
         self._under_way: dict[int, asyncio.Task[int]] = {}
         self._acknowledged: dict[int, int] = {}
+        self._committed = CommittedEvents(source)
+        self._read_log_at = 0.0
         self._starting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._pace = Pace(GATHER_SECONDS)
         self.counts = RelayCounts()
 
-    def wake(self) -> None:
-        """Look now: something was just committed."""
-        self._wake.set()
+    def add(self, events: Sequence[StoredEvent]) -> None:
+        """Publish `events`, which this process has just committed."""
+        if events:
+            self._committed.add(events)
+            self._wake.set()
 
     async def run(self) -> None:
         """Publish until cancelled. A failed producer is replaced: its sequence may be broken."""
@@ -114,6 +121,7 @@ class Relay:
 
     async def publish_once(self) -> int:
         """Publish the next events of every shard and the new dead letters; return how many."""
+        self._read_log_at = 0.0
         try:
             return await self._publish_events(None) + await self._publish_dead_letters()
         finally:
@@ -128,11 +136,9 @@ class Relay:
         Raises:
             KafkaError, Transient, OSError: a shard could not be published from some event on.
         """
+        self._committed.keep_only(self._shards())
         idle = [shard for shard in self._shards() if shard not in self._under_way]
-        found = await self._log.unpublished(
-            self._source, idle, limit=EVENTS_PER_SHARD_MAX, acknowledged=self._acknowledged
-        )
-        for shard, news in found.items():
+        for shard, news in (await self._unpublished(idle)).items():
             self._under_way[shard] = asyncio.create_task(self._publish_shard(shard, news))
         if not self._under_way:
             return 0
@@ -141,6 +147,34 @@ class Relay:
         if failed := [error for task in done if (error := task.exception()) is not None]:
             raise failed[0]
         return sum(task.result() for task in done)
+
+    async def _unpublished(self, shards: Collection[int]) -> dict[int, Unpublished]:
+        """Return what is to be published of `shards`, from memory where that can tell."""
+        found: dict[int, Unpublished] = {}
+        unknown = list(shards)
+        if time.monotonic() < self._read_log_at:
+            known = {shard: self._from_memory(shard) for shard in shards}
+            found = {shard: news for shard, news in known.items() if news is not None}
+            unknown = [shard for shard in shards if shard not in found and shard in self._committed]
+        else:
+            self._read_log_at = time.monotonic() + POLL_SECONDS
+        if unknown:
+            found |= await self._log.unpublished(
+                self._source,
+                unknown,
+                limit=EVENTS_PER_SHARD_MAX,
+                acknowledged=self._acknowledged,
+            )
+        return {
+            shard: news
+            for shard, news in found.items()
+            if news.through_position > self._acknowledged.get(shard, -1)
+        }
+
+    def _from_memory(self, shard: int) -> Unpublished | None:
+        if (position := self._acknowledged.get(shard)) is None:
+            return None
+        return self._committed.behind(shard, position, limit=EVENTS_PER_SHARD_MAX)
 
     async def _publish_shard(self, shard: int, news: Unpublished) -> int:
         """Publish events of one shard, a batch at a time: the next goes when the last is acknowledged.
@@ -187,7 +221,9 @@ class Relay:
             pass
 
     async def close(self) -> None:
-        """Close the producer, waiting for nothing."""
+        """Close the producer, waiting for nothing. What goes on reads the log first."""
+        self._committed.clear()
+        self._read_log_at = 0.0
         under_way, self._under_way = list(self._under_way.values()), {}
         for task in under_way:
             task.cancel()

@@ -10,6 +10,7 @@ import structlog
 
 from services.runtime.flow.effects import EffectRunner
 from services.runtime.flow.journal import Journal
+from services.runtime.flow.work import Recorded
 from services.runtime.log.event_log import LeasedEffect
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import (
@@ -60,16 +61,15 @@ class World:
         return EffectRunner(
             log=self.log,
             processor=self.processor,
-            journal=Journal(self.processor),
+            journal=Journal(self.processor, on_committed=self._committed),
             concurrency=concurrency,
             lease_seconds=60,
             clock=lambda: self.now,
-            on_recorded=self._on_recorded,
             logger=structlog.wrap_logger(self.logger),
             tracing=self.tracing,
         )
 
-    def _on_recorded(self) -> None:
+    def _committed(self, _: Recorded) -> None:
         self.recorded += 1
 
     @asynccontextmanager

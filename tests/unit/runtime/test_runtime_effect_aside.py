@@ -52,7 +52,6 @@ class Shop:
             concurrency=10,
             lease_seconds=60,
             clock=lambda: self.now,
-            on_recorded=lambda: None,
             logger=structlog.get_logger(),
         )
 

@@ -36,7 +36,6 @@ async def test_halt_of_an_effect_comes_out_and_stops_at_once(executor: Executor)
         concurrency=1,
         lease_seconds=60,
         clock=lambda: T0,
-        on_recorded=lambda: None,
         logger=structlog.get_logger(),
     )
     runner.submit((await intake_of(log, processor).handle([request()])).leased)

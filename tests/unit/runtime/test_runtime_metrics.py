@@ -16,6 +16,7 @@ from schemas.orders import OrderExpired
 from services.runtime.errors import Transient
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
+from services.runtime.flow.work import Recorded
 from services.runtime.processor import EffectRun, Mark
 from services.runtime.watch.event_counter import EventCounter
 from services.runtime.watch.metrics import REASONS_MAX, Metrics
@@ -49,10 +50,13 @@ class Service:
         self.intake = Intake(
             log=self.log,
             processor=processor,
-            journal=Journal(processor, on_committed=self.metrics.committed),
+            journal=Journal(processor, on_committed=self._committed),
             shard_count=SHARDS,
             clock=lambda: T0,
         )
+
+    def _committed(self, recorded: Recorded) -> None:
+        self.metrics.committed(recorded.facts)
 
 
 async def test_event_is_counted_by_type_and_by_what_the_service_declared() -> None:

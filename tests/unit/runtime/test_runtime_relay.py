@@ -3,188 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from dataclasses import replace
+from typing import Any, Final
 
 import pytest
-import structlog
-from aiokafka.errors import KafkaConnectionError, KafkaError, OutOfOrderSequenceNumber
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from schemas.topics import ORDERS, REQUESTS
 from services.runtime.errors import Transient
-from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
-from services.runtime.flow.relay import Relay
+from services.runtime.flow.dead_letters import StoredDeadLetter
 from services.runtime.kafka.partitions import shard_of
 from services.runtime.kafka.record_size import BODY_BYTES_MAX
-from services.runtime.log.memory_log import MemoryEventLog
 from tests.controls import T0
+from tests.unit.runtime.relays import (
+    FakeProducer,
+    World,
+    headers_of,
+    relay_world,
+    running,
+)
 from tests.unit.runtime.toy import (
     ACCOUNT,
     OTHER_ACCOUNT,
     SHARD,
     SHARDS,
-    Toy,
-    begin,
-    intake_of,
-    memory_log,
-    request,
     until,
 )
 
 
-@dataclass
-class Acknowledgement:
-    offset: int
-
-
-@dataclass
-class FakeBatch:
-    room: int
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    closed: bool = False
-
-    def append(self, *, timestamp: float | None, **message: Any) -> object | None:
-        assert timestamp is None
-        if len(self.messages) == self.room:
-            return None
-        self.messages.append(message)
-        return object()
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@dataclass
-class FakeProducer:
-    """Takes messages; acknowledges with `offset`, or fails from `fails_after` messages on."""
-
-    sent: list[dict[str, Any]]
-    offset: int = 0
-    fails_after: int | None = None
-    gate: asyncio.Event | None = None
-    room: int = 100
-    holds: int | None = None
-    batches: list[tuple[int, int]] = field(default_factory=list)
-    started: int = 0
-    stopped: int = 0
-    start_fails: bool = False
-
-    async def start(self) -> None:
-        self.started += 1
-        if self.start_fails:
-            raise KafkaConnectionError
-
-    async def stop(self) -> None:
-        self.stopped += 1
-
-    def create_batch(self) -> FakeBatch:
-        return FakeBatch(self.room)
-
-    async def send_batch(
-        self, batch: FakeBatch, topic: str, *, partition: int
-    ) -> asyncio.Task[Acknowledgement]:
-        assert batch.closed
-        self.batches.append((partition, len(batch.messages)))
-        self.sent += [{"topic": topic, "partition": partition, **each} for each in batch.messages]
-        broken = self.fails_after is not None and len(self.sent) > self.fails_after
-        held = self.holds == partition
-        return asyncio.create_task(self._acknowledge(broken=broken, held=held))
-
-    async def send(self, **message: Any) -> asyncio.Task[Acknowledgement]:
-        self.sent.append(message)
-        broken = self.fails_after is not None and len(self.sent) > self.fails_after
-        return asyncio.create_task(self._acknowledge(broken=broken))
-
-    async def _acknowledge(self, *, broken: bool, held: bool = False) -> Acknowledgement:
-        if held:
-            await asyncio.Event().wait()
-        if self.gate is not None:
-            await self.gate.wait()
-        if broken:
-            raise OutOfOrderSequenceNumber
-        return Acknowledgement(self.offset)
-
-
-class FakeBox:
-    """Dead letters without a database."""
-
-    def __init__(self) -> None:
-        self.waiting: list[StoredDeadLetter] = []
-
-    async def unpublished(self) -> list[StoredDeadLetter]:
-        return list(self.waiting)
-
-    async def mark_published(self, dead_letter_ids: Collection[int]) -> None:
-        self.waiting = [each for each in self.waiting if each.dead_letter_id not in dead_letter_ids]
-
-
-@dataclass
-class World:
-    log: MemoryEventLog
-    shards: frozenset[int] = frozenset(range(SHARDS))
-    box: FakeBox = field(default_factory=FakeBox)
-    sent: list[dict[str, Any]] = field(default_factory=list)
-    producers: list[FakeProducer] = field(default_factory=list)
-    made: list[FakeProducer] = field(default_factory=list)
-
-    def relay(self) -> Relay:
-        return Relay(
-            log=self.log,
-            dead_letters=cast("DeadLetterBox", self.box),
-            source="/billing/orders",
-            topic=ORDERS.name,
-            group="orders",
-            shards=lambda: self.shards,
-            producer_factory=self._produce,
-            logger=structlog.wrap_logger(structlog.testing.CapturingLogger()),
-        )
-
-    def _produce(self) -> FakeProducer:
-        self.made.append(self.producers.pop(0) if self.producers else FakeProducer(self.sent))
-        return self.made[-1]
-
-    async def published(self) -> dict[int, int]:
-        """Return how many own events each shard still has to publish."""
-        found = await self.log.unpublished("/billing/orders", range(SHARDS), limit=100)
-        return {shard: len(news.events) for shard, news in found.items()}
-
-    async def all_published(self) -> bool:
-        return not await self.published()
-
-    async def all_sent(self) -> bool:
-        return len(self.sent) == 4
-
-    async def fifth_is_sent(self) -> bool:
-        return len(self.sent) == 5
-
-
 @pytest.fixture
 async def world() -> World:
-    log = memory_log()
-    await begin(log)
-    intake = intake_of(log, Toy().processor())
-    requests = [request(n, topup_id=f"t-{n}") for n in range(3)]
-    traced = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    requests[0].having("ce_traceparent", traced)
-    await intake.handle([*requests, request(0, topup_id="t-o", account_id=OTHER_ACCOUNT)])
-    return World(log)
-
-
-@asynccontextmanager
-async def running(relay: Relay) -> AsyncIterator[None]:
-    task = asyncio.create_task(relay.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-def headers_of(message: dict[str, Any]) -> dict[str, bytes]:
-    return dict(message["headers"])
+    return await relay_world()
 
 
 LETTER: Final = StoredDeadLetter(
@@ -295,19 +144,6 @@ async def test_nothing_is_sent_twice_by_one_relay(world: World) -> None:
     assert await relay.publish_once() == 0
     assert len(world.sent) == 4
     assert len(world.made) == 1
-
-
-async def test_wake_publishes_at_once_what_was_committed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.runtime.flow.relay.POLL_SECONDS", 60)
-    relay = world.relay()
-    async with running(relay):
-        await until(world.all_sent)
-        await asyncio.sleep(0.05)
-        await intake_of(world.log, Toy().processor()).handle([request(3, topup_id="t-9")])
-        relay.wake()
-        await until(world.fifth_is_sent)
 
 
 async def test_dead_letter_goes_to_the_groups_topic_as_it_arrived_and_why(world: World) -> None:
