@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 import structlog
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
@@ -152,7 +153,8 @@ class World:
         return len(self.sent) == 5
 
 
-async def relay_world() -> World:
+@pytest.fixture
+async def world() -> World:
     """Return a world whose log has three events of one shard and one of another."""
     log = memory_log()
     await begin(log)

@@ -19,8 +19,8 @@ from tests.unit.runtime.relays import (
     FakeProducer,
     World,
     headers_of,
-    relay_world,
     running,
+    world,
 )
 from tests.unit.runtime.toy import (
     ACCOUNT,
@@ -30,11 +30,7 @@ from tests.unit.runtime.toy import (
     until,
 )
 
-
-@pytest.fixture
-async def world() -> World:
-    return await relay_world()
-
+__all__ = ["world"]
 
 LETTER: Final = StoredDeadLetter(
     dead_letter_id=1,

@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from services.runtime.kafka.partitions import shard_of
-from tests.unit.runtime.test_runtime_relay import FakeProducer, World, running, world
+from tests.unit.runtime.relays import FakeProducer, World, running, world
 from tests.unit.runtime.toy import OTHER_ACCOUNT, SHARD, SHARDS, until
 
 __all__ = ["world"]

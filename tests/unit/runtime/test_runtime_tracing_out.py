@@ -17,7 +17,7 @@ from services.runtime.flow.relay import Relay
 from services.runtime.watch.span_maker import LINKS_MAX
 from services.runtime.watch.tracing import Tracing
 from tests.unit.runtime.greetings import GREETED, STREAM, Greeter, World
-from tests.unit.runtime.test_runtime_relay import FakeBatch
+from tests.unit.runtime.relays import FakeBatch
 from tests.unit.runtime.toy import SHARDS, Toy, begin, intake_of, memory_log, request
 from tests.unit.runtime.traces import (
     SAMPLED,
