@@ -18,6 +18,7 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from services.runtime.clock import DatabaseClock
+from services.runtime.composition import Composition
 from services.runtime.environment import refuse_outside_demo
 from services.runtime.errors import ConfigurationError, Halt, Stuck, Transient
 from services.runtime.kafka.access import confirm_access
@@ -36,6 +37,7 @@ from services.runtime.postgres import refusal, verified, weakness
 from services.runtime.process import ServiceProcess
 from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings, load_settings
+from services.runtime.stopping import Stopping
 from services.runtime.watch.tracing import open_tracing
 
 EXIT_HALTED: Final = 70
@@ -114,11 +116,13 @@ async def _serve(
 ) -> None:
     _warn_of_weakness(settings, logger)
     tracing = open_tracing(name, logger)
-    stopped = asyncio.Event()
+    stopping = Stopping()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
-    pool = await _wait_for("Postgres", lambda: open_pool(name, settings), settings, logger, stopped)
+        loop.add_signal_handler(signum, stopping.ask)
+    pool = await _wait_for(
+        "Postgres", lambda: open_pool(name, settings), settings, logger, stopping
+    )
     if pool is None:
         return
     try:
@@ -134,27 +138,23 @@ async def _serve(
             topics = [*(sub.topic for sub in processor.subscriptions), processor.output_topic]
             if (
                 await _wait_for(
-                    "Kafka", lambda: _reach_kafka(settings, topics), settings, logger, stopped
+                    "Kafka", lambda: _reach_kafka(settings, topics), settings, logger, stopping
                 )
                 is None
             ):
                 return
             await check_own_topic(settings, pool, processor)
-            process = ServiceProcess(
+            parts = Composition(
                 settings=settings,
                 processor=processor,
                 pool=pool,
                 clock=clock,
                 logger=logger,
+                stopping=stopping,
                 tracing=tracing,
             )
             collect_garbage_seldom()
-            stopping = asyncio.create_task(stopped.wait())
-            stopping.add_done_callback(lambda _: process.stop())
-            try:
-                await process.run()
-            finally:
-                stopping.cancel()
+            await ServiceProcess(parts).run()
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(pool.close(), settings.stop_timeout_seconds)
@@ -210,7 +210,7 @@ async def _wait_for(
     attempt: Callable[[], Awaitable[ResultT]],
     settings: RuntimeSettings,
     logger: Logger,
-    stopped: asyncio.Event,
+    stopping: Stopping,
 ) -> ResultT | None:
     """Try until it succeeds; None when asked to stop meanwhile.
 
@@ -218,7 +218,7 @@ async def _wait_for(
         Transient: the time allowed for the start is over.
     """
     ends_at = time.monotonic() + settings.start_timeout_seconds
-    while not stopped.is_set():
+    while not stopping.is_asked():
         try:
             return await attempt()
         except asyncpg.InvalidAuthorizationSpecificationError as error:

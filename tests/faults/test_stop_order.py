@@ -1,7 +1,5 @@
 """Who looks at the consumer is gone before it is: else an orderly stop would end as a defect."""
 
-# ruff: noqa: SLF001 - it reaches inside to have a rebalance in the middle of the stop
-
 from __future__ import annotations
 
 import asyncio
@@ -13,8 +11,10 @@ from pydantic import SecretStr
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
 from services.runtime.clock import DatabaseClock
+from services.runtime.composition import Composition
 from services.runtime.process import ServiceProcess
 from services.runtime.start import open_pool
+from services.runtime.stopping import Stopping
 from tests.infrastructure.system import SHARDS, System
 
 LOOKS_SECONDS = 2.5
@@ -23,7 +23,7 @@ LOOKS_SECONDS = 2.5
 
 def rebalance_while_it_stops(process: ServiceProcess[Any]) -> None:
     """Have a partition come back just after the consumer has closed, and the stop go on for long."""
-    stop, assignment = process._consumer.stop, process._assignment
+    stop, assignment = process.parts.consumer.stop, process.parts.assignment
     everything = assignment.partitions
     assignment.partitions = everything - {min(everything)}
 
@@ -32,7 +32,7 @@ def rebalance_while_it_stops(process: ServiceProcess[Any]) -> None:
         assignment.partitions = everything
         await asyncio.sleep(LOOKS_SECONDS)
 
-    process._consumer.stop = stop_slowly  # type: ignore[method-assign]
+    process.parts.consumer.stop = stop_slowly  # type: ignore[method-assign]
 
 
 def test_rebalance_in_the_middle_of_a_stop_does_not_make_it_a_failure(system: System) -> None:
@@ -52,20 +52,23 @@ def test_rebalance_in_the_middle_of_a_stop_does_not_make_it_a_failure(system: Sy
             clock = DatabaseClock(structlog.get_logger())
             async with open_orders(settings, pool, clock.counted) as processor:
                 process = ServiceProcess(
-                    settings=settings,
-                    processor=processor,
-                    pool=pool,
-                    clock=clock,
-                    logger=structlog.get_logger(),
+                    Composition(
+                        settings=settings,
+                        processor=processor,
+                        pool=pool,
+                        clock=clock,
+                        logger=structlog.get_logger(),
+                        stopping=Stopping(),
+                    )
                 )
                 running = asyncio.create_task(process.run())
-                while len(process._assignment.partitions) < 2 * SHARDS:  # noqa: ASYNC110
+                while len(process.parts.assignment.partitions) < 2 * SHARDS:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 rebalance_while_it_stops(process)
                 await asyncio.sleep(LOOKS_SECONDS)
-                process.stop()
+                process.parts.stopping.ask()
                 await running
-                assert process._failure is None
+                assert process.parts.stopping.failure is None
         finally:
             await pool.close()
 

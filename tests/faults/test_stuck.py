@@ -14,9 +14,11 @@ from pydantic import SecretStr
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
 from services.runtime.clock import DatabaseClock
+from services.runtime.composition import Composition
 from services.runtime.errors import Stuck
 from services.runtime.process import ServiceProcess
 from services.runtime.start import open_pool
+from services.runtime.stopping import Stopping
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import SHARDS, System
 
@@ -25,7 +27,7 @@ Break = Callable[[ServiceProcess[object]], None]
 
 def stop_fetching(process: ServiceProcess[object]) -> None:
     """End the client's fetch task: nothing comes any more, and nothing fails."""
-    process._consumer.consumer._fetcher._fetch_task.cancel()
+    process.parts.consumer.consumer._fetcher._fetch_task.cancel()
 
 
 def stop_publishing(process: ServiceProcess[object]) -> None:
@@ -35,7 +37,7 @@ def stop_publishing(process: ServiceProcess[object]) -> None:
         await asyncio.Event().wait()
         return 0
 
-    process._relay._send_first = never  # type: ignore[method-assign,assignment]
+    process.parts.relay._send_first = never  # type: ignore[method-assign,assignment]
 
 
 @pytest.mark.parametrize(
@@ -59,14 +61,17 @@ def test_stuck_service_ends(system: System, break_it: Break, part: str) -> None:
             clock = DatabaseClock(structlog.get_logger())
             async with open_orders(settings, pool, clock.counted) as processor:
                 process = ServiceProcess(
-                    settings=settings,
-                    processor=processor,
-                    pool=pool,
-                    clock=clock,
-                    logger=structlog.get_logger(),
+                    Composition(
+                        settings=settings,
+                        processor=processor,
+                        pool=pool,
+                        clock=clock,
+                        logger=structlog.get_logger(),
+                        stopping=Stopping(),
+                    )
                 )
                 running = asyncio.create_task(process.run())
-                while not process._assignment.partitions:  # noqa: ASYNC110
+                while not process.parts.assignment.partitions:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 break_it(process)  # type: ignore[arg-type]
                 await asyncio.to_thread(

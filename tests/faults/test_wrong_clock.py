@@ -15,8 +15,10 @@ from pydantic import SecretStr
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
 from services.runtime.clock import DatabaseClock
+from services.runtime.composition import Composition
 from services.runtime.process import ServiceProcess
 from services.runtime.start import open_pool
+from services.runtime.stopping import Stopping
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import SHARDS, System
 
@@ -52,11 +54,18 @@ class Machine:
         try:
             async with open_orders(settings, pool, clock.counted) as processor:
                 process = ServiceProcess(
-                    settings=settings, processor=processor, pool=pool, clock=clock, logger=logger
+                    Composition(
+                        settings=settings,
+                        processor=processor,
+                        pool=pool,
+                        clock=clock,
+                        logger=logger,
+                        stopping=Stopping(),
+                    )
                 )
                 running = asyncio.create_task(process.run())
                 yield process
-                process.stop()
+                process.parts.stopping.ask()
                 await running
         finally:
             await pool.close()
@@ -118,11 +127,11 @@ def test_orders_that_begins_under_a_wrong_clock_does_nothing_until_it_is_right(
         machine.wrong = HOURS
         async with machine.orders(watchdog_seconds=6) as process:
             await machine.publish(paid(2))
-            while not process._assignment.partitions:  # noqa: ASYNC110, SLF001
+            while not process.parts.assignment.partitions:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             await asyncio.sleep(10)  # more than the watchdog waits for a service that does nothing
             assert await machine.count("RenewalAccepted") == 1
-            problems = (await process._readiness()).problems  # noqa: SLF001
+            problems = (await process.parts.readiness()).problems
             assert any("18000 s apart" in problem for problem in problems)
             await machine.check_times()
             machine.wrong = 0
@@ -145,7 +154,7 @@ def test_clock_of_the_machine_that_is_set_wrong_meanwhile_neither_ages_nor_dates
                 await asyncio.sleep(2)
                 await machine.publish(paid(number))
                 await machine.have("PlanActivated", number)
-            page, _ = await process._exposition.text("text/plain")  # noqa: SLF001
+            page, _ = await process.parts.exposition.text("text/plain")
             assert b'perennial_clock_difference_seconds{clock="process"} -1' in page
             assert b"perennial_clock_jumps_total 0.0" in page
         await machine.check_times()

@@ -93,14 +93,13 @@ async def topic(infrastructure: Infrastructure) -> AsyncIterator[str]:
         await admin.close()
 
 
-def consumer_of(servers: str, topic: str, delivered: Delivered) -> BatchConsumer:
+def consumer_of(servers: str, topic: str) -> BatchConsumer:
     return BatchConsumer(
         settings=settings_for(
             "postgresql://nobody@127.0.0.1:1/none", role="x:y", bootstrap_servers=servers
         ),
         topics=[topic],
         group=topic,
-        on_batch=delivered.take,
         assignment=Assignment(),
     )
 
@@ -110,9 +109,9 @@ async def test_record_with_a_header_name_that_is_not_utf8_is_delivered_between_i
 ) -> None:
     servers = infrastructure.bootstrap_servers
     delivered = Delivered()
-    consumer = consumer_of(servers, topic, delivered)
+    consumer = consumer_of(servers, topic)
     await publish_batch(servers, topic)
-    await consumer.start()
+    await consumer.start(delivered.take)
     try:
         await delivered.until(4)
         await publish_batch(servers, topic, compressed=True)
@@ -132,9 +131,9 @@ async def test_failed_batch_is_delivered_again_and_nothing_behind_it_before(
 ) -> None:
     servers = infrastructure.bootstrap_servers
     delivered = Delivered(failures=2)
-    consumer = consumer_of(servers, topic, delivered)
+    consumer = consumer_of(servers, topic)
     await publish_batch(servers, topic)
-    await consumer.start()
+    await consumer.start(delivered.take)
     try:
         await delivered.until(4)
     finally:
@@ -144,7 +143,7 @@ async def test_failed_batch_is_delivered_again_and_nothing_behind_it_before(
 
 
 def test_reader_is_the_one_that_aiokafka_fetches_with() -> None:
-    consumer_of("127.0.0.1:1", "t", Delivered())
+    consumer_of("127.0.0.1:1", "t")
     assert fetcher.MemoryRecords is LenientRecords
     # Another version may read header names elsewhere: run this file, then change the number.
     assert version("aiokafka") == "0.14.0"

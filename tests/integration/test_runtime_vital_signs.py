@@ -54,7 +54,6 @@ class Reader:
             settings=settings,
             topics=[topic],
             group=topic,
-            on_batch=self._take,
             assignment=assignment,
         )
         self.signs = VitalSigns(
@@ -65,10 +64,10 @@ class Reader:
             assignment=assignment,
             busy=lambda: False,
             held_back=HeldBack(time.monotonic),
-            pauses=Pauses(log=self.log, consumer=lambda: self.consumer, assignment=assignment),
+            pauses=Pauses(log=self.log, consumer=self.consumer, assignment=assignment),
         )
 
-    async def _take(self, records: Sequence[Any]) -> None:
+    async def take(self, records: Sequence[Any]) -> None:
         if not self.works:
             await asyncio.sleep(0.05)
             message = "the world is unwell"
@@ -91,7 +90,7 @@ async def reading(
 ) -> AsyncIterator[Reader]:
     reader = Reader(servers, topic, log)
     reader.works = works
-    await reader.consumer.start()
+    await reader.consumer.start(reader.take)
     try:
         yield reader
     finally:

@@ -128,10 +128,9 @@ async def test_consumer_asks_for_no_more_than_our_topics_hold(
         settings=settings,
         topics=[REQUESTS.name],
         group="orders",
-        on_batch=take,
         assignment=Assignment(),
     )
-    await consumer.start()
+    await consumer.start(take)
     try:
         fetcher = consumer.consumer._fetcher  # noqa: SLF001 - nothing else tells
         assert fetcher._max_partition_fetch_bytes == MESSAGE_BYTES_MAX  # noqa: SLF001

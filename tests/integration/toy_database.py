@@ -13,13 +13,14 @@ import structlog
 from schemas.topics import LEDGER, REQUESTS
 from services.cli.setup import set_up_postgres
 from services.runtime.clock import ClockWatch, DatabaseClock
+from services.runtime.composition import Composition
 from services.runtime.flow.dead_letters import DeadLetterBox
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.log.postgres_log import PostgresEventLog
-from services.runtime.process import ServiceProcess
 from services.runtime.settings import RuntimeSettings
 from services.runtime.start import open_pool
+from services.runtime.stopping import Stopping
 from tests.controls import T0, settings_for
 from tests.unit.runtime.toy import SHARDS, Record, Toy, request
 
@@ -56,14 +57,15 @@ class ToyDatabase:
         logger = structlog.wrap_logger(structlog.testing.CapturingLogger())
         clock = DatabaseClock(logger)
         await ClockWatch(clock, self.pool).look()
-        process = ServiceProcess(
+        parts = Composition(
             settings=self.settings,
             processor=self.toy.processor(),
             pool=self.pool,
             clock=clock,
             logger=logger,
+            stopping=Stopping(),
         )
-        task = asyncio.create_task(process._desk.run())  # noqa: SLF001 - the rest needs a broker
+        task = asyncio.create_task(parts.operator_desk.run())
         try:
             yield
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from services.runtime.errors import Halt, Transient
@@ -16,6 +16,7 @@ from services.runtime.kafka.cloudevents import Record
 from services.runtime.kafka.topic_identity import KnownTopics
 from services.runtime.log.event_log import EventLog, TopicPartition
 from services.runtime.logs import Logger
+from services.runtime.stopping import Stopping
 from services.runtime.watch.metrics import Metrics
 
 _BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -33,13 +34,12 @@ class BatchHandler:
         effects: EffectRunner[Any],
         known_topics: KnownTopics,
         assignment: Assignment,
-        consumer: Callable[[], BatchConsumer],
+        consumer: BatchConsumer,
         metrics: Metrics,
-        on_failure: Callable[[BaseException], None],
-        stopping: Callable[[], bool],
+        stopping: Stopping,
         logger: Logger,
     ) -> None:
-        """Record into `log`; `on_failure` is told what makes going on impossible."""
+        """Record into `log`; `stopping` is told what makes going on impossible."""
         self._log = log
         self._intake = intake
         self._guard = guard
@@ -48,12 +48,15 @@ class BatchHandler:
         self._assignment = assignment
         self._consumer = consumer
         self._metrics = metrics
-        self._on_failure = on_failure
         self._stopping = stopping
         self._logger = logger
         self._failures_in_a_row = 0
         self._checked: set[TopicPartition] = set()
-        self.in_hand = False
+        self._in_hand = False
+
+    def is_busy(self) -> bool:
+        """Say whether a batch is in hand, or waits for room."""
+        return self._in_hand
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Handle one batch.
@@ -61,14 +64,14 @@ class BatchHandler:
         Raises:
             Transient: nothing was recorded; deliver the batch again.
         """
-        self.in_hand = True
+        self._in_hand = True
         try:
             await self._effects.room()
             started = time.monotonic()
             result = await self._recorded(records)
             await self._follow_up(records, result, time.monotonic() - started)
         finally:
-            self.in_hand = False
+            self._in_hand = False
 
     async def _recorded(self, records: Sequence[Record]) -> IntakeResult:
         try:
@@ -84,14 +87,14 @@ class BatchHandler:
             await asyncio.sleep(wait)
             raise
         except asyncio.CancelledError:
-            if self._stopping():
+            if self._stopping.is_asked():
                 raise
             # A cancellation from inside a library would end FastStream's consume loop for good.
             message = "the batch was cancelled from inside: delivering it again"
             raise Transient(message) from None
         except Exception as error:
             self._metrics.batch_not_committed(comes_again=False)
-            self._on_failure(error)
+            self._stopping.fail(error)
             raise
         self._failures_in_a_row = 0
         return result
@@ -125,14 +128,14 @@ class BatchHandler:
         try:
             await self._known_topics.check_reach(seeks)
         except Halt as error:
-            self._on_failure(error)
+            self._stopping.fail(error)
             raise
         for partition, offset in seeks.items():
-            if self._consumer().seek(*partition, offset):
+            if self._consumer.seek(*partition, offset):
                 self._intake.sought(partition, offset)
                 self._metrics.sought(1)
         for partition in pauses:
-            self._consumer().pause(*partition)
+            self._consumer.pause(*partition)
 
     async def _check_topics(self, records: Sequence[Record]) -> None:
         """Before the first records of a partition, see that its topic holds what its cursor expects.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -25,7 +25,7 @@ class Pauses:
         self,
         *,
         log: EventLog,
-        consumer: Callable[[], BatchConsumer],
+        consumer: BatchConsumer,
         assignment: Assignment,
     ) -> None:
         """Know nothing yet."""
@@ -56,7 +56,7 @@ class Pauses:
     async def look(self) -> None:
         """Read which shards are parked, and pause or resume what this process holds."""
         self.parkings = await self._log.parkings()
-        parked, consumer = self.shards(), self._consumer()
+        parked, consumer = self.shards(), self._consumer
         held = self._assignment.partitions
         if not held:
             return

@@ -153,10 +153,9 @@ class BatchConsumer:
         settings: RuntimeSettings,
         topics: Sequence[str],
         group: str,
-        on_batch: OnBatch,
         assignment: Assignment,
     ) -> None:
-        """Give every batch of `topics` to `on_batch`, raw and undecoded, as `group`."""
+        """Read `topics` as `group`; `assignment` follows what is given and taken."""
         from faststream import AckPolicy  # noqa: PLC0415 - commands do without FastStream
         from faststream.kafka import KafkaBroker  # noqa: PLC0415
 
@@ -173,7 +172,7 @@ class BatchConsumer:
             graceful_timeout=settings.stop_timeout_seconds,
             logger=None,
         )
-        self._broker.subscriber(
+        self._subscriber = self._broker.subscriber(
             *topics,
             batch=True,
             group_id=group,
@@ -191,7 +190,7 @@ class BatchConsumer:
             partition_assignment_strategy=[RangePartitionAssignor],
             session_timeout_ms=settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=settings.kafka_session_timeout_ms // 4,
-        )(_untyped(on_batch))
+        )
 
     @property
     def ack_policy(self) -> AckPolicy:
@@ -201,11 +200,12 @@ class BatchConsumer:
     @property
     def consumer(self) -> AIOKafkaConsumer:
         """The running aiokafka consumer."""
-        subscriber: Any = self._broker.subscribers[0]
+        subscriber: Any = self._subscriber
         return subscriber.consumer
 
-    async def start(self) -> None:
-        """Connect, join the group and begin."""
+    async def start(self, on_batch: OnBatch) -> None:
+        """Connect, join the group, and give every batch to `on_batch`, raw and undecoded."""
+        self._subscriber(_untyped(on_batch))
         await self._broker.start()
 
     async def stop(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +32,11 @@ def settings(**values: Any) -> RuntimeSettings:
     )
 
 
-async def on_batch(_records: Sequence[Any]) -> None:
-    """Do nothing."""
-
-
 def consumer(**values: Any) -> BatchConsumer:
     return BatchConsumer(
         settings=settings(**values),
         topics=["one", "two"],
         group="toys",
-        on_batch=on_batch,
         assignment=Assignment(),
     )
 
