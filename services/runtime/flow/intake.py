@@ -14,6 +14,7 @@ from services.runtime.errors import Park, Poison, Transient
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.letter_room import KeepAll, Letters
 from services.runtime.flow.letters import Refused, dead_letter
+from services.runtime.flow.next_offsets import NextOffsets
 from services.runtime.flow.ordering import is_next, repeats
 from services.runtime.flow.pace import shared
 from services.runtime.flow.parsing import Parsed, RecordParser
@@ -87,7 +88,7 @@ class Intake(Generic[StateT]):
         self._letters = letters or KeepAll()
         self._clock = clock
         self._tracing = tracing
-        self._sought: dict[TopicPartition, int] = {}
+        self._next = NextOffsets()
 
     async def handle(self, records: Sequence[Record]) -> IntakeResult:
         """Handle one batch.
@@ -146,7 +147,7 @@ class Intake(Generic[StateT]):
 
     def sought(self, partition: TopicPartition, offset: int) -> None:
         """Note that the consumer was really sent to `offset`: what is missing there is a hole."""
-        self._sought[partition] = offset
+        self._next.sought(partition, offset)
 
     async def _record(
         self, items: list[Parsed], partitions: set[TopicPartition], *, resuming: bool = False
@@ -160,7 +161,7 @@ class Intake(Generic[StateT]):
             if item.sequenced is not None
         }
         result = IntakeResult()
-        refused = _refused(parsed) if partitions else []
+        refused = _refused(self._next.expected(parsed)) if partitions else []
         sent = await self._letters.send_ahead(refused, self._clock())
         async with (
             trace,
@@ -189,7 +190,8 @@ class Intake(Generic[StateT]):
                 await tx.load_taken(again)
             letters: list[DeadLetter] = []
             waiting: list[DeadLetter] = []
-            found = self._in_sequence(tx, parsed, parked, result) if partitions else parsed
+            cursors = dict(tx.next_offsets)
+            found = self._in_sequence(tx, parsed, parked, cursors, result) if partitions else parsed
             for item in found:
                 try:
                     _check_parked(item, parked)
@@ -214,6 +216,7 @@ class Intake(Generic[StateT]):
                 await self._letters.keep(tx, letters, now, sent)
             trace.writes(session.recorded, [*waiting, *letters])
             recorded = await session.flush(now)
+        self._next.committed(cursors)
         result.events = len(recorded.events)
         result.leased = recorded.leased
         return result
@@ -223,10 +226,13 @@ class Intake(Generic[StateT]):
         tx: Transaction,
         parsed: Sequence[Parsed],
         parked: frozenset[int],
+        expected: dict[TopicPartition, int],
         result: IntakeResult,
     ) -> Iterator[Parsed]:
-        """Yield what each cursor expects next; drop duplicates, and stop a partition at a gap."""
-        expected = dict(tx.next_offsets)
+        """Yield what each cursor expects next; drop duplicates, and stop a partition at a gap.
+
+        Moves `expected` on, which begins as the cursors are.
+        """
         behind: dict[TopicPartition, int] = {}
         for item in parsed:
             partition = (item.record.topic, item.record.partition)
@@ -244,12 +250,10 @@ class Intake(Generic[StateT]):
                 behind.setdefault(partition, wanted)
                 result.outcomes[f"ignored:{Skipped.DUPLICATE_OFFSET}"] += 1
                 continue
-            if offset > wanted and self._sought.get(partition) != wanted:
+            if not self._next.follows(partition, offset, wanted):
                 result.seeks[partition] = wanted
                 continue
             behind.pop(partition, None)
-            # A hole that is still there after a seek to it holds no record of ours: control
-            # records of a transactional upstream, or a compacted range.
             expected[partition] = offset + 1
             tx.move_cursor(partition, offset + 1)
             yield item

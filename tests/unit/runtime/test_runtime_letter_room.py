@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from schemas.topics import ORDERS, REQUESTS
 from services.runtime.errors import Poison, Transient
+from services.runtime.flow.intake import Intake
 from services.runtime.flow.letter_room import (
     OTHER_SOURCES,
     PER_ACCOUNT_MAX,
@@ -21,7 +23,16 @@ from services.runtime.flow.letters import Refused, dead_letter
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.controls import T0
-from tests.unit.runtime.toy import Toy, begin, intake_of, memory_log, request
+from tests.unit.runtime.toy import (
+    SHARD,
+    SHARDS,
+    Record,
+    Toy,
+    begin,
+    intake_of,
+    memory_log,
+    request,
+)
 
 LATER = T0 + timedelta(seconds=6)
 
@@ -232,3 +243,64 @@ async def test_flood_is_sent_while_no_transaction_is_open() -> None:
     assert opened == [0, 2, 3]
     assert len(topic.letters) == 3
     assert overflow(log)["/upstream/toys", "body_invalid"] == 3
+
+
+def bad_request(offset: int) -> Record:
+    record = request(offset)
+    record.value = b"{"
+    return record
+
+
+async def flooded(topic: Topic, offsets: int) -> tuple[MemoryEventLog, Intake[int]]:
+    """Return an intake whose letters all go to `topic`, behind so many bad requests."""
+    log = memory_log()
+    await begin(log)
+    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX, source="/upstream/toys"))
+    intake = intake_of(log, Toy().processor())
+    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    for offset in range(offsets):
+        await intake.handle([bad_request(offset)])
+    assert [each.record_offset for each in topic.letters] == [*range(offsets)]
+    return log, intake
+
+
+async def test_bad_requests_that_come_again_behind_the_cursor_have_their_letters_already() -> None:
+    topic = Topic()
+    _, intake = await flooded(topic, 3)
+    await intake.handle([bad_request(n) for n in range(5)])
+    assert [each.record_offset for each in topic.letters] == [0, 1, 2, 3, 4]
+
+
+async def test_bad_requests_beyond_a_gap_have_their_letters_when_they_come_again() -> None:
+    topic = Topic()
+    _, intake = await flooded(topic, 2)
+    result = await intake.handle([bad_request(2), bad_request(5)])
+    assert [each.record_offset for each in topic.letters] == [0, 1, 2]
+    [(place, wanted)] = result.seeks.items()
+    intake.sought(place, wanted)
+    await intake.handle([bad_request(5), bad_request(6)])
+    assert [each.record_offset for each in topic.letters] == [0, 1, 2, 5, 6]
+
+
+async def test_what_another_process_has_passed_meanwhile_brings_no_letters_again() -> None:
+    topic = Topic()
+    log, intake = await flooded(topic, 1)
+    other = intake_of(log, Toy().processor())
+    other._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    await other.handle([bad_request(n) for n in range(1, 4)])
+    result = await intake.handle([bad_request(2), bad_request(3)])
+    assert result.outcomes == {"ignored:duplicate_offset": 2}
+    assert [each.record_offset for each in topic.letters] == [0, 1, 2, 3]
+
+
+async def test_process_that_does_not_know_a_cursor_yet_sends_nothing_of_its_partition_ahead() -> (
+    None
+):
+    topic = Topic()
+    log, _ = await flooded(topic, 2)
+    started = intake_of(log, Toy().processor())
+    started._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    await started.handle([replace(bad_request(0), partition=(SHARD + 1) % SHARDS)])
+    await started.handle([bad_request(n) for n in range(3)])
+    places = [(each.partition, each.record_offset) for each in topic.letters]
+    assert len(places) == len(set(places)) == 4
