@@ -202,9 +202,9 @@ class EffectRunner(Generic[StateT]):
             leased = await self._recorded(results)
             for effect, _ in results:
                 if effect.run.key[:2] not in self._held:
-                    self._forget(effect)
+                    self._under_way.pop(effect.run.key[:2], None)
                 self._results.task_done()
-            self._measure_room()
+            # What follows takes the places of these: the intake is let in when both are counted.
             self.submit(leased)
 
     async def _recorded(self, results: list[tuple[LeasedEffect, object]]) -> list[LeasedEffect]:

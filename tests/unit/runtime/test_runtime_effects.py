@@ -340,23 +340,3 @@ async def test_dropped_effect_never_runs() -> None:
 def _hold_then_drop(command: Count) -> tuple[Start | Drop, ...]:
     first = command.amount == 5
     return (Start("greet/t-1", "greet", hold_key="door"),) if first else (Drop("door"),)
-
-
-async def test_backlog_at_its_limit_holds_up_the_intake_until_there_is_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("services.runtime.flow.effects.BACKLOG_MAX", 1)
-    gate = asyncio.Event()
-
-    async def greet(_run: EffectRun, _mark: Mark) -> object:
-        await gate.wait()
-        return Done(GREETED)
-
-    world = World(greet)
-    async with world.running() as runner:
-        await runner.room()
-        runner.submit(await world.count())
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(runner.room(), 0.05)
-        gate.set()
-        await asyncio.wait_for(runner.room(), 5)
