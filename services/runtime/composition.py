@@ -101,6 +101,7 @@ class Composition(Generic[StateT]):
         """Count what a transaction committed, and publish it."""
         self.metrics.committed(recorded.facts)
         self.relay.add(recorded.events)
+        self.effects.expect(recorded)
 
     @cached_property
     def processor(self) -> Processor[StateT]:

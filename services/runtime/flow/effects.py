@@ -11,16 +11,16 @@ from typing import Final, Generic
 
 from services.runtime.errors import Halt, Park, PerennialError, Transient, VersionConflict
 from services.runtime.flow.checkpoints import Checkpoints
+from services.runtime.flow.due_times import DueTimes
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.pace import Pace
-from services.runtime.flow.work import Work, attempted
+from services.runtime.flow.work import Recorded, Work, attempted
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
 from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT, Task
 from services.runtime.watch.tracing import UNTRACED, ResultsTrace, Tracing
 
 RESULTS_PER_COMMIT_MAX: Final = 500
-POLL_SECONDS: Final = 0.2
 LEASED_PER_POLL_MAX: Final = 500
 BACKLOG_MAX: Final = 2_000
 RETRY_SECONDS_FIRST: Final = 1.0
@@ -34,7 +34,8 @@ class EffectRunner(Generic[StateT]):
     """A worker pool with bounded concurrency, a poll for what is due, and one committer.
 
     Effects that a transaction just committed come in through `submit`; the table is for delay,
-    retry and recovery. The result of an effect is decided like any other command.
+    retry and recovery, and `expect` tells when to look there. The result of an effect is decided
+    like any other command.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root names each
@@ -63,6 +64,7 @@ class EffectRunner(Generic[StateT]):
         self._lease_seconds = lease_seconds
         self._look_up_first = look_up_first
         self._clock = clock
+        self._due = DueTimes(clock)
         self._logger = logger
         self._tracing = tracing
         self._under_way: dict[tuple[int, str], tuple[RunKey, asyncio.Task[None]]] = {}
@@ -84,6 +86,10 @@ class EffectRunner(Generic[StateT]):
             elif not self._stopping:
                 self._under_way[key] = (effect.run.key, asyncio.create_task(self._run(effect)))
         self._measure_room()
+
+    def expect(self, recorded: Recorded) -> None:
+        """Look when effects are due that were just committed."""
+        self._due.note(recorded)
 
     async def room(self) -> None:
         """Wait until the backlog is small enough to take in more: the back-pressure on intake."""
@@ -150,9 +156,13 @@ class EffectRunner(Generic[StateT]):
         self._under_way.pop(effect.run.key[:2], None)
         self._measure_room()
 
+    def _free(self) -> int:
+        """Return how many more effects have room; what waits for its shard holds up nobody."""
+        return BACKLOG_MAX - len(self._under_way) + len(self._held)
+
     def _measure_room(self) -> None:
-        """Hold up intake while too much is under way; what waits for its shard holds up nobody."""
-        if len(self._under_way) - len(self._held) < BACKLOG_MAX:
+        """Hold up the intake and the poll while too much is under way."""
+        if self._free() > 0:
             self._room.set()
         else:
             self._room.clear()
@@ -168,19 +178,21 @@ class EffectRunner(Generic[StateT]):
         return self._under_way[effect.run.key[:2]][0]
 
     async def _poll(self) -> None:
-        while not self._stopping:
-            free = BACKLOG_MAX - len(self._under_way)
+        while self._executors and not self._stopping:
+            await self.room()
+            limit = min(self._free(), LEASED_PER_POLL_MAX)
             try:
-                due = await self._log.lease_due_effects(
-                    now=self._clock(), limit=max(0, min(free, LEASED_PER_POLL_MAX))
-                )
+                now = self._clock()
+                self._due.forget(now)
+                due = await self._log.lease_due_effects(now=now, limit=limit)
             except Transient as error:
                 self._logger.warning("effects_poll_failed", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS_FIRST)
                 continue
             self.submit(due)
-            if len(due) < LEASED_PER_POLL_MAX:
-                await asyncio.sleep(POLL_SECONDS)
+            if len(due) == limit:
+                self._due.add(now)
+            await self._due.wait()
 
     async def _keep_leases(self) -> None:
         while True:

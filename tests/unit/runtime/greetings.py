@@ -56,9 +56,10 @@ class World:
         self.intake = intake_of(self.log, self.processor, tracing=tracing)
         self.tracing = tracing
         self.logger = structlog.testing.CapturingLogger()
+        self.runners: list[EffectRunner[int]] = []
 
     def runner(self, *, concurrency: int = 10) -> EffectRunner[int]:
-        return EffectRunner(
+        runner = EffectRunner(
             log=self.log,
             processor=self.processor,
             journal=Journal(self.processor, on_committed=self._committed),
@@ -68,9 +69,13 @@ class World:
             logger=structlog.wrap_logger(self.logger),
             tracing=self.tracing,
         )
+        self.runners.append(runner)
+        return runner
 
-    def _committed(self, _: Recorded) -> None:
+    def _committed(self, recorded: Recorded) -> None:
         self.recorded += 1
+        for runner in self.runners:
+            runner.expect(recorded)
 
     @asynccontextmanager
     async def running(self, *, concurrency: int = 10) -> AsyncIterator[EffectRunner[int]]:

@@ -37,7 +37,7 @@ from tests.unit.runtime.toy import (
 
 @pytest.fixture(autouse=True)
 def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.effects.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 0.01)
 
 
 async def test_result_of_an_effect_is_recorded_in_its_stream_and_its_row_is_gone() -> None:
@@ -115,11 +115,11 @@ async def test_worker_that_lost_its_lease_neither_marks_nor_records(
         return Done(Decision((counted(topup_id=f"by-{run.attempt}"),)))
 
     world = World(greet)
-    monkeypatch.setattr("services.runtime.flow.effects.POLL_SECONDS", 60)
+    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 60)
     async with world.running() as slow:
         slow.submit(await world.count())
         await until(lambda: _has(runs, 1))
-        monkeypatch.setattr("services.runtime.flow.effects.POLL_SECONDS", 0.01)
+        monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 0.01)
         world.now += timedelta(seconds=61)
         async with world.running():
             await world.until_events(2)

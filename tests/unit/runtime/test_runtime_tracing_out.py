@@ -37,7 +37,7 @@ EVENT = "publish OrderExpired"
 
 @pytest.fixture(autouse=True)
 def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.effects.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 0.01)
 
 
 async def test_attempt_is_a_child_of_the_record_that_wanted_it_and_the_parent_of_its_event() -> (
