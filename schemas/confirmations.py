@@ -94,3 +94,17 @@ class RefundConfirmed(Event):
     gateway_refund_ref: Identifier
     amount: Money
     refunded_at: HappenedAt
+
+
+class RefundFailed(Event):
+    """A person found that the gateway does not give the money back: it stays owed.
+
+    It is not asked for again. RefundCompleted follows once somebody gave it back another way.
+    """
+
+    renewal_id: Identifier
+    refund_id: Identifier
+    payment_id: Identifier
+    settled_by: Identifier
+    settlement_reason: ShortText
+    failed_at: UtcDatetime

@@ -28,7 +28,7 @@ EVENTS: Final[tuple[tuple[type[Event], Topic], ...]] = (
     (orders.ActivationFailed, ORDERS),
     (confirmations.RefundInstructed, ORDERS),
     (orders.RefundCompleted, ORDERS),
-    (orders.RefundFailed, ORDERS),
+    (confirmations.RefundFailed, ORDERS),
     (surplus.SurplusCaptured, ORDERS),
     (surplus.SurplusReturned, ORDERS),
     (surplus.SurplusReturnFailed, ORDERS),

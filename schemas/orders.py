@@ -118,6 +118,7 @@ class Allowance(Part):
 class RenewalAccepted(Event):
     """The request is valid and its price locked; `confirm_by` is set for await_confirmation.
 
+    `gateway` charges the token, and is asked about it ever after; it is set for mode charge.
     `promotions_not_applied` are codes of the request that lower nothing; the total was the expected
     one without them.
     """
@@ -128,6 +129,7 @@ class RenewalAccepted(Event):
     plan_title: dict[Identifier, ShortText]
     payment_method: PaymentMethod
     payment_mode: PaymentMode
+    gateway: Identifier | None = None
     confirm_by: UtcDatetime | None = None
     promotions_not_applied: list[Identifier] | None = None
     request_digest: Sha256Hex
@@ -188,10 +190,11 @@ class PaymentCaptured(OfOneOrder):
 class PaymentFailed(OfOneOrder):
     """Nothing was charged; `retryable` says whether the same method may be tried again.
 
-    `plan_title` is set for a renewal.
+    `gateway` is set when one was to charge it, `plan_title` for a renewal.
     """
 
     payment_id: Identifier
+    gateway: Identifier | None = None
     attempt: int = Field(ge=1)
     method: PaymentMethod
     amount: Money
@@ -205,6 +208,7 @@ class PaymentOutcomeUnknown(OfOneOrder):
     """The gateway did not say whether it charged. It is looked up, never charged a second time."""
 
     payment_id: Identifier
+    gateway: Identifier | None = None
     method: PaymentMethod
     amount: Money
     cause: UnknownCause
@@ -219,6 +223,7 @@ class PaymentOutcomeResolved(OfOneOrder):
     """
 
     payment_id: Identifier
+    gateway: Identifier | None = None
     outcome: Literal["captured", "declined", "not_charged"]
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
@@ -301,22 +306,8 @@ class RefundCompleted(Event):
     completed_at: UtcDatetime
 
 
-class RefundFailed(Event):
-    """A person found that the gateway does not give the money back: it stays owed.
-
-    It is not asked for again. RefundCompleted follows once somebody gave it back another way.
-    """
-
-    renewal_id: Identifier
-    refund_id: Identifier
-    payment_id: Identifier
-    settled_by: Identifier
-    settlement_reason: ShortText
-    failed_at: UtcDatetime
-
-
 class TopUpAccepted(Event):
-    """The top-up is valid; the bonus it will earn is locked."""
+    """The top-up is valid; the bonus it will earn is locked. `gateway` as in RenewalAccepted."""
 
     topup_id: Identifier
     amount: Money
@@ -325,6 +316,7 @@ class TopUpAccepted(Event):
     rule_version: Identifier
     payment_method: PaymentMethod
     payment_mode: PaymentMode
+    gateway: Identifier | None = None
     confirm_by: UtcDatetime | None = None
     request_digest: Sha256Hex
     request_source: SourceName | None = None

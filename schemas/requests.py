@@ -58,6 +58,10 @@ class PaymentMode(StrEnum):
     WALLET = "wallet"
 
 
+CountryCode = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
+"""ISO 3166-1 alpha-2."""
+
+
 def _looks_like_a_card(token: str) -> bool:
     """Say whether `token`, but for a word before it, is a card's digits and passes Luhn's check."""
     digits = _WORD_BEFORE.sub("", token).replace("-", "").replace("_", "")
@@ -68,13 +72,17 @@ def _looks_like_a_card(token: str) -> bool:
 
 
 class PaymentInstruction(Part):
-    """How to pay one request. `token` is the gateway's reference, never a card number."""
+    """How to pay one request. `token` is the gateway's reference, never a card number.
+
+    `country` is that of the card or the account, where it is known: it may choose the gateway.
+    """
 
     model_config = ConfigDict(json_schema_extra=_TOKEN_SCHEMA)
 
     method: PaymentMethod
     mode: PaymentMode
     currency: CurrencyCode
+    country: CountryCode | None = None
     token: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
 
     @model_validator(mode="after")

@@ -108,11 +108,12 @@ const (
 	NotificationSuppressionReasonRateLimited NotificationSuppressionReason = "rate_limited"
 )
 
-// PaymentInstruction: How to pay one request. `token` is the gateway's reference, never a card number.
+// PaymentInstruction: How to pay one request. `token` is the gateway's reference, never a card number. `country` is that of the card or the account, where it is known: it may choose the gateway.
 type PaymentInstruction struct {
 	Method   PaymentMethod `json:"method"`
 	Mode     PaymentMode   `json:"mode"`
 	Currency string        `json:"currency"`
+	Country  *string       `json:"country,omitzero"`
 	Token    *string       `json:"token,omitzero"`
 }
 
@@ -298,7 +299,7 @@ type RefundConfirmed struct {
 	RefundedAt       time.Time `json:"refunded_at"`
 }
 
-// RenewalAccepted: The request is valid and its price locked; `confirm_by` is set for await_confirmation. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them.
+// RenewalAccepted: The request is valid and its price locked; `confirm_by` is set for await_confirmation. `gateway` charges the token, and is asked about it ever after; it is set for mode charge. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them.
 type RenewalAccepted struct {
 	AccountID            string            `json:"account_id"`
 	RenewalID            string            `json:"renewal_id"`
@@ -307,6 +308,7 @@ type RenewalAccepted struct {
 	PlanTitle            map[string]string `json:"plan_title"`
 	PaymentMethod        PaymentMethod     `json:"payment_method"`
 	PaymentMode          PaymentMode       `json:"payment_mode"`
+	Gateway              *string           `json:"gateway,omitzero"`
 	ConfirmBy            *time.Time        `json:"confirm_by,omitzero"`
 	PromotionsNotApplied []string          `json:"promotions_not_applied,omitzero"`
 	RequestDigest        string            `json:"request_digest"`
@@ -383,12 +385,13 @@ type PaymentCaptured struct {
 	CapturedAt    time.Time     `json:"captured_at"`
 }
 
-// PaymentFailed: Nothing was charged; `retryable` says whether the same method may be tried again. `plan_title` is set for a renewal.
+// PaymentFailed: Nothing was charged; `retryable` says whether the same method may be tried again. `gateway` is set when one was to charge it, `plan_title` for a renewal.
 type PaymentFailed struct {
 	AccountID string            `json:"account_id"`
 	RenewalID *string           `json:"renewal_id,omitzero"`
 	TopupID   *string           `json:"topup_id,omitzero"`
 	PaymentID string            `json:"payment_id"`
+	Gateway   *string           `json:"gateway,omitzero"`
 	Attempt   int64             `json:"attempt"`
 	Method    PaymentMethod     `json:"method"`
 	Amount    Money             `json:"amount"`
@@ -404,6 +407,7 @@ type PaymentOutcomeUnknown struct {
 	RenewalID  *string       `json:"renewal_id,omitzero"`
 	TopupID    *string       `json:"topup_id,omitzero"`
 	PaymentID  string        `json:"payment_id"`
+	Gateway    *string       `json:"gateway,omitzero"`
 	Method     PaymentMethod `json:"method"`
 	Amount     Money         `json:"amount"`
 	Cause      UnknownCause  `json:"cause"`
@@ -416,6 +420,7 @@ type PaymentOutcomeResolved struct {
 	RenewalID        *string   `json:"renewal_id,omitzero"`
 	TopupID          *string   `json:"topup_id,omitzero"`
 	PaymentID        string    `json:"payment_id"`
+	Gateway          *string   `json:"gateway,omitzero"`
 	Outcome          string    `json:"outcome"`
 	SettledBy        *string   `json:"settled_by,omitzero"`
 	SettlementReason *string   `json:"settlement_reason,omitzero"`
@@ -571,7 +576,7 @@ type SurplusCredited struct {
 	CreditedAt  time.Time     `json:"credited_at"`
 }
 
-// TopUpAccepted: The top-up is valid; the bonus it will earn is locked.
+// TopUpAccepted: The top-up is valid; the bonus it will earn is locked. `gateway` as in RenewalAccepted.
 type TopUpAccepted struct {
 	AccountID     string        `json:"account_id"`
 	TopupID       string        `json:"topup_id"`
@@ -581,6 +586,7 @@ type TopUpAccepted struct {
 	RuleVersion   string        `json:"rule_version"`
 	PaymentMethod PaymentMethod `json:"payment_method"`
 	PaymentMode   PaymentMode   `json:"payment_mode"`
+	Gateway       *string       `json:"gateway,omitzero"`
 	ConfirmBy     *time.Time    `json:"confirm_by,omitzero"`
 	RequestDigest string        `json:"request_digest"`
 	RequestSource *string       `json:"request_source,omitzero"`

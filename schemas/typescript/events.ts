@@ -56,11 +56,12 @@ export type NotificationFailureReason = "recipient_refused" | "message_refused" 
 /** Why a fact got no message of its own. */
 export type NotificationSuppressionReason = "rate_limited";
 
-/** How to pay one request. `token` is the gateway's reference, never a card number. */
+/** How to pay one request. `token` is the gateway's reference, never a card number. `country` is that of the card or the account, where it is known: it may choose the gateway. */
 export interface PaymentInstruction {
   method: PaymentMethod;
   mode: PaymentMode;
   currency: string;
+  country?: string;
   token?: string;
 }
 
@@ -184,7 +185,7 @@ export interface RefundConfirmed {
   refunded_at: string;
 }
 
-/** The request is valid and its price locked; `confirm_by` is set for await_confirmation. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them. */
+/** The request is valid and its price locked; `confirm_by` is set for await_confirmation. `gateway` charges the token, and is asked about it ever after; it is set for mode charge. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them. */
 export interface RenewalAccepted {
   account_id: string;
   renewal_id: string;
@@ -193,6 +194,7 @@ export interface RenewalAccepted {
   plan_title: Record<string, string>;
   payment_method: PaymentMethod;
   payment_mode: PaymentMode;
+  gateway?: string;
   confirm_by?: string;
   promotions_not_applied?: Array<string>;
   request_digest: string;
@@ -269,12 +271,13 @@ export interface PaymentCaptured {
   captured_at: string;
 }
 
-/** Nothing was charged; `retryable` says whether the same method may be tried again. `plan_title` is set for a renewal. */
+/** Nothing was charged; `retryable` says whether the same method may be tried again. `gateway` is set when one was to charge it, `plan_title` for a renewal. */
 export interface PaymentFailed {
   account_id: string;
   renewal_id?: string;
   topup_id?: string;
   payment_id: string;
+  gateway?: string;
   attempt: number;
   method: PaymentMethod;
   amount: Money;
@@ -290,6 +293,7 @@ export interface PaymentOutcomeUnknown {
   renewal_id?: string;
   topup_id?: string;
   payment_id: string;
+  gateway?: string;
   method: PaymentMethod;
   amount: Money;
   cause: UnknownCause;
@@ -302,6 +306,7 @@ export interface PaymentOutcomeResolved {
   renewal_id?: string;
   topup_id?: string;
   payment_id: string;
+  gateway?: string;
   outcome: "captured" | "declined" | "not_charged";
   settled_by?: string;
   settlement_reason?: string;
@@ -457,7 +462,7 @@ export interface SurplusCredited {
   credited_at: string;
 }
 
-/** The top-up is valid; the bonus it will earn is locked. */
+/** The top-up is valid; the bonus it will earn is locked. `gateway` as in RenewalAccepted. */
 export interface TopUpAccepted {
   account_id: string;
   topup_id: string;
@@ -467,6 +472,7 @@ export interface TopUpAccepted {
   rule_version: string;
   payment_method: PaymentMethod;
   payment_mode: PaymentMode;
+  gateway?: string;
   confirm_by?: string;
   request_digest: string;
   request_source?: string;

@@ -16,6 +16,8 @@ from services.notifier.policy import Policy as NotifierPolicy
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.handlers import build_processor as orders
 from services.orders.order.policy import Policy as OrdersPolicy
+from services.orders.order.routing import Routing
+from services.orders.order.rules import Rules
 from services.runtime.errors import PerennialError, Poison
 from services.runtime.flow.parsing import RecordParser
 from services.runtime.kafka.cloudevents import Record, read_record
@@ -71,7 +73,8 @@ class RecordChecker:
 
 def _processors() -> Iterator[Processor[Any]]:
     """Yield the services as far as parsing needs them: nothing of these settings is used by it."""
-    yield orders(load_catalogue(CATALOGUE_DEFAULT), OrdersPolicy(esim_hash_salt=""), {})
+    policy, routing = OrdersPolicy(esim_hash_salt=""), Routing.to("any")
+    yield orders(Rules(load_catalogue(CATALOGUE_DEFAULT), policy, routing), {})
     yield ledger(rules=load_rules(), low_balance={})
     yield notifier(NotifierPolicy(), {})
 

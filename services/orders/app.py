@@ -13,6 +13,8 @@ from services.orders.catalogue.catalogue_file import load_catalogue
 from services.orders.catalogue.catalogue_topic import CataloguePublisher, published
 from services.orders.effects import build_executors
 from services.orders.handlers import build_processor
+from services.orders.order.routing import Routing
+from services.orders.order.rules import Rules
 from services.orders.order.state import OrderState
 from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
 from services.orders.payments.inquiries import build_inquiries
@@ -36,8 +38,7 @@ async def open_orders(
             trusted_gateways=settings.trust_confirmations_of,
         )
         processor = build_processor(
-            catalogue,
-            policy_of(settings),
+            Rules(catalogue, policy_of(settings), Routing.to(settings.gateway)),
             executors,
             claim_captured,
             build_inquiries(ports.gateway),

@@ -15,13 +15,11 @@ from schemas.requests import (
     TopUpRequested,
 )
 from schemas.topics import CONFIRMATIONS, LEDGER, ORDERS, REQUESTS
-from services.orders.catalogue.catalogue import Catalogue
 from services.orders.decider import Command, decide
 from services.orders.effects import GIVE_UPS
 from services.orders.metrics import COUNTERS
 from services.orders.order.archival import ARCHIVAL
 from services.orders.order.evolution import evolve, initial_state
-from services.orders.order.policy import Policy
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import OrderState
 from services.orders.payments.commands import (
@@ -103,14 +101,12 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
 
 
 def build_processor(
-    catalogue: Catalogue,
-    policy: Policy,
+    rules: Rules,
     executors: Mapping[str, Executor],
     project: Projection | None = None,
     inquiries: Mapping[str, Inquiry] | None = None,
 ) -> Processor[OrderState]:
     """Return orders as the runtime runs it; `project` claims what gateways captured."""
-    rules = Rules(catalogue, policy)
 
     def decide_by_rules(command: Command, state: OrderState) -> Decision | Ignored:
         return decide(command, state, rules)

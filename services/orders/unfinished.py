@@ -26,6 +26,7 @@ from services.orders.order.state import (
 from services.orders.payments.effects import (
     CHARGE,
     charge_effect,
+    charge_look_up,
     confirm_effect,
     expire_effect,
     refund_effect,
@@ -68,7 +69,7 @@ def unfinished(
 def _refunds(state: Renewal) -> list[Start]:
     owed = sorted(state.owed.values(), key=lambda each: (each.captured_at, each.payment_id))
     return [
-        refund_effect(each, kept=each.payment_id in state.not_refundable)
+        refund_effect(state.payable, each, kept=each.payment_id in state.not_refundable)
         for each in owed
         if each.method is not PaymentMethod.WALLET
     ]
@@ -92,9 +93,17 @@ def _payment(
     payable = state.payable
     match state.stage:
         case AwaitingCharge(unknown_since=None) if request is not None:
-            return [charge_effect(payable.payment_id, request.payment, payable.amount)]
+            return [
+                charge_effect(
+                    payable.payment_id,
+                    request.payment,
+                    payable.amount,
+                    payable.gateway,
+                    payable.accepted_at,
+                )
+            ]
         case AwaitingCharge(unknown_since=since) if since is not None:
-            look_up = {"payment_id": payable.payment_id, "not_found_count": 0}
+            look_up = charge_look_up(payable, 0, since)
             return [Start(f"{CHARGE}/{payable.payment_id}", CHARGE, look_up)]
         case AwaitingConfirmation():
             accepted = next(e for e in events if isinstance(e, RenewalAccepted | TopUpAccepted))

@@ -33,7 +33,9 @@ from services.notifier.policy import Policy as NotifierPolicy
 from services.orders import handlers as orders
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.order.policy import Policy as OrdersPolicy
-from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.order.routing import Routing
+from services.orders.order.rules import Rules
+from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
 from services.orders.payments.gateways.http import HttpGateway
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import PlanOrder
@@ -202,10 +204,10 @@ class HttpAnswers(Target):
         )
         self._calls: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
             lambda: gateway.charge(charge),
-            lambda: gateway.look_up_charge("p"),
+            lambda: gateway.look_up_charge(ChargeReference(payment_id="p")),
             lambda: gateway.look_up_transaction("g", "t"),
             lambda: gateway.refund(refund),
-            lambda: gateway.look_up_refund("r"),
+            lambda: gateway.look_up_refund(refund),
             lambda: provider.top_up(order),
             lambda: provider.look_up("a"),
         )
@@ -291,7 +293,12 @@ def open_services() -> Services:
     """Read the files that the services read at their start."""
     return Services(
         orders.build_processor(
-            load_catalogue(CATALOGUE_DEFAULT), OrdersPolicy(esim_hash_salt="s" * 16), {}
+            Rules(
+                load_catalogue(CATALOGUE_DEFAULT),
+                OrdersPolicy(esim_hash_salt="s" * 16),
+                Routing.to("sandbox"),
+            ),
+            {},
         ),
         ledger.build_processor(
             rules=load_rules(POSTING_RULES), low_balance=ledger.load_low_balance()

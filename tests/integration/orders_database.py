@@ -72,7 +72,7 @@ class Orders:
             claims=PostgresClaims(self.pool),
             trusted_gateways=frozenset(),
         )
-        processor = build_processor(RULES.catalogue, RULES.policy, executors, claim_captured)
+        processor = build_processor(RULES, executors, claim_captured)
         self.journal: Journal[OrderState] = Journal(processor)
         self.intake = Intake(
             log=self.log,

@@ -27,6 +27,7 @@ from services.orders.payments.commands import RecordCharge
 from services.orders.payments.gateways.gateway import (
     Captured,
     Charge,
+    ChargeReference,
     Declined,
     NotFound,
     OutcomeUnknown,
@@ -164,7 +165,9 @@ def test_server_killed_in_mid_charge_charges_each_payment_once(tmp_path: Path, p
             async with connected(server, timeout_seconds=1) as client:
                 gateway = HttpGateway(client)
                 for number in range(PAYMENTS):
-                    found = await gateway.look_up_charge(f"pay-{number}")
+                    found = await gateway.look_up_charge(
+                        ChargeReference(payment_id=f"pay-{number}")
+                    )
                     expected = Captured if before[f"pay-{number}"] else NotFound
                     assert isinstance(found, expected)
                 recovered = await charge_all(client, recovered=True)
@@ -191,7 +194,9 @@ def test_server_answers_over_http_what_the_gateway_and_provider_say(
             assert isinstance(
                 await gateway.charge(charge("pay-4", "tok_error_after")), OutcomeUnknown
             )
-            assert isinstance(await gateway.look_up_charge("pay-4"), Captured)
+            assert isinstance(
+                await gateway.look_up_charge(ChargeReference(payment_id="pay-4")), Captured
+            )
             refund = Refund(
                 refund_id="ref-1",
                 payment_id="pay-1",
@@ -202,7 +207,7 @@ def test_server_answers_over_http_what_the_gateway_and_provider_say(
             )
             refunded = await gateway.refund(refund)
             assert isinstance(refunded, Refunded)
-            assert await gateway.look_up_refund("ref-1") == refunded
+            assert await gateway.look_up_refund(refund) == refunded
             order = PlanOrder(
                 reference="act-1",
                 iccid="8985203000000000001",

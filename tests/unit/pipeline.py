@@ -24,7 +24,6 @@ from services.notifier.decider import EMAIL
 from services.notifier.facts import Fact
 from services.notifier.handlers import build_processor as build_notifier
 from services.notifier.policy import Policy
-from services.orders.order.rules import Rules
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Work, attempted
@@ -32,13 +31,16 @@ from services.runtime.kafka.cloudevents import binary_headers
 from services.runtime.log.event_log import LeasedEffect, StoredEvent
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import EffectRun, GiveUp, Mark, Processor, Task
-from tests.unit.orders.builders import CATALOGUE, NOW, POLICY
+from tests.unit.orders.builders import NOW, POLICY
+from tests.unit.orders.builders import RULES as RULES_OF_ORDERS
 from tests.unit.orders.world import World
 from tests.unit.runtime.toy import SHARDS, Record
 
 OWN_GATEWAY: Final = "desk"
 """What customers pay there is ours to give back; any other gateway of theirs is the shop's."""
-RULES: Final = Rules(CATALOGUE, replace(POLICY, own_gateways=frozenset({OWN_GATEWAY})))
+RULES: Final = replace(
+    RULES_OF_ORDERS, policy=replace(POLICY, own_gateways=frozenset({OWN_GATEWAY}))
+)
 _ROUNDS_MAX: Final = 2_000
 _TEXT: Final = SentText("en", "<any@mail.example>", "0" * 64)
 

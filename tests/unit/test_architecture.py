@@ -26,7 +26,7 @@ PURE: Final = (
         "decider", "unfinished",
         *("catalogue." + name for name in ("catalogue", "offers", "pricing")),
         *("order." + name for name in (
-            "archival", "evolution", "identities", "policy", "repetitions", "rules", "state",
+            "archival", "evolution", "identities", "policy", "repetitions", "routing", "rules", "state",
         )),
         *("payments." + name for name in (
             "capture", "commands", "confirmations", "credit", "effects", "give_ups", "payments",

@@ -12,10 +12,9 @@ from schemas.orders import RenewalAccepted
 from services.cli.app import app
 from services.orders.decider import decide
 from services.orders.order.evolution import initial_state
-from services.orders.order.rules import Rules
 from services.orders.renewals.commands import AcceptRenewal
 from services.runtime.processor import Decision
-from tests.unit.orders.builders import CATALOGUE, NOW, POLICY, by_token, renewal
+from tests.unit.orders.builders import CATALOGUE, NOW, RULES, by_token, renewal
 
 ON = ("--on", "2026-11-20T08:00:00Z")
 
@@ -39,7 +38,7 @@ def test_quote_is_what_orders_would_lock(currency: str, quantity: int, codes: li
     found = read("quote", "eu-month-basic", "--currency", currency.lower(), "--quantity",
                  str(quantity), *options, *ON)  # fmt: skip
     request = renewal(quantity=quantity, promotion_codes=codes, payment=by_token(currency=currency))
-    decision = decide(AcceptRenewal(request, NOW), initial_state(), Rules(CATALOGUE, POLICY))
+    decision = decide(AcceptRenewal(request, NOW), initial_state(), RULES)
     assert isinstance(decision, Decision)
     (accepted,) = decision.events
     assert isinstance(accepted, RenewalAccepted)

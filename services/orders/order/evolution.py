@@ -9,6 +9,7 @@ from schemas.confirmations import (
     ConfirmationRefusal,
     PaymentConfirmationReceived,
     PaymentConfirmationRefused,
+    RefundFailed,
 )
 from schemas.envelope import Event
 from schemas.orders import (
@@ -20,7 +21,6 @@ from schemas.orders import (
     PaymentOutcomeUnknown,
     PlanActivated,
     RefundCompleted,
-    RefundFailed,
     RejectionReason,
     RenewalAccepted,
     RenewalRejected,
@@ -106,6 +106,7 @@ def _accepted_renewal(event: RenewalAccepted) -> Renewal:
         method=event.payment_method,
         mode=event.payment_mode,
         amount=event.quote.total,
+        gateway=event.gateway,
         digest=event.request_digest,
         accepted_at=event.accepted_at,
     )
@@ -122,6 +123,7 @@ def _accepted_top_up(event: TopUpAccepted) -> TopUp:
         method=event.payment_method,
         mode=event.payment_mode,
         amount=event.amount,
+        gateway=event.gateway,
         digest=event.request_digest,
         accepted_at=event.accepted_at,
     )

@@ -20,7 +20,11 @@ from schemas.surplus import SurplusReason
 
 @dataclass(frozen=True, slots=True)
 class Payable:
-    """Who pays how much for which order; exactly one of the order ids is set."""
+    """Who pays how much for which order; exactly one of the order ids is set.
+
+    `gateway` charges it, and None is the only one that there was once. Whatever the rules say later,
+    everything about the charge goes there.
+    """
 
     account_id: str
     renewal_id: str | None
@@ -31,6 +35,7 @@ class Payable:
     amount: Money
     digest: str
     accepted_at: datetime
+    gateway: str | None = None
 
     @property
     def stream_id(self) -> str:

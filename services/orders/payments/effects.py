@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from schemas.envelope import utc_text
 from schemas.money import Money
 from schemas.requests import PaymentInstruction
 from services.orders.order import identities
@@ -20,21 +21,41 @@ EXPIRE: Final = "expire"
 CONFIRM: Final = "confirm"
 
 
-def charge_effect(payment_id: str, payment: PaymentInstruction, amount: Money) -> Start:
+def charge_effect(
+    payment_id: str,
+    payment: PaymentInstruction,
+    amount: Money,
+    gateway: str | None,
+    accepted_at: datetime,
+) -> Start:
     """Charge the token at once."""
     payload: JsonObject = {
         "payment_id": payment_id,
         "token": payment.token,
         "method": payment.method.value,
         "amount": amount.model_dump(),
+        "gateway": gateway,
+        "since": utc_text(accepted_at),
     }
     return Start(f"{CHARGE}/{payment_id}", CHARGE, payload)
 
 
-def look_up_charge(payment_id: str, not_found_count: int, due_at: datetime) -> Retry:
+def look_up_charge(
+    payable: Payable, not_found_count: int, unknown_since: datetime, due_at: datetime
+) -> Retry:
     """Turn the charge into a look-up: without the token it can never charge again."""
-    payload: JsonObject = {"payment_id": payment_id, "not_found_count": not_found_count}
-    return Retry(due_at, payload)
+    return Retry(due_at, charge_look_up(payable, not_found_count, unknown_since))
+
+
+def charge_look_up(payable: Payable, not_found_count: int, unknown_since: datetime) -> JsonObject:
+    """Return the payload of a charge that is only looked up."""
+    return {
+        "payment_id": payable.payment_id,
+        "not_found_count": not_found_count,
+        "gateway": payable.gateway,
+        "since": utc_text(payable.accepted_at),
+        "until": utc_text(unknown_since),
+    }
 
 
 def expiry_key(stream_id: str) -> str:
@@ -78,7 +99,7 @@ def _confirmation_id(payable: Payable, confirmation: Confirmation) -> str:
     return identities.surplus_payment_id(payable.payment_id, *confirmation.key)
 
 
-def refund_effect(payment: Payment, *, kept: bool = False) -> Start:
+def refund_effect(payable: Payable, payment: Payment, *, kept: bool = False) -> Start:
     """Give a payment back through its gateway; one that is `kept` only waits for a person.
 
     So does unverified money: no gateway told us that the transaction is ours to give back. What
@@ -92,6 +113,7 @@ def refund_effect(payment: Payment, *, kept: bool = False) -> Start:
         "gateway_txn_id": payment.gateway_txn_id,
         "method": payment.method.value,
         "amount": payment.amount.model_dump(),
+        "through": payable.gateway if payment.payment_id == payable.payment_id else None,
     }
     held = kept or payment.unverified or payment.external
     hold_key = _refund_key(payment) if held else None

@@ -22,6 +22,7 @@ from services.orders.payments.gateways.gateway import (
     Captured,
     Charge,
     ChargeOutcome,
+    ChargeReference,
     Declined,
     Found,
     NotSupported,
@@ -34,7 +35,7 @@ from services.orders.payments.gateways.gateway import (
     Unavailable,
 )
 from services.runtime.errors import Halt
-from services.runtime.processor import EffectRun, Mark
+from services.runtime.processor import EffectRun, JsonObject, Mark
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -52,7 +53,7 @@ class PaymentExecutors:
         """Charge once; a payload without a token is a look-up."""
         payload = run.payload
         if "token" not in payload:
-            found = self._ours(await self.gateway.look_up_charge(payload["payment_id"]))
+            found = self._ours(await self.gateway.look_up_charge(_reference(payload)))
             count = payload["not_found_count"]
             return RecordLookUp(found, count, run.attempt, self.clock())
         charge = Charge(
@@ -60,8 +61,10 @@ class PaymentExecutors:
             token=payload["token"],
             method=PaymentMethod(payload["method"]),
             amount=Money.model_validate(payload["amount"]),
+            gateway=payload.get("gateway"),
         )
-        outcome = await (self._recover(charge) if run.recovered else self.gateway.charge(charge))
+        charged = self._recover(charge, run) if run.recovered else self.gateway.charge(charge)
+        outcome = await charged
         return RecordCharge(self._ours(outcome), run.attempt, self.clock())
 
     def _ours(self, outcome: OutcomeT) -> OutcomeT:
@@ -78,9 +81,9 @@ class PaymentExecutors:
             raise Halt(message)
         return outcome
 
-    async def _recover(self, charge: Charge) -> ChargeOutcome:
+    async def _recover(self, charge: Charge, run: EffectRun) -> ChargeOutcome:
         """Look before charging again under the same key; what stays unclear is looked up later."""
-        found = await self.gateway.look_up_charge(charge.payment_id)
+        found = await self.gateway.look_up_charge(_reference(run.payload))
         if isinstance(found, Captured | Declined):
             return found
         if isinstance(found, Unavailable):
@@ -97,11 +100,11 @@ class PaymentExecutors:
 
     async def _refund(self, run: EffectRun) -> RefundOutcome:
         payload = run.payload
+        refund = Refund.model_validate({**payload, "method": PaymentMethod(payload["method"])})
         if run.recovered or run.attempt > 1:
-            found = await self.gateway.look_up_refund(payload["refund_id"])
+            found = await self.gateway.look_up_refund(refund)
             if isinstance(found, Refunded | Unavailable):
                 return found
-        refund = Refund.model_validate({**payload, "method": PaymentMethod(payload["method"])})
         return await self.gateway.refund(refund)
 
     async def confirm(self, run: EffectRun, _mark: Mark) -> RecordConfirmation:
@@ -128,3 +131,8 @@ class PaymentExecutors:
     async def expire(self, _run: EffectRun, _mark: Mark) -> ExpireOrder:
         """Say that the time has come."""
         return ExpireOrder(self.clock())
+
+
+def _reference(payload: JsonObject) -> ChargeReference:
+    named = {name: payload.get(name) for name in ("payment_id", "gateway", "since", "until")}
+    return ChargeReference.model_validate(named)

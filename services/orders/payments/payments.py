@@ -75,7 +75,8 @@ def record_charge(command: RecordCharge, state: Order, rules: Rules) -> Decision
             first = state.stage.unknown_since is None
             events = (_unknown(state, outcome.cause, now),) if first else ()
             due_at = now + policy.look_up_backoff.after(1)
-            return Decision(events, (look_up_charge(state.payable.payment_id, 0, due_at),))
+            asked_until = state.stage.unknown_since or now
+            return Decision(events, (look_up_charge(state.payable, 0, asked_until, due_at),))
         case _:
             assert_never(outcome)
 
@@ -108,7 +109,7 @@ def record_look_up(command: RecordLookUp, state: Order, rules: Rules) -> Decisio
     due_at = now + rules.policy.look_up_backoff.after(command.attempt)
     if now < settled_at < due_at:
         due_at = settled_at
-    again = look_up_charge(state.payable.payment_id, not_found_count, due_at)
+    again = look_up_charge(state.payable, not_found_count, stage.unknown_since, due_at)
     return Decision(effects=(again,))
 
 
@@ -120,9 +121,9 @@ def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decisio
     """
     stage, now = state.stage, command.now
     due_at = now + rules.policy.look_up_backoff.after(1)
-    once_more = look_up_charge(state.payable.payment_id, 0, due_at)
     if not isinstance(stage, AwaitingCharge) or stage.unknown_since is None:
         return Ignored(IgnoredReason.PAYMENT_OUTCOME_NOT_UNKNOWN)
+    once_more = look_up_charge(state.payable, 0, stage.unknown_since, due_at)
     if command.outcome == "not_charged":
         resolved = _resolved(state, "not_charged", now, settled=command)
         failed = _failed(state, DeclineReason.NETWORK_INTERRUPTION, now)
@@ -228,6 +229,7 @@ def _failed(state: Order, reason: DeclineReason, now: datetime) -> Decision:
         topup_id=payable.topup_id,
         payment_id=payable.payment_id,
         attempt=state.payments.next_attempt,
+        gateway=payable.gateway,
         method=payable.method,
         amount=payable.amount,
         reason=reason,
@@ -245,6 +247,7 @@ def _unknown(state: Order, cause: UnknownCause, now: datetime) -> PaymentOutcome
         renewal_id=payable.renewal_id,
         topup_id=payable.topup_id,
         payment_id=payable.payment_id,
+        gateway=payable.gateway,
         method=payable.method,
         amount=payable.amount,
         cause=cause,
@@ -269,6 +272,7 @@ def _resolved(
         renewal_id=payable.renewal_id,
         topup_id=payable.topup_id,
         payment_id=payable.payment_id,
+        gateway=payable.gateway,
         outcome=outcome,
         settled_by=settled.by if settled else None,
         settlement_reason=settled.reason if settled else None,

@@ -34,7 +34,7 @@ def give_back(
     What the shop's own gateway took, it alone can give back. Of unverified money nobody knows
     whether it was taken, so a person sees to it.
     """
-    effects = (refund_effect(payment),)
+    effects = (refund_effect(payable, payment),)
     if not payment.external or payment.unverified:
         return (), effects
     instructed = RefundInstructed(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from schemas.confirmations import RefundFailed
 from schemas.envelope import Event
-from schemas.orders import RefundFailed
 from schemas.surplus import SurplusReturnFailed
 from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason

@@ -85,7 +85,7 @@ def _offer(request: RenewalRequested, rules: Rules, now: datetime) -> _Offer | _
     maximum = catalogue.maximum(payment.currency, now)
     if payment.currency not in plan.price or tax is None or maximum is None:
         return _Refusal(RejectionReason.PLAN_NOT_SOLD_IN_CURRENCY)
-    if not catalogue.accepts(payment.method, payment.mode, payment.currency):
+    if not rules.accepts(payment, now):
         return _Refusal(RejectionReason.PAYMENT_METHOD_NOT_ACCEPTED)
     if request.quote_expires_at is not None and now > request.quote_expires_at:
         return _Refusal(RejectionReason.QUOTE_EXPIRED)
@@ -126,6 +126,7 @@ def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) 
     payment_id = identities.payment_id(request.account_id, stream_id)
     awaits = mode is PaymentMode.AWAIT_CONFIRMATION
     confirm_by = now + rules.policy.confirmation_window if awaits else None
+    gateway = rules.gateway(request.payment, stream_id, now)
     accepted = RenewalAccepted(
         account_id=request.account_id,
         renewal_id=request.renewal_id,
@@ -134,6 +135,7 @@ def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) 
         plan_title=offer.plan.title,
         payment_method=request.payment.method,
         payment_mode=mode,
+        gateway=gateway,
         confirm_by=confirm_by,
         promotions_not_applied=list(offer.idle_codes) or None,
         request_digest=digest,
@@ -144,7 +146,7 @@ def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) 
     if confirm_by is not None:
         effects.append(expire_effect(stream_id, confirm_by))
     if request.payment.token is not None:
-        effects.append(charge_effect(payment_id, request.payment, total))
+        effects.append(charge_effect(payment_id, request.payment, total, gateway, now))
     if mode is not PaymentMode.WALLET:
         return Decision((accepted,), tuple(effects))
     asked = _wallet_charge(request, offer.quote, payment_id, now)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
 from services.orders.payments.gateways.sandbox import CustomerPayment, SandboxGateway
 from services.orders.renewals.providers.provider import EsimProvider, PlanOrder
 
@@ -29,7 +29,8 @@ def sandbox_app(gateway: SandboxGateway, provider: EsimProvider) -> Starlette:
         return _answer(await gateway.charge(Charge.model_validate_json(await request.body())))
 
     async def charge_look_up(request: Request) -> Response:
-        return _answer(await gateway.look_up_charge(request.path_params["key"]))
+        reference = ChargeReference(payment_id=request.path_params["key"])
+        return _answer(await gateway.look_up_charge(reference))
 
     async def pay(request: Request) -> Response:
         gateway.pay(CustomerPayment.model_validate_json(await request.body()))
@@ -43,7 +44,7 @@ def sandbox_app(gateway: SandboxGateway, provider: EsimProvider) -> Starlette:
         return _answer(await gateway.refund(Refund.model_validate_json(await request.body())))
 
     async def refund_look_up(request: Request) -> Response:
-        return _answer(await gateway.look_up_refund(request.path_params["key"]))
+        return _answer(gateway.known_refund(request.path_params["key"]))
 
     async def top_up(request: Request) -> Response:
         return _answer(await provider.top_up(PlanOrder.model_validate_json(await request.body())))

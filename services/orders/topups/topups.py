@@ -62,8 +62,7 @@ def _rule(request: TopUpRequested, rules: Rules, now: datetime) -> TopUpRule | _
     maximum = rules.catalogue.maximum(request.amount.currency, now)
     if rule is None or maximum is None or payment.currency != request.amount.currency:
         return _Refusal(TopUpRejectionReason.CURRENCY_NOT_SUPPORTED)
-    accepted = rules.catalogue.accepts(payment.method, payment.mode, payment.currency)
-    if payment.mode is PaymentMode.WALLET or not accepted:
+    if payment.mode is PaymentMode.WALLET or not rules.accepts(payment, now):
         return _Refusal(TopUpRejectionReason.PAYMENT_METHOD_NOT_ACCEPTED)
     if request.amount.amount_minor < rule.minimum_minor:
         minimum = Money(amount_minor=rule.minimum_minor, currency=rule.currency)
@@ -94,6 +93,7 @@ def _accepted(command: AcceptTopUp, rule: TopUpRule, digest: str, rules: Rules) 
     stream_id = f"topup/{request.topup_id}"
     awaits = request.payment.mode is PaymentMode.AWAIT_CONFIRMATION
     confirm_by = now + rules.policy.confirmation_window if awaits else None
+    gateway = rules.gateway(request.payment, stream_id, now)
     accepted = TopUpAccepted(
         account_id=request.account_id,
         topup_id=request.topup_id,
@@ -103,6 +103,7 @@ def _accepted(command: AcceptTopUp, rule: TopUpRule, digest: str, rules: Rules) 
         rule_version=rule.version,
         payment_method=request.payment.method,
         payment_mode=request.payment.mode,
+        gateway=gateway,
         confirm_by=confirm_by,
         request_digest=digest,
         request_source=command.source,
@@ -113,5 +114,5 @@ def _accepted(command: AcceptTopUp, rule: TopUpRule, digest: str, rules: Rules) 
         effect = expire_effect(stream_id, confirm_by)
     else:
         payment_id = identities.payment_id(request.account_id, stream_id)
-        effect = charge_effect(payment_id, request.payment, request.amount)
+        effect = charge_effect(payment_id, request.payment, request.amount, gateway, now)
     return Decision((accepted,), (effect,))

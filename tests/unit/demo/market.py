@@ -31,6 +31,7 @@ from services.notifier.emails.locales import locale_of
 from services.notifier.handlers import build_processor as build_notifier
 from services.notifier.policy import Policy
 from services.orders.catalogue.catalogue_file import load_catalogue
+from services.orders.order.routing import Routing
 from services.orders.order.rules import Rules
 from services.orders.payments.gateways.sandbox import CustomerPayment
 from services.orders.settings import OrdersSettings, policy_of
@@ -226,7 +227,8 @@ def _held(wallet: WalletState) -> dict[str, Any] | None:
 def played(folder: Path, records: Iterable[RawRecord]) -> Market:
     """Return the market after all records."""
     settings = load_settings(OrdersSettings, NEEDED | SETTINGS["orders"])
-    world = World(folder, Rules(load_catalogue(settings.catalogue), policy_of(settings)))
+    rules = Rules(load_catalogue(settings.catalogue), policy_of(settings), Routing.to("sandbox"))
+    world = World(folder, rules)
     market = Market(world)
     try:
         for phase, of_phase in groupby(records, key=lambda record: record.phase):

@@ -17,8 +17,11 @@ from schemas.requests import (
     TopUpRequested,
 )
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.order import identities
 from services.orders.order.policy import Backoff, Policy
+from services.orders.order.routing import Routing
 from services.orders.order.rules import Rules
+from services.orders.order.state import Payable
 
 NOW: Final = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ICCID: Final = "8985203000000000001"
@@ -35,7 +38,8 @@ POLICY: Final = Policy(
     activation_backoff=Backoff(timedelta(seconds=5), timedelta(minutes=7)),
     refund_backoff=Backoff(timedelta(seconds=5), timedelta(minutes=15)),
 )
-RULES: Final = Rules(CATALOGUE, POLICY)
+ROUTING: Final = Routing.to("sandbox")
+RULES: Final = Rules(CATALOGUE, POLICY, ROUTING)
 CONTACT: Final = Contact(email="li@example.org", locale="zh-Hans")
 
 
@@ -104,3 +108,18 @@ def confirmation(**changes: Any) -> PaymentConfirmed:
         "confirmed_at": NOW + timedelta(minutes=5),
     }
     return PaymentConfirmed(**(fields | changes))
+
+
+PAYABLE: Final = Payable(
+    account_id="acct-1",
+    renewal_id="ren-1",
+    topup_id=None,
+    payment_id=identities.payment_id("acct-1", "order/ren-1"),
+    method=PaymentMethod.CARD,
+    mode=PaymentMode.CHARGE,
+    amount=usd(2120),
+    digest="",
+    accepted_at=NOW,
+    gateway="acme",
+)
+"""What `renewal` is to be paid by, at a gateway."""

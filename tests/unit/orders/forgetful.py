@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from schemas.orders import ActivationFailureReason, DeclineReason, UnknownCause
 from services.orders.payments.gateways import gateway
-from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
 from services.orders.renewals.providers import provider
 from services.orders.renewals.providers.provider import PlanOrder
 from tests.unit.orders.builders import NOW, usd
@@ -60,9 +60,9 @@ class Forgetful:
         """Take the money, each time."""
         return self._act("charge", charge, charge.payment_id)
 
-    async def look_up_charge(self, payment_id: str) -> Any:
+    async def look_up_charge(self, reference: ChargeReference) -> Any:
         """Say something about a charge."""
-        return self._look_up("look_up_charge", payment_id, "charge")
+        return self._look_up("look_up_charge", reference, reference.payment_id, "charge")
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> Any:
         """Say what it is told to say."""
@@ -73,9 +73,9 @@ class Forgetful:
         """Give the money back, each time."""
         return self._act("refund", refund, refund.refund_id)
 
-    async def look_up_refund(self, refund_id: str) -> Any:
+    async def look_up_refund(self, refund: Refund) -> Any:
         """Say something about a refund."""
-        return self._look_up("look_up_refund", refund_id, "refund")
+        return self._look_up("look_up_refund", refund, refund.refund_id, "refund")
 
     async def top_up(self, order: PlanOrder) -> Any:
         """Put the plan on the eSIM, each time."""
@@ -83,7 +83,7 @@ class Forgetful:
 
     async def look_up(self, reference: str) -> Any:
         """Say something about an activation."""
-        return self._look_up("look_up", reference, "top_up")
+        return self._look_up("look_up", reference, reference, "top_up")
 
     def times(self, method: str) -> int:
         """Return how often something was really done."""
@@ -99,7 +99,7 @@ class Forgetful:
         self.done[method, key] += said.done
         return said.answer or _DONE[method]
 
-    def _look_up(self, method: str, key: str, act: str) -> Any:
-        self.asked.append((method, key))
+    def _look_up(self, method: str, wanted: object, key: str, act: str) -> Any:
+        self.asked.append((method, wanted))
         truth = _DONE[act] if self.done[act, key] else _NOTHING[act]
         return self._next(method).answer or truth

@@ -25,6 +25,7 @@ from services.orders.payments.gateways.gateway import (
     Charge,
     ChargeLookUp,
     ChargeOutcome,
+    ChargeReference,
     NotFound,
     PaymentGateway,
     Refund,
@@ -118,9 +119,9 @@ class WatchedGateway:
         self.known_not_charged = isinstance(outcome, Unavailable) and not self.result_is_lost
         return outcome
 
-    async def look_up_charge(self, payment_id: str) -> ChargeLookUp:
+    async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
         """Look up; only "not found" allows the same charge under the same key."""
-        found = await self.inner.look_up_charge(payment_id)
+        found = await self.inner.look_up_charge(reference)
         self.known_not_charged = isinstance(found, NotFound)
         return found
 
@@ -132,9 +133,9 @@ class WatchedGateway:
         """Pass on."""
         return await self.inner.refund(refund)
 
-    async def look_up_refund(self, refund_id: str) -> RefundLookUp:
+    async def look_up_refund(self, refund: Refund) -> RefundLookUp:
         """Pass on."""
-        return await self.inner.look_up_refund(refund_id)
+        return await self.inner.look_up_refund(refund)
 
 
 @dataclass(slots=True)

@@ -15,17 +15,17 @@ from schemas.orders import (
     RefundCompleted,
 )
 from schemas.requests import PaymentMethod
-from services.orders.order.rules import IgnoredReason, Rules
+from services.orders.order.rules import IgnoredReason
 from services.orders.payments.confirmations import CONFIRMATIONS_MAX
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Halt, Poison
 from services.runtime.processor import GiveUp, Ignored
 from tests.unit.orders.builders import (
-    CATALOGUE,
     ICCID,
     NOW,
     POLICY,
+    RULES,
     confirmation,
     in_app,
     renewal,
@@ -46,7 +46,7 @@ from tests.unit.orders.steps import (
 )
 from tests.unit.orders.world import World
 
-TRUSTING = Rules(CATALOGUE, replace(POLICY, trusted_gateways=frozenset({"silent-bank"})))
+TRUSTING = replace(RULES, policy=replace(POLICY, trusted_gateways=frozenset({"silent-bank"})))
 SILENT = {"gateway": "silent-bank", "gateway_txn_id": "slip-7"}
 SETTLED = GiveUp(outcome="settled", by="maria", reason="given back at the bank")
 LATER = NOW + timedelta(hours=3)
@@ -304,7 +304,7 @@ def test_surplus_and_late_money_of_a_trusted_gateway_goes_nowhere_by_itself(
     assert refusals(trusting) == [ConfirmationRefusal.ORDER_NOT_WAITING]
     assert captures(trusting) == 1
     assert refunds(trusting) == []
-    (kept,) = unfinished(trusting.events, None, CATALOGUE)
+    (kept,) = unfinished(trusting.events, None, RULES.catalogue)
     assert (kept.effect_id, kept.hold_key) == (*trusting.effects, *trusting.effects)
 
 
@@ -314,7 +314,7 @@ def test_money_of_a_trusted_gateway_is_given_back_by_a_person_alone(trusting: Wo
     trusting.run_until(LATER)
     assert outcomes(trusting)[-1] == "ActivationFailed"
     assert refunds(trusting) == []
-    (kept,) = unfinished(trusting.events, None, CATALOGUE)
+    (kept,) = unfinished(trusting.events, None, RULES.catalogue)
     assert kept.hold_key is not None
     assert list(trusting.effects) == [kept.effect_id]
     done = GiveUp(
@@ -337,7 +337,7 @@ def test_one_slip_of_a_trusted_gateway_pays_one_order(trusting: World) -> None:
 
 def test_a_trusted_gateway_that_charges_all_the_same_stops_orders(tmp_path: Path) -> None:
     foolish = replace(POLICY, trusted_gateways=frozenset({"sandbox"}))
-    world = World(tmp_path, Rules(CATALOGUE, foolish))
+    world = World(tmp_path, replace(RULES, policy=foolish))
     ask(world)
     (charge,) = [key for key, each in world.effects.items() if each.kind == "charge"]
     for _ in range(2):
@@ -357,5 +357,5 @@ def test_what_the_log_says_is_asked_again_after_a_restore(world: World) -> None:
     ask(world, payment=in_app())
     hint(world)
     ask_gateway(world)
-    asked = [each.effect_id for each in unfinished(world.events, None, CATALOGUE)]
+    asked = [each.effect_id for each in unfinished(world.events, None, RULES.catalogue)]
     assert sorted(asked) == sorted(key for key in world.effects if not key.startswith("activate/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,14 +25,14 @@ from services.orders.payments.commands import (
     RecordRefund,
 )
 from services.orders.payments.gateways import gateway
-from services.orders.payments.gateways.gateway import Charge, Found, Refund
+from services.orders.payments.gateways.gateway import Charge, ChargeReference, Found, Refund
 from services.orders.ports import Ports
 from services.orders.renewals.commands import AcceptRenewal, RecordActivation
 from services.orders.renewals.effects import activate_effect, look_up_activation
 from services.orders.renewals.providers import provider
 from services.orders.renewals.providers.provider import PlanOrder
 from services.runtime.processor import EffectRun, JsonObject
-from tests.unit.orders.builders import NOW, RULES, by_token, renewal, usd
+from tests.unit.orders.builders import NOW, PAYABLE, RULES, by_token, renewal, usd
 from tests.unit.orders.forgetful import (
     ACTIVATED,
     CAPTURED,
@@ -46,9 +47,10 @@ from tests.unit.orders.forgetful import (
 from tests.unit.orders.world import World, no_mark, run
 
 ORDER: Final = "order/ren-1"
-CHARGE_ID: Final = identities.payment_id("acct-1", ORDER)
+CHARGE_ID: Final = PAYABLE.payment_id
 REFUND_ID: Final = identities.refund_id(CHARGE_ID)
 REFERENCE: Final = identities.activation_id("acct-1", ORDER)
+LATER: Final = NOW + timedelta(seconds=20)
 PAID: Final = Payment(
     payment_id=CHARGE_ID,
     gateway="bank",
@@ -66,19 +68,35 @@ CONFIRMED: Final[JsonObject] = {
     "not_found_count": 1,
 }
 PAYLOADS: Final[dict[str, JsonObject]] = {
-    "charge": effects.charge_effect(CHARGE_ID, by_token(), usd(2120)).payload,
-    "charge looked up": effects.look_up_charge(CHARGE_ID, 1, NOW).payload or {},
+    "charge": effects.charge_effect(CHARGE_ID, by_token(), usd(2120), PAYABLE.gateway, NOW).payload,
+    "charge looked up": effects.charge_look_up(PAYABLE, 1, LATER),
     "activate": activate_effect(renewal(), ORDER, 30).payload,
     "activate looked up": look_up_activation(REFERENCE, NOW).payload or {},
-    "refund": effects.refund_effect(PAID).payload,
+    "refund": effects.refund_effect(PAYABLE, PAID).payload,
     "confirm": CONFIRMED,
     "confirm of another amount": CONFIRMED | {"agreed": False},
 }
+REFUND: Final = Refund(
+    refund_id=REFUND_ID,
+    payment_id=CHARGE_ID,
+    gateway="bank",
+    gateway_txn_id="txn-9",
+    method=PaymentMethod.CARD,
+    amount=usd(2120),
+    through=PAYABLE.gateway,
+)
 ASKED: Final[dict[str, object]] = {
     "charge": Charge(
-        payment_id=CHARGE_ID, token="tok_ok", method=PaymentMethod.CARD, amount=usd(2120)
+        payment_id=CHARGE_ID,
+        token="tok_ok",
+        method=PaymentMethod.CARD,
+        amount=usd(2120),
+        gateway=PAYABLE.gateway,
     ),
-    "look_up_charge": CHARGE_ID,
+    "look_up_charge": ChargeReference(payment_id=CHARGE_ID, gateway=PAYABLE.gateway, since=NOW),
+    "look_up_charge afterwards": ChargeReference(
+        payment_id=CHARGE_ID, gateway=PAYABLE.gateway, since=NOW, until=LATER
+    ),
     "top_up": PlanOrder(
         reference=REFERENCE,
         iccid=renewal().iccid,
@@ -87,15 +105,8 @@ ASKED: Final[dict[str, object]] = {
         validity_days=30,
     ),
     "look_up": REFERENCE,
-    "refund": Refund(
-        refund_id=REFUND_ID,
-        payment_id=CHARGE_ID,
-        gateway="bank",
-        gateway_txn_id="txn-9",
-        method=PaymentMethod.CARD,
-        amount=usd(2120),
-    ),
-    "look_up_refund": REFUND_ID,
+    "refund": REFUND,
+    "look_up_refund": REFUND,
     "look_up_transaction": TXN,
 }
 ACTS: Final = {"charge": "charge", "activate": "top_up", "refund": "refund"}
@@ -220,7 +231,8 @@ def test_run_asks_what_it_must_in_order_and_does_nothing_twice(
     outside = Forgetful({method: [said] for method, said in case.told.items()})
     recorded = executed(case.effect, case.run, outside, MemoryClaims(), checkpoint)
     assert recorded == case.recorded
-    assert outside.asked == [(method, ASKED[method]) for method in case.told]
+    afterwards = " afterwards" if case.effect == "charge looked up" else ""
+    assert outside.asked == [(method, ASKED[method + afterwards]) for method in case.told]
     done = [method for method, said in case.told.items() if said.done]
     assert list(outside.done.elements()) == [
         (method, getattr(ASKED[method], KEYS[method])) for method in done

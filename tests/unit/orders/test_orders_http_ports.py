@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from schemas.orders import UnknownCause
 from schemas.requests import PaymentMethod
 from services.orders.payments.gateways import gateway
-from services.orders.payments.gateways.gateway import Charge, Refund
+from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
 from services.orders.payments.gateways.http import HttpGateway
 from services.orders.renewals.providers import provider
 from services.orders.renewals.providers.http import HttpProvider
@@ -23,7 +23,11 @@ from tests.unit.orders.builders import ICCID, usd
 from tests.unit.orders.forgetful import ACTIVATED, CAPTURED, DECLINED, REFUNDED, REFUSED
 
 CHARGE: Final = Charge(
-    payment_id="p-1", token="tok_ok", method=PaymentMethod.CARD, amount=usd(2120)
+    payment_id="p-1",
+    token="tok_ok",
+    method=PaymentMethod.CARD,
+    amount=usd(2120),
+    gateway="not-on-the-wire",
 )
 REFUND: Final = Refund(
     refund_id="r-1",
@@ -32,6 +36,7 @@ REFUND: Final = Refund(
     gateway_txn_id="txn-9",
     method=PaymentMethod.CARD,
     amount=usd(2120),
+    through="not-on-the-wire",
 )
 PLAN: Final = PlanOrder(
     reference="a-1", iccid=ICCID, plan_code="eu-month-basic", quantity=1, validity_days=30
@@ -69,12 +74,12 @@ ACTS: Final = {
 }
 LOOK_UPS: Final = {
     "look_up_charge": Method(
-        lambda gateway, _: gateway.look_up_charge("p-1"),
+        lambda gateway, _: gateway.look_up_charge(ChargeReference(payment_id="p-1")),
         *("GET", "/charges/p-1", None),
         ((200, CAPTURED), (200, DECLINED), (404, ABSENT), (503, DOWN)),
     ),
     "look_up_refund": Method(
-        lambda gateway, _: gateway.look_up_refund("r-1"),
+        lambda gateway, _: gateway.look_up_refund(REFUND),
         *("GET", "/refunds/r-1", None),
         ((200, REFUNDED), (404, ABSENT), (503, DOWN)),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from services.runtime.processor import Decision
 from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,
-    POLICY,
     RULES,
     by_token,
     from_wallet,
@@ -58,7 +58,7 @@ def more(amount: Money) -> Money:
 
 def with_maxima(*maxima: Maximum) -> Rules:
     tables = CATALOGUE.model_dump(by_alias=True) | {"maximum": list(maxima)}
-    return Rules(Catalogue(**tables), POLICY)
+    return replace(RULES, catalogue=Catalogue(**tables))
 
 
 def maximum(amount_minor: int, **changes: Any) -> Maximum:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from schemas.confirmations import PaymentConfirmationRefused
+from schemas.envelope import utc_text
 from schemas.orders import (
     ActivationDelayed,
     ActivationFailed,
@@ -123,7 +124,13 @@ def test_unknown_outcome_is_looked_up_soon_and_without_a_token() -> None:
     assert names(decision) == [PaymentOutcomeUnknown]
     assert retry(decision).due_at == OBSERVED + POLICY.look_up_backoff.first
     payment_id = identities.payment_id("acct-1", "order/ren-1")
-    assert retry(decision).payload == {"payment_id": payment_id, "not_found_count": 0}
+    assert retry(decision).payload == {
+        "payment_id": payment_id,
+        "not_found_count": 0,
+        "gateway": "sandbox",
+        "since": utc_text(NOW),
+        "until": utc_text(OBSERVED),
+    }
 
 
 def test_charge_is_written_off_from_the_settle_time_since_no_answer_came() -> None:

@@ -16,12 +16,12 @@ from schemas.orders import PaymentCaptured, RefundCompleted
 from schemas.surplus import SurplusReturned
 from services.orders.order import identities
 from services.orders.order.archival import ARCHIVAL
-from services.orders.order.rules import IgnoredReason, Rules
+from services.orders.order.rules import IgnoredReason
 from services.orders.payments.commands import ConfirmRefund
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
 from services.runtime.processor import GiveUp, Ignored
-from tests.unit.orders.builders import CATALOGUE, ICCID, NOW, POLICY, in_app, usd
+from tests.unit.orders.builders import CATALOGUE, ICCID, NOW, POLICY, RULES, in_app, usd
 from tests.unit.orders.steps import (
     ORDER,
     ask,
@@ -44,7 +44,7 @@ def world_of(tmp_path: Path) -> Iterator[Opener]:
     opened: list[World] = []
 
     def made(**changes: Any) -> World:
-        opened.append(World(tmp_path, Rules(CATALOGUE, replace(POLICY, **changes))))
+        opened.append(World(tmp_path, replace(RULES, policy=replace(POLICY, **changes))))
         return opened[-1]
 
     yield made

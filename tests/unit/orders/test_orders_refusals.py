@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -55,12 +56,12 @@ ACTIVE = Activated(
 )
 ELSEWHERE = ActivatedElsewhere("sandbox", "order-77", NOW)
 SOLD = CATALOGUE.plan("eu-month-basic", NOW)
-WITHOUT_PLAN = Rules(
-    Catalogue.model_validate(
+WITHOUT_PLAN = replace(
+    RULES,
+    catalogue=Catalogue.model_validate(
         CATALOGUE.model_dump(by_alias=True)
         | {"plan": [plan.model_dump() for plan in CATALOGUE.plans if plan != SOLD]}
     ),
-    RULES.policy,
 )
 LOST = "the catalogue no longer holds version 2026-2 of eu-month-basic: put it back, then "
 

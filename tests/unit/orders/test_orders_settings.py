@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from services.orders.http_access import http_client
-from services.orders.payments.gateways.gateway import Unavailable
+from services.orders.payments.gateways.gateway import ChargeReference, Unavailable
 from services.orders.ports import open_ports
 from services.orders.settings import OrdersSettings
 from services.runtime.errors import ConfigurationError
@@ -134,7 +134,7 @@ async def test_credentials_go_to_the_gateway_and_after_no_redirect(
     loaded = settings(GATEWAY_URL=redirecting, **files)
     assert "hunter2" not in repr(loaded)
     async with open_ports(loaded, lambda: pytest.fail("no clock is needed")) as ports:
-        assert await ports.gateway.look_up_charge("1") == Unavailable()
+        assert await ports.gateway.look_up_charge(ChargeReference(payment_id="1")) == Unavailable()
     assert Redirecting.seen == [("/v1/charges/1", sent)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from schemas.confirmations import RefundFailed
 from schemas.orders import (
     ActivationFailed,
     ActivationFailureReason,
@@ -16,7 +17,6 @@ from schemas.orders import (
     PaymentOutcomeResolved,
     PlanActivated,
     RefundCompleted,
-    RefundFailed,
 )
 from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason

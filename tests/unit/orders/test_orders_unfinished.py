@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from schemas.envelope import utc_text
 from schemas.requests import PaymentInstruction
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
@@ -97,7 +98,14 @@ def test_look_up_that_is_told_again_begins_to_count_anew(world: World) -> None:
         if each.effect_id == charge
     ]
     payment_id = charge.removeprefix("charge/")
-    assert again == Start(charge, "charge", {"payment_id": payment_id, "not_found_count": 0})
+    look_up = {
+        "payment_id": payment_id,
+        "not_found_count": 0,
+        "gateway": "sandbox",
+        "since": utc_text(NOW),
+        "until": utc_text(NOW),
+    }
+    assert again == Start(charge, "charge", look_up)
 
 
 def test_paid_renewal_waits_for_its_activation(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +41,7 @@ from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,
     POLICY,
+    RULES,
     by_token,
     confirmation,
     from_wallet,
@@ -228,7 +230,7 @@ def test_top_up_whose_rule_left_the_catalogue_halts(world: World) -> None:
     rule = CATALOGUE.top_up_rule("USD", NOW)
     assert rule is not None
     with pytest.raises(Park) as parked:
-        _decide_with(world, Rules(emptied, POLICY))
+        _decide_with(world, replace(RULES, catalogue=emptied))
     assert (parked.value.reason, str(parked.value)) == (
         "catalogue_lost",
         (

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from schemas.orders import ActivationFailureReason, DeclineReason
-from services.orders.payments.gateways.gateway import Captured, Charge, Declined, NotFound
+from services.orders.payments.gateways.gateway import (
+    Captured,
+    Charge,
+    ChargeReference,
+    Declined,
+    NotFound,
+)
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.renewals.providers.provider import Activated, PlanOrder, Refused
 from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
@@ -41,7 +47,7 @@ def test_token_charges_or_declines_as_the_page_says(
     charge = charge.model_copy(update={"token": token.replace("N", str(CALLS_MAX - 1))})
     for _ in range(CALLS_MAX):
         run(world.ports.gateway.charge(charge))
-    found = run(world.ports.gateway.look_up_charge(charge.payment_id))
+    found = run(world.ports.gateway.look_up_charge(ChargeReference(payment_id=charge.payment_id)))
     if promised.startswith("declined: "):
         reason = promised.removeprefix("declined: ").split(",")[0]
         assert found == Declined(reason=DeclineReason(reason))

@@ -83,8 +83,7 @@ class World:
             trusted_gateways=rules.policy.trusted_gateways,
         )
         self.processor = build_processor(
-            rules.catalogue,
-            rules.policy,
+            rules,
             executors,
             inquiries=build_inquiries(reached.gateway),
         )

@@ -11,11 +11,10 @@ import pytest
 from schemas.requests import TopUpRequested
 from schemas.topics import CONFIRMATIONS
 from services.orders.handlers import build_processor
-from services.orders.order.policy import Policy
 from services.runtime.flow.parsing import Parsed, RecordParser
 from services.runtime.processor import Ignored
 from tests.controls import T0
-from tests.unit.orders.builders import CATALOGUE, confirmation
+from tests.unit.orders.builders import RULES, confirmation
 from tests.unit.runtime.toy import (
     ACCOUNT,
     SHARD,
@@ -180,7 +179,7 @@ def test_an_event_of_another_topic_is_refused_with_where_it_belongs() -> None:
     "source", ["/upstream/toys", "/billing/orders", "/gateway-but-not/x", "/gateway/"]
 )
 def test_confirmations_are_taken_from_gateways_alone(source: str) -> None:
-    processor = build_processor(CATALOGUE, Policy("a salt of the tests"), {})
+    processor = build_processor(RULES, {})
     parser = RecordParser(processor, SHARDS)
     record = request().having("ce_type", b"billing.PaymentConfirmed.v1")
     record.topic, record.value = CONFIRMATIONS.name, confirmation(account_id=ACCOUNT).body()

@@ -17,16 +17,30 @@ from schemas.requests import PaymentMethod
 
 
 class Charge(Part):
-    """Take `amount` by `token`; `payment_id` is the idempotency key."""
+    """Take `amount` by `token` at `gateway`; `payment_id` is the idempotency key."""
 
     payment_id: Identifier
     token: str = Field(repr=False)
     method: PaymentMethod
     amount: Money
+    gateway: Identifier | None = Field(default=None, exclude=True)
+
+
+class ChargeReference(Part):
+    """A charge that `gateway` was asked for, at some time between `since` and `until`."""
+
+    payment_id: Identifier
+    gateway: Identifier | None = None
+    since: UtcDatetime | None = None
+    until: UtcDatetime | None = None
 
 
 class Refund(Part):
-    """Give `amount` of one captured payment back; `refund_id` is the idempotency key."""
+    """Give `amount` of one captured payment back; `refund_id` is the idempotency key.
+
+    `gateway` and `gateway_txn_id` name the payment as it was reported. `through` is the gateway that
+    was told to charge it; None: a customer paid it in the app.
+    """
 
     refund_id: Identifier
     payment_id: Identifier
@@ -34,6 +48,7 @@ class Refund(Part):
     gateway_txn_id: Identifier
     method: PaymentMethod
     amount: Money
+    through: Identifier | None = Field(default=None, exclude=True)
 
 
 class Captured(Part):
@@ -140,7 +155,7 @@ class PaymentGateway(Protocol):
     async def charge(self, charge: Charge) -> ChargeOutcome:
         """Charge once per `payment_id`, however often it is asked."""
 
-    async def look_up_charge(self, payment_id: str) -> ChargeLookUp:
+    async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
         """Say what became of a charge."""
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
@@ -152,5 +167,5 @@ class PaymentGateway(Protocol):
     async def refund(self, refund: Refund) -> RefundOutcome:
         """Refund once per `refund_id`, however often it is asked."""
 
-    async def look_up_refund(self, refund_id: str) -> RefundLookUp:
-        """Say what became of a refund."""
+    async def look_up_refund(self, refund: Refund) -> RefundLookUp:
+        """Say what became of a refund; ask for none."""

@@ -14,6 +14,7 @@ from services.orders.payments.gateways.gateway import (
     Charge,
     ChargeLookUp,
     ChargeOutcome,
+    ChargeReference,
     Found,
     OutcomeUnknown,
     Refund,
@@ -48,9 +49,9 @@ class HttpGateway:
         """Ask for a charge."""
         return await self._act("/charges", charge, _CHARGE)
 
-    async def look_up_charge(self, payment_id: str) -> ChargeLookUp:
+    async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
         """Ask what became of a charge."""
-        return await self._look_up(f"/charges/{payment_id}", _CHARGE_LOOK_UP)
+        return await self._look_up(f"/charges/{reference.payment_id}", _CHARGE_LOOK_UP)
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Ask what is known of a customer's own payment; an answer about another one is none."""
@@ -64,9 +65,9 @@ class HttpGateway:
         """Ask for a refund."""
         return await self._act("/refunds", refund, _REFUND)
 
-    async def look_up_refund(self, refund_id: str) -> RefundLookUp:
+    async def look_up_refund(self, refund: Refund) -> RefundLookUp:
         """Ask what became of a refund."""
-        return await self._look_up(f"/refunds/{refund_id}", _REFUND_LOOK_UP)
+        return await self._look_up(f"/refunds/{refund.refund_id}", _REFUND_LOOK_UP)
 
     async def _act(
         self, path: str, wanted: BaseModel, outcomes: TypeAdapter[OutcomeT]

@@ -21,6 +21,7 @@ from services.orders.payments.gateways.gateway import (
     Charge,
     ChargeLookUp,
     ChargeOutcome,
+    ChargeReference,
     Declined,
     Found,
     NotFound,
@@ -141,10 +142,10 @@ class SandboxGateway:
             return OutcomeUnknown(cause=UnknownCause.GATEWAY_ERROR)
         return outcome
 
-    async def look_up_charge(self, payment_id: str) -> ChargeLookUp:
+    async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
         """Say what became of a charge."""
         with self.journal.locked():
-            return self._known(payment_id) or NotFound()
+            return self._known(reference.payment_id) or NotFound()
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Say what is known of a transaction: a customer's own, or one of our charges."""
@@ -227,8 +228,12 @@ class SandboxGateway:
             return OutcomeUnknown(cause=UnknownCause.TIMEOUT)
         return _refunded(entry)
 
-    async def look_up_refund(self, refund_id: str) -> RefundLookUp:
+    async def look_up_refund(self, refund: Refund) -> RefundLookUp:
         """Say what became of a refund."""
+        return self.known_refund(refund.refund_id)
+
+    def known_refund(self, refund_id: str) -> Refunded | NotFound:
+        """Return what went back under a key."""
         with self.journal.locked():
             entry = self.journal.first("refund", refund_id)
         return _refunded(entry) if entry else NotFound()
