@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import struct
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from aiokafka.record.util import calc_crc32c
 
 from services.runtime.errors import Transient
 from services.runtime.kafka.client import Assignment, BatchConsumer
+from services.runtime.kafka.fetch_pace import QUIET_WAIT_MS
 from services.runtime.kafka.fetched_records import LenientRecords
 from tests.controls import settings_for
 from tests.infrastructure import Infrastructure
@@ -28,6 +30,7 @@ _CRC_FROM: Final = 21
 _LENGTH_UNTIL: Final = 12
 _RECORDS_FROM: Final = 61
 _GZIP: Final = 1
+GATHER_MS: Final = 1_000
 HOSTILE: Final = b"\xff\xfe\xc3(abc"
 PLACEHOLDER: Final = "X" * len(HOSTILE)
 
@@ -38,6 +41,7 @@ class Delivered:
 
     failures: int = 0
     records: list[Any] = field(default_factory=list)
+    batches: int = 0
 
     async def take(self, records: Sequence[Any]) -> None:
         if self.failures:
@@ -45,6 +49,7 @@ class Delivered:
             message = "the world is unwell"
             raise Transient(message)
         self.records += records
+        self.batches += 1
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(60):
@@ -93,11 +98,12 @@ async def topic(infrastructure: Infrastructure) -> AsyncIterator[str]:
         await admin.close()
 
 
-def consumer_of(servers: str, topic: str) -> BatchConsumer:
+def consumer_of(servers: str, topic: str, **changes: Any) -> BatchConsumer:
+    settings = settings_for(
+        "postgresql://nobody@127.0.0.1:1/none", role="x:y", bootstrap_servers=servers
+    )
     return BatchConsumer(
-        settings=settings_for(
-            "postgresql://nobody@127.0.0.1:1/none", role="x:y", bootstrap_servers=servers
-        ),
+        settings=settings.model_copy(update=changes),
         topics=[topic],
         group=topic,
         assignment=Assignment(),
@@ -140,6 +146,51 @@ async def test_failed_batch_is_delivered_again_and_nothing_behind_it_before(
         await consumer.stop()
     assert [record.offset for record in delivered.records] == [0, 1, 2, 3]
     assert delivered.failures == 0
+
+
+async def test_first_record_comes_at_once_and_more_are_gathered_until_none_has_come_for_a_while(
+    infrastructure: Infrastructure, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = infrastructure.bootstrap_servers
+    asked: list[tuple[int, int]] = []
+    fetch_request = fetcher.FetchRequest
+
+    def noted(wait_ms: int, bytes_min: int, *others: Any, **named: Any) -> Any:
+        asked.append((wait_ms, bytes_min))
+        return fetch_request(wait_ms, bytes_min, *others, **named)
+
+    monkeypatch.setattr(fetcher, "FetchRequest", noted)
+    quiet, gathering = (QUIET_WAIT_MS, 1), (GATHER_MS, 256 * 1024)
+    delivered = Delivered()
+    consumer = consumer_of(servers, topic, fetch_wait_ms=GATHER_MS)
+    producer = AIOKafkaProducer(bootstrap_servers=servers)
+    await producer.start()
+    try:
+        await consumer.start(delivered.take)
+        await until_asked(asked, quiet)
+        for _ in range(2):
+            sent_at = time.monotonic()
+            await producer.send_and_wait(topic, b"first")
+            await delivered.until(1)
+            assert time.monotonic() - sent_at < GATHER_MS / 1000
+            await until_asked(asked, gathering)
+            for number in range(10):
+                await producer.send_and_wait(topic, b"%d" % number)
+            await delivered.until(11)
+            assert delivered.batches <= 3
+            delivered.records.clear()
+            delivered.batches = 0
+            asked.clear()
+            await until_asked(asked, quiet)
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+async def until_asked(asked: Sequence[tuple[int, int]], wanted: tuple[int, int]) -> None:
+    async with asyncio.timeout(10):
+        while wanted not in asked:  # noqa: ASYNC110 - a request gives no signal
+            await asyncio.sleep(0.01)
 
 
 def test_reader_is_the_one_that_aiokafka_fetches_with() -> None:

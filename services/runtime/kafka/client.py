@@ -14,6 +14,7 @@ from services.runtime.errors import ConfigurationError, Halt
 from services.runtime.kafka.access import check_credentials, tls_context
 from services.runtime.kafka.closed_connections import expect_closed_connections
 from services.runtime.kafka.consumers import READING
+from services.runtime.kafka.fetch_pace import QUIET_BYTES_MIN, QUIET_WAIT_MS, FetchPace
 from services.runtime.kafka.fetched_records import tolerate_header_names
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 BATCH_TIMEOUT_MS: Final = 365 * 24 * 3600 * 1000
 """Until records are there. FastStream sleeps as long again after an answer without any, and is deaf
 meanwhile: there must be none."""
-FETCH_BYTES_MIN: Final = 256 * 1024
-"""The broker answers a fetch when there is this much, or after `fetch_wait_ms`: a batch of one record
-costs nearly as much as one of fifty."""
 METADATA_AGE_MS_MAX: Final = 30_000
 """A topic that was re-created is noticed within this time."""
 OnBatch = Callable[[Sequence[Any]], Awaitable[None]]
@@ -161,6 +159,7 @@ class BatchConsumer:
 
         expect_closed_connections()
         tolerate_header_names()
+        self._fetch_pace = FetchPace(settings.fetch_wait_ms)
         self._broker = KafkaBroker(
             settings.bootstrap_servers.split(","),
             security=security(settings),
@@ -178,8 +177,8 @@ class BatchConsumer:
             group_id=group,
             max_records=settings.batch_records_max,
             batch_timeout_ms=BATCH_TIMEOUT_MS,
-            fetch_min_bytes=FETCH_BYTES_MIN,
-            fetch_max_wait_ms=settings.fetch_wait_ms,
+            fetch_min_bytes=QUIET_BYTES_MIN,
+            fetch_max_wait_ms=QUIET_WAIT_MS,
             auto_offset_reset="earliest",
             **READING,
             ack_policy=AckPolicy.NACK_ON_ERROR,
@@ -238,6 +237,7 @@ class BatchConsumer:
         """Wrap the batch without looking inside: a hostile header must not skip its neighbours."""
         from faststream.kafka.message import KafkaAckableMessage  # noqa: PLC0415
 
+        self._fetch_pace.records_came(self.consumer)
         return KafkaAckableMessage(
             body=b"", headers={}, raw_message=records, consumer=self.consumer
         )
