@@ -261,13 +261,15 @@ async def test_held_effect_runs_when_released_and_never_when_dropped(log: EventL
     assert await start(log, *held, now=now) == []
     assert await log.lease_due_effects(now=now + timedelta(days=9), limit=10) == []
     async with log.transaction(shards=[1]) as tx:
-        released = await tx.release_effects([(1, Release("order/r-1"))], now=now)
+        await tx.release_effects([(1, Release("order/r-1"))], now=now)
         await tx.drop_effects([(1, "order/r-2")])
+        released = await tx.write_staged()
     assert [row.run.effect_id for row in released] == ["activate/r-1"]
     assert released[0].run.attempt == 1
     assert not released[0].run.recovered
     async with log.transaction(shards=[1]) as tx:
-        assert await tx.release_effects([(1, Release("order/r-2"))], now=now) == []
+        await tx.release_effects([(1, Release("order/r-2"))], now=now)
+        assert await tx.write_staged() == []
 
 
 async def test_rescheduled_effect_comes_back_changed_and_finished_one_never(log: EventLog) -> None:
@@ -276,8 +278,8 @@ async def test_rescheduled_effect_comes_back_changed_and_finished_one_never(log:
     key = (1, "charge/r-1")
     run = (*key, 1)
     later = now + timedelta(minutes=1)
-    async with log.transaction(shards=[1]) as tx:
-        assert await tx.hold_running([run, (1, "charge/other", 1)]) == {run}
+    async with log.transaction(shards=[1], runs=[run, (1, "charge/other", 1)]) as tx:
+        assert tx.live_runs == {run}
         await tx.reschedule_effect(key, due_at=later, payload={"step": 2}, hold_key=None)
     found = await log.lease_due_effects(now=later, limit=10)
     assert [(row.run.payload, row.run.attempt, row.run.recovered) for row in found] == [
@@ -285,8 +287,8 @@ async def test_rescheduled_effect_comes_back_changed_and_finished_one_never(log:
     ]
     async with log.transaction(shards=[1]) as tx:
         await tx.finish_effects([key])
-    async with log.transaction(shards=[1]) as tx:
-        assert await tx.hold_running([(*key, 2)]) == set()
+    async with log.transaction(shards=[1], runs=[(*key, 2)]) as tx:
+        assert tx.live_runs == set()
 
 
 async def test_worker_that_lost_its_lease_can_neither_mark_nor_record(log: EventLog) -> None:
@@ -297,9 +299,9 @@ async def test_worker_that_lost_its_lease_can_neither_mark_nor_record(log: Event
     marks = {first[0].run.key: "stale", second[0].run.key: "dot_sent"}
     assert await log.mark_effects(marks) == {second[0].run.key}
     await log.extend_leases([first[0].run.key])
-    async with log.transaction(shards=[1]) as tx:
-        keys = [first[0].run.key, second[0].run.key]
-        assert await tx.hold_running(keys) == {second[0].run.key}
+    keys = [first[0].run.key, second[0].run.key]
+    async with log.transaction(shards=[1], runs=keys) as tx:
+        assert tx.live_runs == {second[0].run.key}
 
 
 async def test_dead_letter_is_kept_once(log: EventLog) -> None:

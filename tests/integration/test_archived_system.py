@@ -64,6 +64,12 @@ def wait_for_plans(system: System, count: int) -> None:
     system.wait_for("a plan", lambda: len(system.events("ledger", "PlanActivated")) == count)
 
 
+def wait_until_marked(system: System, service: str) -> None:
+    """Wait until the service has noted what it published: nothing else leaves for files."""
+    left = "SELECT sum(head_position - published_position) FROM shard"
+    system.wait_for("the marks", lambda: system.query(service, left)[0][0] == 0)
+
+
 def wrong_cause(event: StoredEvent) -> StoredEvent:
     """Return a notification of something that never happened."""
     return event._replace(body=forged_fact(event))
@@ -73,6 +79,7 @@ def test_services_go_on_over_archived_logs_and_verify_reads_the_files(system: Sy
     play(system)
     folder = system.folder / "archive"
     folder.mkdir()
+    wait_until_marked(system, "orders")
     before = system.query("orders", "SELECT sum(head_position) FROM shard")[0][0]
     written = archived(system, "orders", folder).written
     assert sum(each.events for each in written) > before / 2

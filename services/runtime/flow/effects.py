@@ -281,9 +281,10 @@ class EffectRunner(Generic[StateT]):
         Results of parked shards are held.
         """
         shards = {effect.run.shard for effect, _ in results}
+        runs = (self._key(effect) for effect, _ in results)  # as they are when it is their turn
         async with (
             self._tracing.results() as trace,
-            self._journal.session(self._log.transaction(shards=shards)) as session,
+            self._journal.session(self._log.transaction(shards=shards, runs=runs)) as session,
         ):
             # The turn begins here: to have waited for others is no reason to gather for longer.
             with self._pace.turn():
@@ -303,12 +304,10 @@ class EffectRunner(Generic[StateT]):
         for _, command in results:
             if isinstance(command, Park):
                 raise command
-        keys = [self._key(effect) for effect, _ in results]
-        wanted = await session.tx.hold_running(keys)
         works = [
             _work(effect, command)
-            for key, (effect, command) in zip(keys, results, strict=True)
-            if key in wanted
+            for effect, command in results
+            if self._key(effect) in session.tx.live_runs
         ]
         await session.load(works)
         for work in works:

@@ -318,8 +318,9 @@ class Session(Generic[StateT]):
                 effect, due_at=retry.due_at, payload=retry.payload, hold_key=retry.hold_key
             )
         recorded.leased += await tx.start_effects(recorded.starts, now=now)
-        recorded.leased += await tx.release_effects(recorded.releases, now=now)
+        await tx.release_effects(recorded.releases, now=now)
         await tx.drop_effects(recorded.drops)
+        recorded.leased += await tx.write_staged()
         if self._processor.project is not None:
             await self._processor.project(tx, recorded.filed(), recorded.handled)
         return recorded

@@ -161,6 +161,7 @@ async def adopt(connection: Any, events: Mapping[int, Sequence[StoredEvent]]) ->
     for shard in shards:
         found = events[shard]
         await transaction.append(found)
+        await transaction.write_staged()
         streams = frozenset(event.stream_id for event in found)
         adopted.append(Adopted(shard, len(found), streams))
     await connection.execute(

@@ -218,6 +218,10 @@ class Transaction(Protocol):
         """The newest sequence of each wanted source and shard; absent when there is none."""
 
     @property
+    def live_runs(self) -> Collection[RunKey]:
+        """The wanted runs of effects that still hold their lease; their rows are locked."""
+
+    @property
     def taken(self) -> Mapping[tuple[str, int, int], UUID]:
         """By source, shard and sequence: the events taken in this transaction, and those loaded."""
 
@@ -235,30 +239,23 @@ class Transaction(Protocol):
         """Return, by shard, the hash of the event at a position; absent where there is none."""
 
     async def append(self, events: Sequence[StoredEvent]) -> None:
-        """Add rows whose shards are locked and move the heads.
-
-        Raises:
-            VersionConflict: (stream_id, stream_version) exists, in this or another shard.
-        """
+        """Stage rows whose shards are locked, and move the heads."""
 
     async def start_effects(
         self, effects: Sequence[tuple[EffectOrigin, Start]], *, now: datetime
     ) -> list[LeasedEffect]:
-        """Write new effects; those due at once come back leased to the caller."""
+        """Stage new effects; those due at once come back leased to the caller."""
 
     async def release_effects(
         self, releases: Sequence[tuple[int, Release]], *, now: datetime
-    ) -> list[LeasedEffect]:
-        """Free effects held under each (shard, key); they come back leased to the caller."""
+    ) -> None:
+        """Stage that effects held under each (shard, key) are free; `write_staged` returns them."""
 
     async def drop_effects(self, keys: Sequence[tuple[int, str]]) -> None:
-        """Delete effects held under each (shard, key)."""
-
-    async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
-        """Lock the rows of running effects; return the runs that still hold their lease."""
+        """Stage the end of effects held under each (shard, key)."""
 
     async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
-        """Delete effects whose result this transaction records."""
+        """Stage the end of effects whose result this transaction records."""
 
     async def reschedule_effect(
         self,
@@ -268,7 +265,14 @@ class Transaction(Protocol):
         payload: JsonObject | None,
         hold_key: str | None,
     ) -> None:
-        """Give up the lease and run the effect again at `due_at`; the last outcome is recorded."""
+        """Stage that the effect gives up its lease and runs again; its last outcome is recorded."""
+
+    async def write_staged(self) -> list[LeasedEffect]:
+        """Write what is staged, as the end of the transaction does; return the released effects.
+
+        Raises:
+            VersionConflict: (stream_id, stream_version) exists, in this or another shard.
+        """
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep records that cannot be handled; one that its topic, not its name, is known for once."""
@@ -289,10 +293,10 @@ class Transaction(Protocol):
         """Let a locked shard go on, and keep `answer` with its parking."""
 
     def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
-        """Set the consumer offset that commits with this transaction."""
+        """Stage the consumer offset that commits with this transaction."""
 
     def move_sequence(self, source: str, shard: int, last: LastSequence) -> None:
-        """Set the high-water mark of a source that commits with this transaction."""
+        """Stage the high-water mark of a source that commits with this transaction."""
 
 
 class EventLog(Protocol):
@@ -304,8 +308,9 @@ class EventLog(Protocol):
         partitions: Iterable[TopicPartition] = (),
         shards: Iterable[int] = (),
         sources: Iterable[tuple[str, int]] = (),
+        runs: Iterable[RunKey] = (),
     ) -> AbstractAsyncContextManager[Transaction]:
-        """Lock cursors, then shards, each in sorted order, and commit on exit.
+        """Lock cursors, shards, then effects that run, each in sorted order, and commit on exit.
 
         Raises:
             Transient: the database is unreachable, or ended the transaction; try again.

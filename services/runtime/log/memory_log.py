@@ -46,6 +46,8 @@ class MemoryTransaction:
         self.next_offsets: dict[TopicPartition, int] = {}
         self.last_sequences: dict[tuple[str, int], LastSequence] = {}
         self.taken: dict[tuple[str, int, int], UUID] = {}
+        self.live_runs: set[RunKey] = set()
+        self._released: list[LeasedEffect] = []
 
     async def load_taken(self, numbers: Collection[tuple[str, int, int]]) -> None:
         """Load which events bear these numbers."""
@@ -92,25 +94,24 @@ class MemoryTransaction:
 
     async def release_effects(
         self, releases: Sequence[tuple[int, Release]], *, now: datetime
-    ) -> list[LeasedEffect]:
-        """Free effects held under each (shard, key); they come back leased to the caller."""
+    ) -> None:
+        """Free effects held under each (shard, key)."""
         wanted = {(shard, release.hold_key) for shard, release in releases}
-        leased = []
         for (shard, _), row in self._tables.effects.items():
             if row.hold_key is not None and (shard, row.hold_key) in wanted:
                 row.hold_key, row.due_at = None, now
-                leased.append(self._leased(row))
-        return leased
+                self._released.append(self._leased(row))
+
+    async def write_staged(self) -> list[LeasedEffect]:
+        """Return the released effects; everything else is written where it is staged."""
+        released, self._released = self._released, []
+        return released
 
     async def drop_effects(self, keys: Sequence[tuple[int, str]]) -> None:
         """Delete effects held under each (shard, key)."""
         for key, row in list(self._tables.effects.items()):
             if row.hold_key is not None and (key[0], row.hold_key) in keys:
                 del self._tables.effects[key]
-
-    async def hold_running(self, runs: Sequence[RunKey]) -> set[RunKey]:
-        """Return the runs that still hold their lease."""
-        return {run for run in runs if running(self._tables, run) is not None}
 
     async def finish_effects(self, effects: Sequence[tuple[int, str]]) -> None:
         """Delete effects whose result this transaction records."""
@@ -218,6 +219,7 @@ class MemoryEventLog:
         partitions: Iterable[TopicPartition] = (),
         shards: Iterable[int] = (),
         sources: Iterable[tuple[str, int]] = (),
+        runs: Iterable[RunKey] = (),
     ) -> AsyncIterator[MemoryTransaction]:
         """Work on a copy and put it in place on exit."""
         async with self._lock:
@@ -234,6 +236,7 @@ class MemoryEventLog:
             tx.last_sequences = {
                 key: tables.sequences[key] for key in set(sources) if key in tables.sequences
             }
+            tx.live_runs = {run for run in runs if running(tables, run) is not None}
             yield tx
             self._tables = tables
 

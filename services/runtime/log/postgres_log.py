@@ -56,14 +56,15 @@ class PostgresEventLog:
         partitions: Iterable[TopicPartition] = (),
         shards: Iterable[int] = (),
         sources: Iterable[tuple[str, int]] = (),
+        runs: Iterable[RunKey] = (),
     ) -> AsyncIterator[PostgresTransaction]:
-        """Lock cursors, then shards, each in sorted order, and commit on exit."""
+        """Lock cursors, shards, then effects, each in sorted order, and commit on exit."""
         with transient_when_unwell():
             async with self._connection() as connection, connection.transaction():
                 transaction = PostgresTransaction(connection, self._lease_seconds, self._clock)
-                await transaction.lock(partitions, shards, sources)
+                await transaction.lock(partitions, shards, sources, runs)
                 yield transaction
-                await transaction.write_marks()
+                await transaction.write_staged()
 
     async def ensure_cursors(self, first_offsets: Mapping[TopicPartition, int]) -> None:
         """Create the cursors that do not exist yet, at the given offsets."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 from services.runtime.log.event_log import (
     REMAINS,
@@ -34,30 +33,11 @@ LOAD_STREAMS: Final = (
     " NULL::bytea FROM archived_stream AS known WHERE known.stream_id = wanted.stream_id"
     " OFFSET 0) AS left_) AS found ORDER BY stream_id, stream_version, remains"
 )
+LOAD_SHORT_STREAMS: Final = f"{LOAD_STREAMS} LIMIT $2"
 
-INSERT_EFFECTS: Final = (
-    "INSERT INTO effect (shard, effect_id, kind, account_id, stream_id, cause_event_id,"
-    " correlation_id, traceparent, payload, hold_key, due_at, attempt, interrupted, lease_until)"
-    " SELECT shard, effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
-    " traceparent, payload::jsonb, hold_key, due_at, leased::int, leased,"
-    " CASE WHEN leased THEN clock_timestamp() + make_interval(secs => $13) END"
-    " FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[],"
-    " $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::boolean[])"
-    " AS new(shard, effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
-    " traceparent, payload, hold_key, due_at, leased)"
-)
-
-_LEASED: Final = (
-    " effect.shard, effect.effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
+LEASED: Final = (
+    "effect.shard, effect.effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
     " traceparent, payload, checkpoint, attempt"
-)
-
-RELEASE_HELD: Final = (
-    "UPDATE effect SET hold_key = NULL, due_at = $3, attempt = attempt + 1, interrupted = true,"  # noqa: S608
-    " lease_until = clock_timestamp() + make_interval(secs => $4)"
-    " FROM unnest($1::int[], $2::text[]) AS held(shard, hold_key)"
-    " WHERE effect.shard = held.shard AND effect.hold_key = held.hold_key"
-    f" RETURNING {_LEASED}, false AS was_interrupted"
 )
 
 LEASE_DUE: Final = (
@@ -69,7 +49,7 @@ LEASE_DUE: Final = (
     " UPDATE effect SET attempt = attempt + 1, interrupted = true, hold_key = NULL,"
     " lease_until = clock_timestamp() + make_interval(secs => $3)"
     " FROM due WHERE effect.shard = due.shard AND effect.effect_id = due.effect_id"
-    f" RETURNING {_LEASED}, due.interrupted AS was_interrupted"
+    f" RETURNING {LEASED}, due.interrupted AS was_interrupted"
 )
 
 _OWN_COLUMNS: Final = ", ".join(f"own.{name}" for name in StoredEvent._fields)
@@ -125,16 +105,6 @@ SERVER: Final = (
     " ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END"
 )
 
-MOVE_SEQUENCES: Final = (
-    "WITH moved AS (SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::uuid[],"
-    " $5::bigint[], $6::bytea[])"
-    " AS moved(source, shard, last_sequence, last_event_id, first_sequence, event_ids)),"
-    " taken AS (INSERT INTO taken_event SELECT source, shard, last_sequence, first_sequence,"
-    " event_ids FROM moved)"
-    " INSERT INTO source_sequence SELECT source, shard, last_sequence, last_event_id FROM moved"
-    " ON CONFLICT (source, shard) DO UPDATE SET"
-    " last_sequence = excluded.last_sequence, last_event_id = excluded.last_event_id"
-)
 LOAD_TAKEN: Final = (
     "SELECT wanted.source, wanted.shard, wanted.sequence,"
     " substring(batch.event_ids FROM ((wanted.sequence - first_sequence) * 16 + 1)::int FOR 16)"
@@ -170,7 +140,7 @@ def stored_event(row: Any) -> StoredEvent:  # noqa: ANN401 - an asyncpg record
 
 
 def effect_row(origin: EffectOrigin, start: Start, now: datetime) -> tuple[object, ...]:
-    """Return what `INSERT_EFFECTS` unnests; an effect due at once is leased to its writer."""
+    """Return a row of what `record_turn` begins; an effect due at once is leased to its writer."""
     due_at = start.due_at if start.due_at or start.hold_key else now
     return (
         origin.shard,
@@ -255,23 +225,7 @@ def stored_lease(row: Any) -> LeasedEffect:  # noqa: ANN401 - an asyncpg record
     )
 
 
-def columns(pairs: Sequence[tuple[int, str]]) -> tuple[list[int], list[str]]:
-    """Return (shard, id) pairs as the two arrays that statements unnest."""
-    return [first for first, _ in pairs], [second for _, second in pairs]
-
-
 def run_columns(runs: Iterable[RunKey]) -> tuple[list[int], list[str], list[int]]:
     """Return run keys as the three arrays that statements unnest."""
     keys = list(runs)
     return [run[0] for run in keys], [run[1] for run in keys], [run[2] for run in keys]
-
-
-def sequence_columns(
-    rows: Iterable[tuple[str, int, int, UUID, list[UUID]]],
-) -> tuple[list[Any], ...]:
-    """Return what `MOVE_SEQUENCES` unnests, of (source, shard, last sequence, its event, all ids)."""
-    complete: list[tuple[Any, ...]] = [
-        (source, shard, last, event_id, last - len(ids) + 1, b"".join(each.bytes for each in ids))
-        for source, shard, last, event_id, ids in rows
-    ]
-    return tuple([row[column] for row in complete] for column in range(6))

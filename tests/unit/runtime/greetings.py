@@ -97,9 +97,9 @@ class World:
 
     async def waiting(self) -> bool:
         """Say whether the row of the effect is still there."""
-        async with self.log.transaction() as tx:
-            runs = [(SHARD, "greet/t-1", attempt) for attempt in range(5)]
-            return bool(await tx.hold_running(runs))
+        runs = [(SHARD, "greet/t-1", attempt) for attempt in range(5)]
+        async with self.log.transaction(runs=runs) as tx:
+            return bool(tx.live_runs)
 
     async def until_events(self, wanted: int) -> None:
         async def there() -> bool:
