@@ -123,6 +123,8 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.is_required() or value is None or value == "":
         return ""
+    if isinstance(value, frozenset):
+        return ", ".join(f"`{each}`" for each in sorted(value))
     if isinstance(value, Path):
         return f"`{value.relative_to(ROOT) if value.is_absolute() else value}`"
     return f"`{value}`"
@@ -143,6 +145,8 @@ def _alternatives(annotation: object) -> tuple[object, ...]:
 def _names(kind: object) -> list[str]:
     if get_origin(kind) is Literal:
         return [f"`{choice}`" for choice in get_args(kind)]
+    if get_origin(kind) is frozenset:
+        return _names(get_args(kind)[0]) or ["text"]
     plain = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
     known = {int: "whole number", float: "number", Path: "path", SecretStr: "*secret*"}
     return [known[plain]] if isinstance(plain, type) and plain in known else []

@@ -13,12 +13,12 @@ from services.orders.catalogue.catalogue_file import load_catalogue
 from services.orders.catalogue.catalogue_topic import CataloguePublisher, published
 from services.orders.effects import build_executors
 from services.orders.handlers import build_processor
-from services.orders.order.routing import Routing
+from services.orders.open_payments import check_open_payments
 from services.orders.order.rules import Rules
 from services.orders.order.state import OrderState
 from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
 from services.orders.payments.inquiries import build_inquiries
-from services.orders.ports import open_ports
+from services.orders.ports import CHARGES, open_ports, routing_of
 from services.orders.settings import OrdersSettings, policy_of
 from services.runtime.processor import Processor
 
@@ -29,7 +29,9 @@ async def open_orders(
 ) -> AsyncIterator[Processor[OrderState]]:
     """Read the catalogue, open the gateway and the provider, publish what is sold, and yield orders."""
     catalogue = load_catalogue(settings.catalogue)
-    async with open_ports(settings, clock) as ports:
+    routing = routing_of(settings, catalogue, clock())
+    await check_open_payments(pool, settings.gateway, CHARGES)
+    async with open_ports(settings, routing, clock) as ports:
         executors = build_executors(
             ports.gateway,
             ports.provider,
@@ -38,7 +40,7 @@ async def open_orders(
             trusted_gateways=settings.trust_confirmations_of,
         )
         processor = build_processor(
-            Rules(catalogue, policy_of(settings), Routing.to(settings.gateway)),
+            Rules(catalogue, policy_of(settings), routing),
             executors,
             claim_captured,
             build_inquiries(ports.gateway),

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
+from schemas.requests import PaymentMethod
+from services.orders.catalogue.catalogue import Catalogue
 from services.orders.http_access import http_client
-from services.orders.payments.gateways.gateway import PaymentGateway
+from services.orders.order.routing import Routing
+from services.orders.payments.gateways.gateway import ALL_METHODS, PaymentGateway
 from services.orders.payments.gateways.http import HttpGateway
+from services.orders.payments.gateways.router import GatewayRouter, OpenGateway
+from services.orders.payments.gateways.routing_file import load_routing
 from services.orders.payments.gateways.sandbox import SandboxGateway
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import EsimProvider
 from services.orders.renewals.providers.sandbox import SandboxProvider
 from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
-from services.orders.settings import OrdersSettings
+from services.orders.settings import GatewayName, OrdersSettings
 
 if TYPE_CHECKING:
     import httpx
+
+
+CHARGES: Final[Mapping[GatewayName, frozenset[PaymentMethod]]] = {
+    "sandbox": ALL_METHODS,
+    "http": ALL_METHODS,
+}
+"""The methods whose tokens each gateway charges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +66,44 @@ def sandbox_ports(
         )
 
 
+def routing_of(settings: OrdersSettings, catalogue: Catalogue, now: datetime) -> Routing:
+    """Return which gateway takes a payment; without a file, the only one.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+    """
+    if settings.routing is None:
+        (name,) = settings.gateway
+        return Routing.to(name)
+    charges: dict[str, frozenset[PaymentMethod]] = {
+        name: CHARGES[name] for name in settings.gateway
+    }
+    return load_routing(settings.routing, charges, catalogue, now)
+
+
 @asynccontextmanager
 async def open_ports(
-    settings: OrdersSettings, clock: Callable[[], datetime]
+    settings: OrdersSettings, routing: Routing, clock: Callable[[], datetime]
 ) -> AsyncIterator[Ports]:
     """Open what `settings` name, and close it in the end."""
     async with AsyncExitStack() as stack:
-        yield Ports(await _gateway(settings, clock, stack), await _provider(settings, clock, stack))
+        opened: dict[str, OpenGateway] = {
+            name: OpenGateway(
+                await _gateway(name, settings, clock, stack), settings.reported_by(name)
+            )
+            for name in sorted(settings.gateway)
+        }
+        router = GatewayRouter(opened, routing.default)
+        yield Ports(router, await _provider(settings, clock, stack))
 
 
 async def _gateway(
-    settings: OrdersSettings, clock: Callable[[], datetime], stack: AsyncExitStack
+    name: GatewayName,
+    settings: OrdersSettings,
+    clock: Callable[[], datetime],
+    stack: AsyncExitStack,
 ) -> PaymentGateway:
-    if settings.gateway == "http":
+    if name == "http":
         client = _client(settings, "gateway")
         return HttpGateway(await stack.enter_async_context(client))
     path = settings.sandbox_journal_folder / GATEWAY_JOURNAL

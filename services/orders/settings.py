@@ -13,12 +13,12 @@ from schemas.envelope import Identifier
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT
 from services.orders.http_access import HttpAccess, HttpAddress, is_private
 from services.orders.order.policy import Backoff, Policy
-from services.orders.payments.gateways.sandbox import GATEWAY as SANDBOX
 from services.runtime.environment import refuse_outside_demo
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import RuntimeSettings
 
 Seconds = Annotated[float, Field(gt=0)]
+GatewayName = Literal["sandbox", "http"]
 
 
 class OrdersSettings(RuntimeSettings):
@@ -27,6 +27,7 @@ class OrdersSettings(RuntimeSettings):
     model_config = SettingsConfigDict(env_prefix="PERENNIAL_ORDERS_")
 
     catalogue: Path = CATALOGUE_DEFAULT
+    routing: Path | None = None
     blocked_accounts_file: Path | None = None
     trust_confirmations_of: Annotated[frozenset[Identifier], NoDecode] = frozenset()
     gateway_names: Annotated[frozenset[Identifier], NoDecode] = frozenset()
@@ -42,7 +43,7 @@ class OrdersSettings(RuntimeSettings):
     activation_retry_seconds_max: Seconds = 300
     refund_retry_seconds: Seconds = 5
     refund_retry_seconds_max: Seconds = 900
-    gateway: Literal["sandbox", "http"] = "http"
+    gateway: Annotated[frozenset[GatewayName], NoDecode, Field(min_length=1)] = frozenset({"http"})
     gateway_url: HttpAddress | None = None
     gateway_token: SecretStr | None = None
     gateway_username: str | None = None
@@ -58,7 +59,7 @@ class OrdersSettings(RuntimeSettings):
     sandbox_timeout_seconds: Seconds = 10
     sandbox_slow_seconds: Seconds = 2
 
-    @field_validator("trust_confirmations_of", "gateway_names", mode="before")
+    @field_validator("trust_confirmations_of", "gateway_names", "gateway", mode="before")
     @classmethod
     def _names(cls, given: object) -> object:
         if not isinstance(given, str):
@@ -67,20 +68,36 @@ class OrdersSettings(RuntimeSettings):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        for name in ("gateway", "provider"):
-            self._check_port(name, getattr(self, name), self.access(name))
+        for kind in sorted(self.gateway & {"sandbox", "http"}):
+            self._check_port("gateway", kind, self.access("gateway"))
+        self._check_port("provider", self.provider, self.access("provider"))
+        self._check_several()
         self._check_trust()
         if self.activation_deadline_seconds <= self.activation_promise_seconds:
             message = "ACTIVATION_DEADLINE_SECONDS must be more than ACTIVATION_PROMISE_SECONDS"
             raise ValueError(message)
         return self
 
+    def _check_several(self) -> None:
+        """See that it is known which of several gateways takes a payment, and which took one."""
+        if len(self.gateway) == 1:
+            return
+        if self.routing is None:
+            message = "set ROUTING to a file that says which of the gateways takes which payments"
+            raise ValueError(message)
+        if "http" in self.gateway and not self.gateway_names:
+            message = (
+                "set GATEWAY_NAMES to the names under which the gateway of GATEWAY_URL reports its "
+                "charges, so that they are told from those of the others"
+            )
+            raise ValueError(message)
+
     def _check_trust(self) -> None:
         """See that no gateway that charges is believed about transactions without being asked."""
         if not self.trust_confirmations_of:
             return
         charges_as = self.own_gateways
-        if not charges_as:
+        if "http" in self.gateway and not self.gateway_names:
             message = (
                 "set GATEWAY_NAMES to the names under which the gateway of GATEWAY_URL reports its "
                 "charges: none of them may be in TRUST_CONFIRMATIONS_OF"
@@ -96,7 +113,11 @@ class OrdersSettings(RuntimeSettings):
     @property
     def own_gateways(self) -> frozenset[str]:
         """Return the names under which our charges are reported."""
-        return frozenset({SANDBOX}) if self.gateway == "sandbox" else self.gateway_names
+        return frozenset().union(*map(self.reported_by, self.gateway))
+
+    def reported_by(self, gateway: GatewayName) -> frozenset[str]:
+        """Return the names under which a gateway reports its charges."""
+        return self.gateway_names if gateway == "http" else frozenset({gateway})
 
     def access(self, name: Literal["gateway", "provider"]) -> HttpAccess:
         """Return how to reach the gateway or the provider over HTTP."""

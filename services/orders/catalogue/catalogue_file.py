@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from schemas.requests import PaymentMethod, PaymentMode
 from services.orders.catalogue.catalogue import Catalogue, Dated, DatedT, Promotion, TopUpRule
-from services.runtime.errors import ConfigurationError
-from services.runtime.plain_words import problems_of
-
-Place = tuple[str | int, ...]
-"""Where a fault lies: (table, index, key, ...), as pydantic reports it."""
-Fault = tuple[Place, str]
+from services.orders.toml_file import Fault, Place, read_toml
 
 CATALOGUE_DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
-_TABLE: Final = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_-]+)\s*\]\]?")
-_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")
-_TOML_LINE: Final = re.compile(r"line (\d+)")
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -32,30 +20,9 @@ def load_catalogue(path: Path) -> Catalogue:
     Raises:
         ConfigurationError: the file cannot be used; one `file:line: reason` for every fault.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except OSError as error:
-        message = (
-            f"{path}: cannot be read ({error.strerror}): set the catalogue path to a TOML file"
-        )
-        raise ConfigurationError(message) from None
-    except UnicodeDecodeError:
-        message = f"{path}: is not UTF-8: save the catalogue as UTF-8"
-        raise ConfigurationError(message) from None
-    except RecursionError:
-        message = f"{path}: is nested too deep for a catalogue"
-        raise ConfigurationError(message) from None
-    except tomllib.TOMLDecodeError as error:
-        message = f"{path}:{_toml_line(error, text)}: {error}"
-        raise ConfigurationError(message) from None
-    try:
-        catalogue = Catalogue.model_validate(content)
-    except ValidationError as error:
-        faults: list[Fault] = [(each["loc"], each["msg"]) for each in problems_of(error)]
-        raise ConfigurationError(_report(path, text, faults)) from None
-    if faults := list(_faults(catalogue)):
-        raise ConfigurationError(_report(path, text, faults))
+    file = read_toml(path, "catalogue")
+    catalogue = file.validated(Catalogue)
+    file.refuse(_faults(catalogue))
     return catalogue
 
 
@@ -166,58 +133,3 @@ def _overlap(before: Dated, after: Dated) -> bool:
 def _period_fault(place: Place, entry: Dated | Promotion) -> Iterator[Fault]:
     if entry.valid_until is not None and entry.valid_until <= entry.valid_from:
         yield place, "valid_until must be after valid_from"
-
-
-def _report(path: Path, text: str, faults: Iterable[Fault]) -> str:
-    lines = _line_index(text)
-    located = sorted((_line_of(place, lines, text), place, reason) for place, reason in faults)
-    return "\n".join(
-        f"{path}:{line}: {'.'.join(str(part) for part in place)}: {reason}"
-        for line, place, reason in located
-    )
-
-
-def _line_index(text: str) -> dict[Place, int]:
-    """Return the line of every table header, as (name, index), and of every key below it."""
-    index: dict[Place, int] = {}
-    counts: dict[str, int] = {}
-    table: Place = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _TABLE.match(line):
-            name = header.group(1)
-            table = (name, counts.get(name, 0))
-            counts[name] = counts.get(name, 0) + 1
-            index[table] = number
-        elif key := _KEY.match(line):
-            index.setdefault((*table, key.group(1)), number)
-    return index
-
-
-def _line_of(place: Place, lines: dict[Place, int], text: str) -> int:
-    """Return the line of the deepest known part of `place`; of a list's item, its own line."""
-    for depth in range(len(place), 0, -1):
-        line = lines.get(place[:depth])
-        if line is None:
-            continue
-        rest = place[depth:]
-        if rest and isinstance(rest[0], int):
-            return _item_line(text, line, rest[0])
-        return line
-    return 1
-
-
-def _item_line(text: str, key_line: int, item: int) -> int:
-    """Return the line of a list's item that is a table; of any other item, that of the key."""
-    seen = -1
-    for number, line in enumerate(text.splitlines()[key_line - 1 :], start=key_line):
-        seen += line.count("{")
-        if seen >= item:
-            return number
-        if line.rstrip().endswith("]"):
-            break
-    return key_line
-
-
-def _toml_line(error: tomllib.TOMLDecodeError, text: str) -> int:
-    found = _TOML_LINE.search(str(error))
-    return int(found.group(1)) if found else max(1, len(text.splitlines()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -11,8 +12,9 @@ from typing import ClassVar
 import pytest
 
 from services.orders.http_access import http_client
+from services.orders.order.routing import Routing
 from services.orders.payments.gateways.gateway import ChargeReference, Unavailable
-from services.orders.ports import open_ports
+from services.orders.ports import Ports, open_ports
 from services.orders.settings import OrdersSettings
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import load_settings
@@ -33,6 +35,10 @@ def settings(*, environment: str | None = None, **changed: str) -> OrdersSetting
         OrdersSettings,
         values | ({"PERENNIAL_ENVIRONMENT": environment} if environment else {}),
     )
+
+
+def opened(loaded: OrdersSettings) -> AbstractAsyncContextManager[Ports]:
+    return open_ports(loaded, Routing.to("http"), lambda: pytest.fail("no clock is needed"))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +63,9 @@ def settings(*, environment: str | None = None, **changed: str) -> OrdersSetting
             "not both",
         ),
         ({"TRUST_CONFIRMATIONS_OF": "bank"}, "set GATEWAY_NAMES to the names"),
+        ({"GATEWAY": "paypal"}, f"{PREFIX}GATEWAY_0 is wrong"),
+        ({"GATEWAY": ","}, f"{PREFIX}GATEWAY is wrong"),
+        ({"GATEWAY": "http,sandbox"}, "GATEWAY=sandbox is for demonstrations"),
         (
             {"TRUST_CONFIRMATIONS_OF": "bank, stripe", "GATEWAY_NAMES": "paypal,stripe"},
             "take stripe out of TRUST_CONFIRMATIONS_OF: it charges",
@@ -74,7 +83,9 @@ def test_a_start_that_would_lose_money_or_secrets_is_refused_with_what_to_do(
 
 def test_the_demo_may_use_the_sandbox_and_production_is_the_default() -> None:
     assert settings().perennial_environment == "production"
-    assert settings(environment="demo", GATEWAY="sandbox", PROVIDER="sandbox").gateway == "sandbox"
+    assert settings(environment="demo", GATEWAY="sandbox", PROVIDER="sandbox").gateway == {
+        "sandbox"
+    }
     with pytest.raises(ConfigurationError, match="PERENNIAL_ENVIRONMENT is wrong"):
         settings(environment="staging")
 
@@ -133,7 +144,7 @@ async def test_credentials_go_to_the_gateway_and_after_no_redirect(
         files[f"{name}_FILE"] = str(tmp_path / name)
     loaded = settings(GATEWAY_URL=redirecting, **files)
     assert "hunter2" not in repr(loaded)
-    async with open_ports(loaded, lambda: pytest.fail("no clock is needed")) as ports:
+    async with opened(loaded) as ports:
         assert await ports.gateway.look_up_charge(ChargeReference(payment_id="1")) == Unavailable()
     assert Redirecting.seen == [("/v1/charges/1", sent)]
 
@@ -141,7 +152,7 @@ async def test_credentials_go_to_the_gateway_and_after_no_redirect(
 async def test_each_port_has_credentials_of_its_own() -> None:
     loaded = settings(GATEWAY_TOKEN="hunter2")
     assert loaded.access("provider").token is None
-    async with open_ports(loaded, lambda: pytest.fail("no clock is needed")) as ports:
+    async with opened(loaded) as ports:
         assert "authorization" not in ports.provider.client.headers  # type: ignore[attr-defined]
 
 

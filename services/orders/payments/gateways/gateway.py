@@ -6,7 +6,7 @@ a look-up may follow it, or the same call under the same key.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
@@ -14,6 +14,9 @@ from schemas.envelope import Identifier, Part, UtcDatetime
 from schemas.money import Money
 from schemas.orders import DeclineReason, UnknownCause
 from schemas.requests import PaymentMethod
+
+ALL_METHODS: Final = frozenset(PaymentMethod) - {PaymentMethod.WALLET}
+"""What can be paid by a token at all: each gateway says which of them it charges."""
 
 
 class Charge(Part):
