@@ -26,8 +26,8 @@ from services.runtime.log.event_log import (
     TopicPartition,
     Unpublished,
 )
-from services.runtime.log.memory_tables import Effect, Tables, due_at_of, hashes_at, running
-from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
+from services.runtime.log.memory_tables import Effect, Tables, due_at_of, hashes_at, lease, running
+from services.runtime.processor import JsonObject, Release, RunKey, Start
 
 
 class MemoryTransaction:
@@ -36,11 +36,11 @@ class MemoryTransaction:
     connection = None
 
     def __init__(
-        self, tables: Tables, lease: timedelta, wall_clock: Callable[[], datetime]
+        self, tables: Tables, lease_time: timedelta, wall_clock: Callable[[], datetime]
     ) -> None:
         """Work on `tables`; the log puts them in place on commit."""
         self._tables = tables
-        self._lease = lease
+        self._lease_time = lease_time
         self._wall_clock = wall_clock
         self.heads: dict[int, ShardHead] = {}
         self.next_offsets: dict[TopicPartition, int] = {}
@@ -101,6 +101,9 @@ class MemoryTransaction:
             if row.hold_key is not None and (shard, row.hold_key) in wanted:
                 row.hold_key, row.due_at = None, now
                 self._released.append(self._leased(row))
+
+    def _leased(self, row: Effect) -> LeasedEffect:
+        return lease(row, self._wall_clock() + self._lease_time)
 
     async def write_staged(self) -> list[LeasedEffect]:
         """Return the released effects; everything else is written where it is staged."""
@@ -181,23 +184,6 @@ class MemoryTransaction:
         self._tables.sequences[source, shard] = last
         self.taken[source, shard, last.sequence] = last.event_id
         self._tables.taken[source, shard, last.sequence] = last.event_id
-
-    def _leased(self, row: Effect) -> LeasedEffect:
-        recovered, row.interrupted = row.interrupted, True
-        row.attempt += 1
-        row.lease_until = self._wall_clock() + self._lease
-        run = EffectRun(
-            shard=row.origin.shard,
-            effect_id=row.start.effect_id,
-            kind=row.start.kind,
-            account_id=row.origin.account_id,
-            stream_id=row.origin.stream_id,
-            payload=row.start.payload,
-            attempt=row.attempt,
-            recovered=recovered,
-            checkpoint=row.checkpoint,
-        )
-        return LeasedEffect(run, row.origin)
 
 
 class MemoryEventLog:
@@ -320,11 +306,10 @@ class MemoryEventLog:
             and (row.lease_until is None or not wall <= row.lease_until <= longest)
             and row.origin.shard not in self._tables.parkings
         ]
-        tx = MemoryTransaction(self._tables, self._lease, self._wall_clock)
         leased = []
         for row in sorted(due, key=due_at_of)[:limit]:
             row.hold_key = None
-            leased.append(tx._leased(row))  # noqa: SLF001 - the same module
+            leased.append(lease(row, wall + self._lease))
         return leased
 
     async def mark_effects(self, checkpoints: Mapping[RunKey, str]) -> set[RunKey]:

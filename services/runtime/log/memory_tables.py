@@ -12,13 +12,14 @@ from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
     LastSequence,
+    LeasedEffect,
     Overflow,
     Parking,
     ShardHead,
     StoredEvent,
     TopicPartition,
 )
-from services.runtime.processor import RunKey, Start
+from services.runtime.processor import EffectRun, RunKey, Start
 
 
 @dataclass(slots=True)
@@ -94,3 +95,22 @@ def due_at_of(row: Effect) -> datetime:
         message = "only effects with a due time are sorted by it"
         raise TypeError(message)
     return row.due_at
+
+
+def lease(row: Effect, until: datetime) -> LeasedEffect:
+    """Lease an effect until a moment; return it as a worker gets it."""
+    recovered, row.interrupted = row.interrupted, True
+    row.attempt += 1
+    row.lease_until = until
+    run = EffectRun(
+        shard=row.origin.shard,
+        effect_id=row.start.effect_id,
+        kind=row.start.kind,
+        account_id=row.origin.account_id,
+        stream_id=row.origin.stream_id,
+        payload=row.start.payload,
+        attempt=row.attempt,
+        recovered=recovered,
+        checkpoint=row.checkpoint,
+    )
+    return LeasedEffect(run, row.origin)
