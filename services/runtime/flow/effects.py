@@ -14,10 +14,10 @@ from services.runtime.flow.checkpoints import Checkpoints
 from services.runtime.flow.due_times import DueTimes
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.pace import Pace
-from services.runtime.flow.work import Recorded, Work, attempted
+from services.runtime.flow.work import Recorded, result_of
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
-from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT, Task
+from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT
 from services.runtime.watch.tracing import UNTRACED, ResultsTrace, Tracing
 
 RESULTS_PER_COMMIT_MAX: Final = 500
@@ -68,6 +68,7 @@ class EffectRunner(Generic[StateT]):
         self._logger = logger
         self._tracing = tracing
         self._under_way: dict[tuple[int, str], tuple[RunKey, asyncio.Task[None]]] = {}
+        self._leased_again: dict[tuple[int, str], LeasedEffect] = {}
         self._results: asyncio.Queue[tuple[LeasedEffect, object]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -80,9 +81,12 @@ class EffectRunner(Generic[StateT]):
         for effect in effects:
             key = effect.run.key[:2]
             if key in self._under_way:
-                # Its lease ended before it was extended, and the poll gave it to us once more.
+                # Its lease ended before it was extended, or its retry was due as soon as its result
+                # was committed, and the poll gave it to us once more.
                 held, task = self._under_way[key]
-                self._under_way[key] = (max(held, effect.run.key), task)
+                if effect.run.key > held:
+                    self._under_way[key] = (effect.run.key, task)
+                    self._leased_again[key] = effect
             elif not self._stopping:
                 self._under_way[key] = (effect.run.key, asyncio.create_task(self._run(effect)))
         self._measure_room()
@@ -154,6 +158,7 @@ class EffectRunner(Generic[StateT]):
 
     def _forget(self, effect: LeasedEffect) -> None:
         self._under_way.pop(effect.run.key[:2], None)
+        self._leased_again.pop(effect.run.key[:2], None)
         self._measure_room()
 
     def _free(self) -> int:
@@ -176,6 +181,11 @@ class EffectRunner(Generic[StateT]):
     def _key(self, effect: LeasedEffect) -> RunKey:
         """Return the key of the lease that this process holds now; it may have been given anew."""
         return self._under_way[effect.run.key[:2]][0]
+
+    def _settled(self, effect: LeasedEffect) -> RunKey:
+        """Return the key that a result is recorded under; a lease that comes later is another run."""
+        self._leased_again.pop(effect.run.key[:2], None)
+        return self._key(effect)
 
     async def _poll(self) -> None:
         while self._executors and not self._stopping:
@@ -213,8 +223,11 @@ class EffectRunner(Generic[StateT]):
                     raise command
             leased = await self._recorded(results)
             for effect, _ in results:
-                if effect.run.key[:2] not in self._held:
-                    self._under_way.pop(effect.run.key[:2], None)
+                key = effect.run.key[:2]
+                if key not in self._held:
+                    self._under_way.pop(key, None)
+                    if again := self._leased_again.pop(key, None):
+                        leased.append(again)
                 self._results.task_done()
             # What follows takes the places of these: the intake is let in when both are counted.
             self.submit(leased)
@@ -262,7 +275,7 @@ class EffectRunner(Generic[StateT]):
         )
         with suppress(Transient):  # else its lease ends, which comes to the same
             due_at = self._clock() + timedelta(seconds=wait)
-            await self._log.set_effect_aside(self._key(effect), due_at=due_at, trouble=text)
+            await self._log.set_effect_aside(self._settled(effect), due_at=due_at, trouble=text)
 
     async def _release_held(self) -> None:
         """Record the results of parked shards once these go on."""
@@ -281,7 +294,7 @@ class EffectRunner(Generic[StateT]):
         Results of parked shards are held.
         """
         shards = {effect.run.shard for effect, _ in results}
-        runs = (self._key(effect) for effect, _ in results)  # as they are when it is their turn
+        runs = (self._settled(effect) for effect, _ in results)  # as they are when it is their turn
         async with (
             self._tracing.results() as trace,
             self._journal.session(self._log.transaction(shards=shards, runs=runs)) as session,
@@ -305,7 +318,7 @@ class EffectRunner(Generic[StateT]):
             if isinstance(command, Park):
                 raise command
         works = [
-            _work(effect, command)
+            result_of(effect, command)
             for effect, command in results
             if self._key(effect) in session.tx.live_runs
         ]
@@ -314,17 +327,3 @@ class EffectRunner(Generic[StateT]):
             session.apply(work, now)
         trace.commits(works)
         return (await session.flush(now)).leased
-
-
-def _work(effect: LeasedEffect, command: object) -> Work:
-    origin = effect.origin
-    return Work(
-        task=Task(origin.stream_id, command),
-        shard=origin.shard,
-        account_id=origin.account_id,
-        cause=attempted(effect),
-        cause_event_id=origin.cause_event_id,
-        correlation_id=origin.correlation_id,
-        traceparent=origin.traceparent,
-        effect=effect,
-    )

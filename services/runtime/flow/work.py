@@ -92,6 +92,21 @@ def attempted(effect: LeasedEffect) -> str:
     return f"{run.shard}/{run.effect_id}/{run.attempt}"
 
 
+def result_of(effect: LeasedEffect, command: object) -> Work:
+    """Return the work that the result of an effect is."""
+    origin = effect.origin
+    return Work(
+        task=Task(origin.stream_id, command),
+        shard=origin.shard,
+        account_id=origin.account_id,
+        cause=attempted(effect),
+        cause_event_id=origin.cause_event_id,
+        correlation_id=origin.correlation_id,
+        traceparent=origin.traceparent,
+        effect=effect,
+    )
+
+
 def refused_stream_id(work: Work) -> str:
     """Return the stream of a request that was refused because its id is another account's.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -177,6 +180,32 @@ async def test_more_that_is_due_than_is_taken_at_once_is_taken_soon(
     world.now += timedelta(seconds=61)
     async with world.running():
         await asyncio.wait_for(world.until_events(6), 5)
+
+
+async def test_retry_that_is_polled_before_its_result_is_dealt_with_runs_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    greeter = Greeter(Decision((counted(),), (Retry(T0),)), GREETED)
+    world = World(greeter)
+    transaction = world.log.transaction
+
+    @asynccontextmanager
+    async def answered_late(**locked: Any) -> AsyncIterator[Any]:
+        async with transaction(**locked) as tx:
+            yield tx
+        world.runners[0].submit(await world.log.lease_due_effects(now=T0, limit=9))
+
+    async with world.running() as runner:
+        leased = await world.count()
+        monkeypatch.setattr(world.log, "transaction", answered_late)
+        runner.submit(leased)
+        await asyncio.wait_for(until_ran(greeter, 2), 5)
+    assert [(run.attempt, run.recovered) for run in greeter.runs] == [(1, False), (2, False)]
+
+
+async def until_ran(greeter: Greeter, times: int) -> None:
+    while len(greeter.runs) < times:  # noqa: ASYNC110 - an executor gives no signal
+        await asyncio.sleep(0.01)
 
 
 async def greet(_run: EffectRun, _mark: Mark) -> object:
