@@ -19,7 +19,7 @@ from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.flow.effect_box import ClosedRequest, EffectBox, EffectRow, RetryAnswer
 from services.runtime.plain_words import problems_of
-from services.runtime.processor import GiveUp
+from services.runtime.processor import Settlement
 
 EXIT_NOT_DONE: Final = 1
 EXIT_USAGE: Final = 2
@@ -29,6 +29,24 @@ _TIMES: Final = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 app = typer.Typer(help="What the services do outside: charges, emails.", no_args_is_help=True)
 Service = Annotated[str, typer.Option("--service", "-s", help="orders or notifier")]
 EffectId = Annotated[str, typer.Argument(help="As `perennial effects list` shows it.")]
+By = Annotated[str, typer.Option("--by", help="Who settles it: a login, not an address.")]
+Reason = Annotated[str, typer.Option("--reason", help="How it is known; kept as an event.")]
+Outcome = Annotated[
+    str, typer.Option("--outcome", help="What became of it; see above for each kind.")
+]
+Gateway = Annotated[str | None, typer.Option("--gateway", help="captured, refunded: the gateway.")]
+Provider = Annotated[str | None, typer.Option("--provider", help="activated: the eSIM provider.")]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="The id at the other side: of the transaction, the order, the refund, the message.",
+    ),
+]
+At = Annotated[
+    datetime | None,
+    typer.Option("--at", formats=_TIMES, help="When it happened (default: now)."),
+]
 
 
 @app.command("list")
@@ -58,31 +76,16 @@ def retry(effect_id: EffectId, service: Service = "orders") -> None:
         raise typer.Exit(EXIT_NOT_DONE)
 
 
-@app.command("give-up")
-def give_up(  # noqa: PLR0913, PLR0917 - each is an option of the command
+@app.command()
+def settle(  # noqa: PLR0913, PLR0917 - each is an option of the command
     effect_id: EffectId,
-    by: Annotated[str, typer.Option("--by", help="Who settles it: a login, not an address.")],
-    reason: Annotated[str, typer.Option("--reason", help="How it is known; kept as an event.")],
-    outcome: Annotated[
-        str, typer.Option("--outcome", help="What became of it; see above for each kind.")
-    ],
-    gateway: Annotated[
-        str | None, typer.Option("--gateway", help="captured, refunded: the gateway.")
-    ] = None,
-    provider: Annotated[
-        str | None, typer.Option("--provider", help="activated: the eSIM provider.")
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference",
-            help="The id at the other side: of the transaction, the order, the refund, the message.",
-        ),
-    ] = None,
-    at: Annotated[
-        datetime | None,
-        typer.Option("--at", formats=_TIMES, help="When it happened; now without."),
-    ] = None,
+    by: By,
+    reason: Reason,
+    outcome: Outcome,
+    gateway: Gateway = None,
+    provider: Provider = None,
+    reference: Reference = None,
+    at: At = None,
     service: Service = "orders",
     wait_seconds: Annotated[int, typer.Option(min=1, help="How long to wait for the answer.")] = 30,
 ) -> None:
@@ -94,23 +97,30 @@ def give_up(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
     The running service decides it, between two attempts.
     """
+    settlement = _settlement(
+        outcome=outcome,
+        by=by,
+        reason=reason,
+        gateway=gateway,
+        provider=provider,
+        reference=reference,
+        at=at.replace(tzinfo=at.tzinfo or UTC) if at else None,
+    )
+    _show(effect_id, service, asyncio.run(_settled(service, effect_id, settlement, wait_seconds)))
+
+
+def _settlement(**said: Any) -> Settlement:  # noqa: ANN401 - what the person typed
     try:
-        ruling = GiveUp(
-            outcome=outcome,
-            by=by,
-            reason=reason,
-            gateway=gateway,
-            provider=provider,
-            reference=reference,
-            at=at.replace(tzinfo=at.tzinfo or UTC) if at else None,
-        )
+        return Settlement(**said)
     except ValidationError as error:
         wrong = ", ".join(
             f"--{problem['loc'][0]} {problem['msg']}" for problem in problems_of(error)
         )
         typer.echo(f"not asked: {wrong}", err=True)
         raise typer.Exit(EXIT_USAGE) from None
-    answer = asyncio.run(_given_up(service, effect_id, ruling, wait_seconds))
+
+
+def _show(effect_id: str, service: str, answer: ClosedRequest | None) -> None:
     if answer is None:
         message = (
             f"{effect_id}: no answer yet; the request waits for {service} to run, and for the end "
@@ -133,13 +143,13 @@ async def _retried(service: str, effect_id: str) -> RetryAnswer:
         return await EffectBox(connection).retry(effect_id)
 
 
-async def _given_up(
-    service: str, effect_id: str, ruling: GiveUp, wait_seconds: int
+async def _settled(
+    service: str, effect_id: str, settlement: Settlement, wait_seconds: int
 ) -> ClosedRequest | None:
     request_id: UUID = uuid4()
     async with connect(service) as connection:
         box = EffectBox(connection)
-        if not await box.ask(request_id, effect_id, ruling):
+        if not await box.ask(request_id, effect_id, settlement):
             return ClosedRequest("refused", RetryAnswer.FINISHED)
         for _ in range(wait_seconds * _POLLS_PER_SECOND):
             if answer := await box.answer(request_id):

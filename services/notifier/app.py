@@ -17,7 +17,7 @@ from services.notifier.channels.smtp import SmtpChannel
 from services.notifier.channels.smtp_connections import Connections
 from services.notifier.contacts import Contacts, contacts_projection
 from services.notifier.evolution import NotificationState
-from services.notifier.executors import EmailExecutor, build_executors
+from services.notifier.executors import EmailExecutor, build_effects
 from services.notifier.handlers import build_processor
 from services.notifier.mail_limits import MailLimits, settle_held_mail
 from services.notifier.settings import PORT_OF, NotifierSettings, letterhead_of, policy_of
@@ -48,7 +48,7 @@ async def open_notifier(
     )
     try:
         async with swept(Sweeper(pool, clock=clock, logger=logger)):
-            yield build_processor(policy, build_executors(executor), projections)
+            yield build_processor(policy, build_effects(executor), projections)
     finally:
         await channel.close()
 

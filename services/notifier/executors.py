@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -29,10 +29,11 @@ from services.notifier.decider import EMAIL
 from services.notifier.emails import TEMPLATE_OF, order_of, render
 from services.notifier.emails.wording import VERSIONS
 from services.notifier.facts import Fact
+from services.notifier.give_ups import on_email_settled
 from services.notifier.mail_limits import Admitted, HeldBack, InDigest, MailKind, MailTurns
 from services.notifier.message import Letterhead, UnsafeMessage, build_mail, sha256_of
 from services.runtime.logs import Logger
-from services.runtime.processor import EffectRun, Executor, Mark
+from services.runtime.processor import Effect, EffectRun, Mark
 
 Result = RecordNoContact | RecordHeldBack | RecordInDigest | RecordDelivered | RecordNotDelivered
 
@@ -117,6 +118,6 @@ class EmailExecutor:
 _WORDS: Final = {Refused: "refused", Deferred: "deferred", Unknown: "unknown"}
 
 
-def build_executors(executor: EmailExecutor) -> Mapping[str, Executor]:
-    """Return the executors by kind of effect."""
-    return {EMAIL: executor.send}
+def build_effects(executor: EmailExecutor) -> dict[str, Effect]:
+    """Return the effects by their kind."""
+    return {EMAIL: Effect(executor.send, on_email_settled)}

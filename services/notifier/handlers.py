@@ -14,17 +14,16 @@ from services.notifier.archival import ARCHIVAL
 from services.notifier.candidates import candidate_of
 from services.notifier.commands import Command, KeepAside, Notify, ReleaseHeld
 from services.notifier.contacts import changed_contact
-from services.notifier.decider import EMAIL, IgnoredReason, decide, hold_key
+from services.notifier.decider import IgnoredReason, decide, hold_key
 from services.notifier.emails import TEMPLATE_OF
 from services.notifier.evolution import NotificationState, evolve, initial_state
 from services.notifier.facts import Fact
-from services.notifier.give_ups import on_email_given_up
 from services.notifier.metrics import COUNTERS
 from services.notifier.policy import Policy
 from services.runtime.log.event_log import Transaction
 from services.runtime.processor import (
     Decision,
-    Executor,
+    Effect,
     Filed,
     Handler,
     Ignored,
@@ -74,7 +73,7 @@ def on_rejected(incoming: Incoming, _now: datetime) -> Task:
 
 
 def build_processor(
-    policy: Policy, executors: Mapping[str, Executor], projections: Sequence[Projection] = ()
+    policy: Policy, effects: Mapping[str, Effect], projections: Sequence[Projection] = ()
 ) -> Processor[NotificationState]:
     """Return the notifier as the runtime runs it."""
 
@@ -110,8 +109,7 @@ def build_processor(
         initial_state=initial_state,
         evolve=evolve,
         decide=decide_by_policy,
-        executors=executors,
-        give_ups={EMAIL: on_email_given_up},
+        effects=effects,
         results_wait_seconds=_RESULTS_WAIT_SECONDS,
         project=project,
         counters=COUNTERS,

@@ -11,13 +11,12 @@ import structlog
 
 from services.orders.catalogue.catalogue_file import load_catalogue
 from services.orders.catalogue.catalogue_topic import CataloguePublisher, published
-from services.orders.effects import build_executors
+from services.orders.effects import build_effects
 from services.orders.handlers import build_processor
 from services.orders.open_payments import check_open_payments
 from services.orders.order.rules import Rules
 from services.orders.order.state import OrderState
 from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
-from services.orders.payments.inquiries import build_inquiries
 from services.orders.ports import CHARGES, open_ports, routing_of
 from services.orders.settings import OrdersSettings, policy_of
 from services.runtime.processor import Processor
@@ -32,7 +31,7 @@ async def open_orders(
     routing = routing_of(settings, catalogue, clock())
     await check_open_payments(pool, settings.gateway, CHARGES)
     async with open_ports(settings, routing, clock) as ports:
-        executors = build_executors(
+        effects = build_effects(
             ports.gateway,
             ports.provider,
             clock,
@@ -41,9 +40,8 @@ async def open_orders(
         )
         processor = build_processor(
             Rules(catalogue, policy_of(settings), routing),
-            executors,
+            effects,
             claim_captured,
-            build_inquiries(ports.gateway),
         )
         logger = structlog.get_logger().bind(service="orders")
         async with published(CataloguePublisher(settings, catalogue, clock=clock, logger=logger)):

@@ -16,7 +16,6 @@ from schemas.requests import (
 )
 from schemas.topics import CONFIRMATIONS, LEDGER, ORDERS, REQUESTS
 from services.orders.decider import Command, decide
-from services.orders.effects import GIVE_UPS
 from services.orders.metrics import COUNTERS
 from services.orders.order.archival import ARCHIVAL
 from services.orders.order.evolution import evolve, initial_state
@@ -32,11 +31,10 @@ from services.orders.renewals.commands import AcceptRenewal
 from services.orders.topups.commands import AcceptTopUp
 from services.runtime.processor import (
     Decision,
-    Executor,
+    Effect,
     Handler,
     Ignored,
     Incoming,
-    Inquiry,
     Processor,
     Projection,
     Subscription,
@@ -102,9 +100,8 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
 
 def build_processor(
     rules: Rules,
-    executors: Mapping[str, Executor],
+    effects: Mapping[str, Effect],
     project: Projection | None = None,
-    inquiries: Mapping[str, Inquiry] | None = None,
 ) -> Processor[OrderState]:
     """Return orders as the runtime runs it; `project` claims what gateways captured."""
 
@@ -124,9 +121,7 @@ def build_processor(
         initial_state=initial_state,
         evolve=evolve,
         decide=decide_by_rules,
-        executors=executors,
-        give_ups=GIVE_UPS,
-        inquiries=inquiries or {},
+        effects=effects,
         project=project,
         counters=COUNTERS,
         archival=ARCHIVAL,

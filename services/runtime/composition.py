@@ -14,7 +14,6 @@ from services.runtime.clock import ClockWatch, DatabaseClock
 from services.runtime.flow.batches import BatchHandler
 from services.runtime.flow.dead_letters import DeadLetterBox
 from services.runtime.flow.effects import EffectRunner
-from services.runtime.flow.give_ups import GiveUpDesk
 from services.runtime.flow.guard import ShardGuard
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
@@ -26,6 +25,7 @@ from services.runtime.flow.parking import ParkingBox, ParkingDesk
 from services.runtime.flow.pauses import Pauses
 from services.runtime.flow.relay import Relay
 from services.runtime.flow.rereading import Originals
+from services.runtime.flow.settlements import SettlementDesk
 from services.runtime.flow.stepping import Stepping
 from services.runtime.flow.work import Recorded
 from services.runtime.kafka.authenticity import EventKeys
@@ -105,8 +105,8 @@ class Composition(Generic[StateT]):
 
     @cached_property
     def processor(self) -> Processor[StateT]:
-        """The service, with executors that are timed."""
-        return replace(self.service, executors=self.metrics.measured(self.service.executors))
+        """The service, with effects that are counted and timed."""
+        return replace(self.service, effects=self.metrics.measured(self.service.effects))
 
     @cached_property
     def consumer(self) -> BatchConsumer:
@@ -202,7 +202,7 @@ class Composition(Generic[StateT]):
         return OperatorDesk(
             dead_letters=self.dead_letters,
             originals=self.originals,
-            give_ups=self.give_ups,
+            settlements=self.settlements,
             parking=self.parking,
             intake=self.intake,
             effects=self.effects,
@@ -210,9 +210,9 @@ class Composition(Generic[StateT]):
         )
 
     @cached_property
-    def give_ups(self) -> GiveUpDesk[StateT]:
+    def settlements(self) -> SettlementDesk[StateT]:
         """Records how a person settled an effect."""
-        return GiveUpDesk(
+        return SettlementDesk(
             pool=self.pool,
             log=self.log,
             processor=self.processor,

@@ -29,6 +29,10 @@ class Poison(PerennialError):
         self.reason = reason
 
 
+class SettlementRefused(PerennialError):
+    """What a person says of an effect is none of what it can be, or is contradicted: say what is."""
+
+
 class Park(PerennialError):
     """Going on with one shard would make the books wrong: it waits for a person, the others go on.
 

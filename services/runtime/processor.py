@@ -148,7 +148,7 @@ class Mark(Protocol):
         """
 
 
-class GiveUp(Part):
+class Settlement(Part):
     """What a person says became of an effect whose outcome nothing else tells: who, and how known.
 
     What `outcome` may be, and which of the others it needs, is the service's to say.
@@ -163,13 +163,13 @@ class GiveUp(Part):
     at: UtcDatetime | None = None
 
 
-OnGiveUp = Callable[[GiveUp, EffectRun, datetime], object]
+Settle = Callable[[Settlement, EffectRun, datetime], object]
 """Turns what a person settled about an effect into a command for its stream, decided as its result.
 
-Raises `Poison` when it cannot, and says which outcomes there are.
+Raises `SettlementRefused` when it cannot, and says which outcomes there are.
 """
 
-Inquiry = Callable[[GiveUp, EffectRun], Awaitable[OnGiveUp]]
+Inquiry = Callable[[Settlement, EffectRun], Awaitable[Settle]]
 """Asks the outside about what a person says, bounded in time; returns how it is settled then."""
 
 Handler = Callable[[Incoming, datetime], Task | Ignored]
@@ -180,6 +180,19 @@ Executor = Callable[[EffectRun, Mark], Awaitable[object]]
 
 An exception means an attempt without a known outcome: it runs again later with `recovered` set.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One kind of effect as the runtime sees it.
+
+    `settle` is None where nobody can settle it. Where there is an `inquire`, somebody is asked about
+    what a person says, outside of any transaction, and that says how it is settled.
+    """
+
+    execute: Executor
+    settle: Settle | None = None
+    inquire: Inquiry | None = None
 
 
 class Filed(NamedTuple):
@@ -223,10 +236,8 @@ class Archival(Generic[StateT]):
 class Processor(Generic[StateT]):
     """One service as the runtime sees it. `records_incoming` files what it read in its own log.
 
-    `give_ups` are, by kind, the effects that a person may settle, and `inquiries` those of them that
-    somebody is asked about before, outside of any transaction. The result of an effect waits
-    at least `results_wait_seconds` for others that share its commit; 0 where somebody waits for what
-    follows.
+    `effects` are all that it may want, by kind. The result of one waits at least
+    `results_wait_seconds` for others that share its commit; 0 where somebody waits for what follows.
     """
 
     source: Source
@@ -237,9 +248,7 @@ class Processor(Generic[StateT]):
     initial_state: Callable[[], StateT]
     evolve: Callable[[StateT, Event], StateT]
     decide: Callable[[Any, StateT], Decision | Ignored]
-    executors: Mapping[str, Executor] = field(default_factory=dict)
-    give_ups: Mapping[str, OnGiveUp] = field(default_factory=dict)
-    inquiries: Mapping[str, Inquiry] = field(default_factory=dict)
+    effects: Mapping[str, Effect] = field(default_factory=dict)
     results_wait_seconds: float = 0
     records_incoming: bool = False
     project: Projection | None = None

@@ -111,7 +111,7 @@ def test_refund_that_a_person_settled_after_the_backup_is_not_made_again(
     refund = system.wait_for("the refund waits", lambda: system.query("orders", tried))
     dump(system, saved)
     settled = perennial(
-        system, "effects", "give-up", refund[0]["effect_id"], "--outcome", "refunded",
+        system, "effects", "settle", refund[0]["effect_id"], "--outcome", "refunded",
         "--gateway", "bank", "--reference", "transfer-9", "--by", "li.wei", "--reason", "by hand",
     )  # fmt: skip
     assert "applied (RefundCompleted)" in settled.stdout, settled.stdout + settled.stderr

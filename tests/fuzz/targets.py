@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from services.ledger import handlers as ledger
 from services.ledger.amounts import amounts_of
 from services.ledger.rules import POSTING_RULES, load_rules
 from services.notifier import handlers as notifier
+from services.notifier.give_ups import on_email_settled
 from services.notifier.policy import Policy as NotifierPolicy
 from services.orders import handlers as orders
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
@@ -37,12 +38,19 @@ from services.orders.order.routing import Routing
 from services.orders.order.rules import Rules
 from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
 from services.orders.payments.gateways.http import HttpGateway
+from services.orders.payments.give_ups import (
+    on_charge_settled,
+    on_confirmation_settled,
+    on_expiry_settled,
+    on_refund_settled,
+)
+from services.orders.renewals.give_ups import on_activation_settled
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import PlanOrder
-from services.runtime.errors import Halt, Park, Poison
+from services.runtime.errors import Halt, Park, Poison, SettlementRefused
 from services.runtime.flow.parsing import RecordParser
 from services.runtime.kafka.cloudevents import validation_summary
-from services.runtime.processor import Decision, EffectRun, GiveUp, Processor
+from services.runtime.processor import Decision, EffectRun, Processor, Settle, Settlement
 from services.upstream.files import read_file
 from tests.fuzz import hostile
 from tests.fuzz.contents import ANSWERS, CSV_COLUMNS, FILE_BYTES_MAX, OUTCOMES
@@ -240,11 +248,9 @@ class OperatorRequests(Target):
     name = "operator requests"
     weight = 8
 
-    def __init__(self, services: list[Processor[Any]]) -> None:
-        """Read for `services`."""
-        self._kinds = [
-            (kind, settle) for service in services for kind, settle in service.give_ups.items()
-        ]
+    def __init__(self, kinds: Mapping[str, Settle]) -> None:
+        """Read for effects of `kinds`."""
+        self._kinds = list(kinds.items())
 
     def make(self, random: Random) -> tuple[int, bytes]:
         """Return the kind of effect and the content of the request."""
@@ -259,12 +265,12 @@ class OperatorRequests(Target):
         """Turn it into a command."""
         kind, settle = self._kinds[case[0]]
         try:
-            ruling = GiveUp.model_validate_json(case[1])
-            settle(ruling, _run(kind), NOW)
+            said = Settlement.model_validate_json(case[1])
+            settle(said, _run(kind), NOW)
         except ValidationError as error:
             return validation_summary(error)
-        except Poison as poison:
-            return str(poison)
+        except SettlementRefused as refusal:
+            return str(refusal)
         return ""
 
 
@@ -317,5 +323,14 @@ def targets() -> list[Target]:
         Models(),
         Files(),
         HttpAnswers(),
-        OperatorRequests([services.orders, services.notifier]),
+        OperatorRequests(
+            {
+                "charge": on_charge_settled,
+                "activate": on_activation_settled,
+                "refund": on_refund_settled,
+                "expire": on_expiry_settled,
+                "confirm": on_confirmation_settled,
+                "email": on_email_settled,
+            }
+        ),
     ]

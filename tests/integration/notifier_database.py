@@ -20,7 +20,7 @@ from services.cli.setup import set_up_postgres
 from services.notifier.channels.email import Delivered, DeliveryOutcome, Mail
 from services.notifier.contacts import Contacts, contacts_projection
 from services.notifier.evolution import NotificationState
-from services.notifier.executors import EmailExecutor, build_executors
+from services.notifier.executors import EmailExecutor, build_effects
 from services.notifier.handlers import build_processor
 from services.notifier.mail_limits import MailLimits, settle_held_mail
 from services.notifier.message import Letterhead
@@ -97,7 +97,7 @@ class Notifier:
             structlog.get_logger(),
         )
         projections = (contacts_projection(lambda: self.now), settle_held_mail)
-        processor = build_processor(policy, build_executors(executor), projections)
+        processor = build_processor(policy, build_effects(executor), projections)
         journal = Journal(processor)
         self.intake = Intake(
             log=self.log,

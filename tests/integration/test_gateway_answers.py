@@ -8,7 +8,7 @@ import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from schemas.confirmations import ConfirmationRefusal, PaymentConfirmationRefuse
 from schemas.money import Money
 from schemas.orders import PaymentCaptured
 from schemas.requests import PaymentMethod
-from services.orders.effects import build_executors
+from services.orders.effects import build_effects
 from services.orders.http_access import ANSWER_BYTES_MAX, HttpAccess, http_client
 from services.orders.payments.gateways.gateway import (
     Charge,
@@ -30,6 +30,7 @@ from services.orders.payments.gateways.gateway import (
     Unavailable,
 )
 from services.orders.payments.gateways.http import HttpGateway
+from services.runtime.processor import Effect
 from tests.unit.orders.builders import NOW, in_app
 from tests.unit.orders.steps import ORDER, ask, hint
 from tests.unit.orders.world import World
@@ -253,15 +254,16 @@ def decided(folder: Path, body: bytes, status: int = 200) -> World:
 
     async def confirm(run: Any, mark: Any) -> object:
         async with serving(saying(body, status)) as server, server.client() as gateway:
-            executors = build_executors(
+            effects = build_effects(
                 gateway, world.ports.provider, lambda: world.now, claims=world.claims
             )
-            return await executors["confirm"](run, mark)
+            return await effects["confirm"].execute(run, mark)
 
     ask(world, payment=in_app())
     hint(world)
     (look_up_effect,) = [key for key, each in world.effects.items() if each.kind == "confirm"]
-    world.processor.executors["confirm"] = confirm  # type: ignore[index]
+    effects = {**world.processor.effects, "confirm": Effect(confirm)}
+    world.processor = replace(world.processor, effects=effects)
     world.execute(look_up_effect)
     world.close()
     return world

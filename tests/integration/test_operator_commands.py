@@ -57,7 +57,7 @@ def unknown_payments(system: System, count: int) -> list[dict[str, Any]]:
 
 def settle(system: System, effect_id: str, *how: str) -> subprocess.CompletedProcess[str]:
     return perennial(
-        system, "effects", "give-up", effect_id, "--by", "li.wei", "--reason", "statement of 3 May",
+        system, "effects", "settle", effect_id, "--by", "li.wei", "--reason", "statement of 3 May",
         *how,
     )  # fmt: skip
 

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
 
 from services.cli.connections import connect
 from services.runtime.flow.effect_box import EffectBox
-from services.runtime.flow.give_ups import GiveUpDesk
 from services.runtime.flow.journal import Journal
+from services.runtime.flow.settlements import SettlementDesk
 from services.runtime.flow.work import Recorded
 from services.runtime.log.event_log import EffectOrigin
-from services.runtime.processor import Decision, EffectRun, GiveUp, Start
+from services.runtime.processor import Decision, Effect, EffectRun, Mark, Settlement, Start
 from tests.controls import T0, dsn_for
 from tests.integration.toy_database import ROLE, open_toy_database
 from tests.unit.runtime.toy import ACCOUNT, SHARD, Done, Toy, counted
 
 
-def settle(ruling: GiveUp, _run: EffectRun, _now: datetime) -> Done:
+async def never(run: EffectRun, _mark: Mark) -> object:
+    message = f"{run.effect_id} runs"
+    raise AssertionError(message)
+
+
+def settle(said: Settlement, _run: EffectRun, _now: datetime) -> Done:
     """Settle as done, or fail as nobody foresaw."""
-    if ruling.outcome == "overflow":
-        raise OverflowError(ruling.reason)
+    if said.outcome == "overflow":
+        raise OverflowError(said.reason)
     return Done(Decision((counted(),)))
 
 
 async def test_request_that_fails_is_refused_and_the_next_is_served(fresh_database: str) -> None:
     async with open_toy_database(fresh_database, Toy()) as toys:
-        processor = replace(toys.toy.processor(), give_ups={"e": settle})
+        processor = replace(toys.toy.processor(), effects={"e": Effect(never, settle)})
         origin = EffectOrigin(SHARD, ACCOUNT, "order/t-1", UUID(int=1), "t-1", None)
         async with toys.log.transaction(shards=[SHARD]) as tx:
             for name in ("e-1", "e-2"):
                 held = Start(name, "e", hold_key="h")
                 await tx.start_effects([(origin, held)], now=T0)
         recorded: list[Recorded] = []
-        desk = GiveUpDesk(
+        desk = SettlementDesk(
             pool=toys.pool,
             log=toys.log,
             processor=processor,
@@ -47,7 +52,7 @@ async def test_request_that_fails_is_refused_and_the_next_is_served(fresh_databa
         async with connect("orders", dsn_for(fresh_database, ROLE)) as connection:
             box = EffectBox(connection)
             for number, outcome in ((1, "overflow"), (2, "done")):
-                asked = GiveUp(outcome=outcome, by="li.wei", reason="secret text")
+                asked = Settlement(outcome=outcome, by="li.wei", reason="secret text")
                 assert await box.ask(UUID(int=number), f"e-{number}", asked)
             await desk.serve()
             failed, served = [await box.answer(UUID(int=number)) for number in (1, 2)]
@@ -60,3 +65,45 @@ async def test_request_that_fails_is_refused_and_the_next_is_served(fresh_databa
         assert left == ["e-1"]
         assert [len(each.events) for each in recorded] == [1]
         assert await toys.count("order/t-1") == 1
+
+
+async def test_request_is_served_as_an_older_command_line_wrote_it(fresh_database: str) -> None:
+    told: list[Settlement] = []
+
+    def note(said: Settlement, run: EffectRun, now: datetime) -> Done:
+        told.append(said)
+        return settle(said, run, now)
+
+    async with open_toy_database(fresh_database, Toy()) as toys:
+        processor = replace(toys.toy.processor(), effects={"e": Effect(never, note)})
+        origin = EffectOrigin(SHARD, ACCOUNT, "order/t-1", UUID(int=1), "t-1", None)
+        async with toys.log.transaction(shards=[SHARD]) as tx:
+            await tx.start_effects([(origin, Start("e-1", "e", hold_key="h"))], now=T0)
+        await toys.pool.execute(
+            "INSERT INTO operator_request (request_id, shard, effect_id, content)"
+            " VALUES ($1, $2, 'e-1', $3::jsonb)",
+            UUID(int=7),
+            SHARD,
+            '{"outcome": "captured", "by": "li.wei", "reason": "statement of 3 May", "gateway": "bank",'
+            ' "reference": "txn-1", "at": "2026-05-03T09:00:00Z"}',
+        )
+        desk = SettlementDesk(
+            pool=toys.pool,
+            log=toys.log,
+            processor=processor,
+            journal=Journal(processor),
+            clock=lambda: T0,
+            logger=structlog.get_logger(),
+        )
+        await desk.serve()
+        assert await toys.count("order/t-1") == 1
+    assert told == [
+        Settlement(
+            outcome="captured",
+            by="li.wei",
+            reason="statement of 3 May",
+            gateway="bank",
+            reference="txn-1",
+            at=datetime(2026, 5, 3, 9, tzinfo=UTC),
+        )
+    ]

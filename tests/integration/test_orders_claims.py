@@ -194,7 +194,7 @@ def test_a_person_settles_one_order_by_one_transaction_in_whatever_shard(system:
 
     def settle(effect_id: str, gateway: str, txn: str) -> str:
         return perennial(
-            system, "effects", "give-up", effect_id, "--by", "li.wei", "--reason", "by phone",
+            system, "effects", "settle", effect_id, "--by", "li.wei", "--reason", "by phone",
             "--outcome", "captured", "--gateway", gateway, "--reference", txn,
         ).stdout  # fmt: skip
 

@@ -30,7 +30,7 @@ from services.runtime.flow.work import Work, attempted
 from services.runtime.kafka.cloudevents import binary_headers
 from services.runtime.log.event_log import LeasedEffect, StoredEvent
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import EffectRun, GiveUp, Mark, Processor, Task
+from services.runtime.processor import Effect, EffectRun, Mark, Processor, Settlement, Task
 from tests.unit.orders.builders import NOW, POLICY
 from tests.unit.orders.builders import RULES as RULES_OF_ORDERS
 from tests.unit.orders.world import World
@@ -87,7 +87,7 @@ class Service:
             await self._run(self.leased.pop(0))
 
     async def _run(self, effect: LeasedEffect) -> None:
-        command = await self.processor.executors[effect.run.kind](effect.run, _mark)
+        command = await self.processor.effects[effect.run.kind].execute(effect.run, _mark)
         await self._record(effect, command, attempted(effect))
 
     async def until_leased(self, kind: str) -> None:
@@ -98,9 +98,11 @@ class Service:
                 return
             await self._run(self.leased.pop(0))
 
-    async def settle(self, given_up: GiveUp, effect: LeasedEffect, request_id: str) -> None:
+    async def settle(self, said: Settlement, effect: LeasedEffect, request_id: str) -> None:
         """Settle an effect as a person found it."""
-        command = self.processor.give_ups[effect.run.kind](given_up, effect.run, self.clock())
+        settle = self.processor.effects[effect.run.kind].settle
+        assert settle is not None
+        command = settle(said, effect.run, self.clock())
         await self._record(effect, command, f"request/{request_id}")
 
     async def _record(self, effect: LeasedEffect, command: object, cause: str) -> None:
@@ -137,7 +139,7 @@ class Pipeline:
         self.world = World(folder, RULES)
         self.outcomes: list[StoredEvent] = []
         ledger = build_ledger(rules=load_rules(), low_balance=load_low_balance())
-        notifier = build_notifier(Policy(), {EMAIL: self._mail})
+        notifier = build_notifier(Policy(), {EMAIL: Effect(self._mail)})
         self.orders = self._service(self.world.processor)
         self.services = (self.orders, self._service(ledger), self._service(notifier))
         self._mails = 0

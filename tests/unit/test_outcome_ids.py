@@ -16,7 +16,7 @@ from schemas.topics import CONFIRMATIONS, REQUESTS
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
 from services.runtime.kafka.partitions import shard_of
-from services.runtime.processor import GiveUp
+from services.runtime.processor import Settlement
 from tests.unit.orders.builders import (
     by_token,
     confirmation,
@@ -115,7 +115,7 @@ async def _not_refunded(pipeline: Pipeline) -> None:
     await orders.until_leased("refund")
     effect = next(each for each in orders.leased if each.run.kind == "refund")
     orders.leased.remove(effect)
-    found = GiveUp(outcome="not_refunded", by="maria", reason="the bank says so")
+    found = Settlement(outcome="not_refunded", by="maria", reason="the bank says so")
     await orders.settle(found, effect, effect.run.effect_id)
 
 

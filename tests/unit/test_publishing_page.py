@@ -21,7 +21,6 @@ PAGE: Final = (ROOT / "docs" / "PUBLISHING.md").read_text(encoding="utf-8")
 BETWEEN_SERVICES: Final = frozenset(
     {
         "charge_unknown",
-        "give_up",
         "not_a_renewal",
         "partition_mismatch",
         "sequence_conflict",

@@ -20,33 +20,33 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
-from services.runtime.errors import Poison
-from services.runtime.processor import EffectRun, GiveUp
+from services.runtime.errors import SettlementRefused
+from services.runtime.processor import EffectRun, Settlement
 
 _NOT_ASKED: Final = Unavailable()
 
 
-def on_charge_given_up(
-    given_up: GiveUp, run: EffectRun, now: datetime, *, told: TransactionLookUp = _NOT_ASKED
+def on_charge_settled(
+    said: Settlement, run: EffectRun, now: datetime, *, told: TransactionLookUp = _NOT_ASKED
 ) -> SettleUnknownPayment:
     """Settle a payment as a person found it; `told` is what the gateway says of the transaction.
 
     Raises:
-        Poison: the outcome is none of a charge, captured money has no reference, or the gateway
-            can be asked and does not bear it out.
+        SettlementRefused: the outcome is none of a charge, captured money has no reference, or the
+            gateway can be asked and does not bear it out.
     """
-    by, reason = given_up.by, given_up.reason
-    match given_up:
-        case GiveUp(outcome="captured", gateway=str(gateway), reference=str(reference)):
-            at = min(given_up.at, now) if given_up.at else None
+    by, reason = said.by, said.reason
+    match said:
+        case Settlement(outcome="captured", gateway=str(gateway), reference=str(reference)):
+            at = min(said.at, now) if said.at else None
             found = CapturedElsewhere(gateway, reference, at, _borne_out(told, run))
             return SettleUnknownPayment(found, by, reason, now)
-        case GiveUp(outcome="captured"):
-            raise Poison("give_up", "captured money needs the gateway and its transaction id")
-        case GiveUp(outcome="not_charged"):
+        case Settlement(outcome="captured"):
+            raise SettlementRefused("captured money needs the gateway and its transaction id")
+        case Settlement(outcome="not_charged"):
             return SettleUnknownPayment("not_charged", by, reason, now)
         case _:
-            raise Poison("give_up", "the outcome of a charge is captured or not_charged")
+            raise SettlementRefused("the outcome of a charge is captured or not_charged")
 
 
 def _borne_out(told: TransactionLookUp, run: EffectRun) -> Found | None:
@@ -69,53 +69,53 @@ def _borne_out(told: TransactionLookUp, run: EffectRun) -> Found | None:
             )
         case _:
             assert_never(told)
-    raise Poison("give_up", problem)
+    raise SettlementRefused(problem)
 
 
-def on_refund_given_up(given_up: GiveUp, run: EffectRun, now: datetime) -> SettleRefund:
+def on_refund_settled(said: Settlement, run: EffectRun, now: datetime) -> SettleRefund:
     """Settle a refund as a person found or made it.
 
     Raises:
-        Poison: the outcome is none of a refund, or refunded money has no reference.
+        SettlementRefused: the outcome is none of a refund, or refunded money has no reference.
     """
-    by, reason, payment_id = given_up.by, given_up.reason, run.payload["payment_id"]
-    match given_up:
-        case GiveUp(outcome="refunded", gateway=str(gateway), reference=str(reference)):
-            found = RefundedElsewhere(gateway, reference, _when(given_up, now))
+    by, reason, payment_id = said.by, said.reason, run.payload["payment_id"]
+    match said:
+        case Settlement(outcome="refunded", gateway=str(gateway), reference=str(reference)):
+            found = RefundedElsewhere(gateway, reference, _when(said, now))
             return SettleRefund(payment_id, found, by, reason, now)
-        case GiveUp(outcome="refunded"):
-            raise Poison("give_up", "refunded money needs the gateway and its refund's reference")
-        case GiveUp(outcome="not_refunded"):
+        case Settlement(outcome="refunded"):
+            raise SettlementRefused("refunded money needs the gateway and its refund's reference")
+        case Settlement(outcome="not_refunded"):
             return SettleRefund(payment_id, "not_refunded", by, reason, now)
         case _:
-            raise Poison("give_up", "the outcome of a refund is refunded or not_refunded")
+            raise SettlementRefused("the outcome of a refund is refunded or not_refunded")
 
 
-def on_expiry_given_up(given_up: GiveUp, _run: EffectRun, now: datetime) -> SettleExpiry:
+def on_expiry_settled(said: Settlement, _run: EffectRun, now: datetime) -> SettleExpiry:
     """Close an order that nobody pays before its time.
 
     Raises:
-        Poison: the outcome is not that it expired.
+        SettlementRefused: the outcome is not that it expired.
     """
-    if given_up.outcome != "expired":
+    if said.outcome != "expired":
         message = "the outcome of an expiry is expired: a payment comes in as PaymentConfirmed"
-        raise Poison("give_up", message)
-    return SettleExpiry(given_up.by, given_up.reason, now)
+        raise SettlementRefused(message)
+    return SettleExpiry(said.by, said.reason, now)
 
 
-def on_confirmation_given_up(given_up: GiveUp, run: EffectRun, now: datetime) -> SettleConfirmation:
+def on_confirmation_settled(said: Settlement, run: EffectRun, now: datetime) -> SettleConfirmation:
     """Close the question of a confirmation: its money is none of this order's, or went back.
 
     Raises:
-        Poison: the outcome is not that it was settled.
+        SettlementRefused: the outcome is not that it was settled.
     """
-    if given_up.outcome != "settled":
+    if said.outcome != "settled":
         message = "the outcome of a confirmation is settled: the gateway alone says what was paid"
-        raise Poison("give_up", message)
+        raise SettlementRefused(message)
     gateway, txn = run.payload["gateway"], run.payload["gateway_txn_id"]
-    return SettleConfirmation(gateway, txn, given_up.by, given_up.reason, now)
+    return SettleConfirmation(gateway, txn, said.by, said.reason, now)
 
 
-def _when(given_up: GiveUp, now: datetime) -> datetime:
+def _when(said: Settlement, now: datetime) -> datetime:
     """Return when it happened, as far as that is known; nothing happened later than now."""
-    return min(given_up.at or now, now)
+    return min(said.at or now, now)

@@ -15,7 +15,7 @@ from services.orders.payments.settlement import signed
 from services.orders.renewals.activation import activated
 from services.orders.renewals.commands import SettleActivation
 from services.orders.renewals.providers.provider import Activated
-from services.runtime.errors import Poison
+from services.runtime.errors import SettlementRefused
 from services.runtime.processor import Decision, Ignored
 
 
@@ -25,7 +25,7 @@ def settle_activation(
     """Take the plan for active, or owe the money back as after an activation that failed.
 
     Raises:
-        Poison: the catalogue has lost the plan, whose validity nobody else knows.
+        SettlementRefused: the catalogue has lost the plan, whose validity nobody else knows.
     """
     stage, outcome = state.stage, command.outcome
     if not isinstance(stage, AwaitingActivation):
@@ -41,7 +41,7 @@ def settle_activation(
             f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
             "put it back, then settle again"
         )
-        raise Poison("give_up", message)
+        raise SettlementRefused(message)
     validity = timedelta(days=plan.validity_days * price.quantity)
     found = Activated(
         provider=outcome.provider,

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from services.runtime.log.postgres_errors import transient_when_unwell
-from services.runtime.processor import GiveUp
+from services.runtime.processor import Settlement
 
 _STATE: Final = (
     "CASE WHEN lease_until > clock_timestamp() THEN 'running'"
@@ -99,7 +99,7 @@ class EffectBox:
             return RetryAnswer.FINISHED
         return RetryAnswer.HELD if found.state == "held" else RetryAnswer.RUNNING
 
-    async def ask(self, request_id: UUID, effect_id: str, give_up: GiveUp) -> bool:
+    async def ask(self, request_id: UUID, effect_id: str, settlement: Settlement) -> bool:
         """Leave a request for the running service; False when there is no such effect."""
         with transient_when_unwell():
             asked = await self._connection.fetchval(
@@ -108,7 +108,7 @@ class EffectBox:
                 " RETURNING 1",
                 request_id,
                 effect_id,
-                give_up.model_dump_json(exclude_none=True),
+                settlement.model_dump_json(exclude_none=True),
             )
         return bool(asked)
 

@@ -17,7 +17,7 @@ from services.runtime.flow.pace import Pace
 from services.runtime.flow.work import Recorded, result_of
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
-from services.runtime.processor import Executor, Mark, Processor, RunKey, StateT
+from services.runtime.processor import Effect, Mark, Processor, RunKey, StateT
 from services.runtime.watch.tracing import UNTRACED, ResultsTrace, Tracing
 
 RESULTS_PER_COMMIT_MAX: Final = 500
@@ -51,14 +51,14 @@ class EffectRunner(Generic[StateT]):
         look_up_first: bool = False,
         tracing: Tracing = UNTRACED,
     ) -> None:
-        """Serve the executors of `processor` with at most `concurrency` effects under way.
+        """Serve the effects of `processor` with at most `concurrency` effects under way.
 
         With `look_up_first`, no effect counts as new: a lost log may have run it before.
         """
         self._log = log
         self._checkpoints = Checkpoints(log)
         self._journal = journal
-        self._executors: Mapping[str, Executor] = processor.executors
+        self._effects: Mapping[str, Effect] = processor.effects
         self._pace = Pace(processor.results_wait_seconds)
         self._slots = asyncio.Semaphore(concurrency)
         self._lease_seconds = lease_seconds
@@ -134,12 +134,12 @@ class EffectRunner(Generic[StateT]):
             async with self._slots:
                 run = effect.run._replace(recovered=True) if self._look_up_first else effect.run
                 with self._tracing.attempt(effect) as traced:
-                    command = await self._executors[run.kind](run, self._mark(effect))
+                    command = await self._effects[run.kind].execute(run, self._mark(effect))
         except (Halt, Park) as trouble:
             self._results.put_nowait((effect, trouble))
         except Exception as error:
             # Its row stays leased and interrupted: the poll hands it out again when the lease
-            # ends, and the executor looks up what happened first.
+            # ends, and the look-up finds what happened first.
             self._logger.error(
                 "effect_attempt_failed",
                 kind=effect.run.kind,
@@ -188,7 +188,7 @@ class EffectRunner(Generic[StateT]):
         return self._key(effect)
 
     async def _poll(self) -> None:
-        while self._executors and not self._stopping:
+        while self._effects and not self._stopping:
             await self.room()
             limit = min(self._free(), LEASED_PER_POLL_MAX)
             try:

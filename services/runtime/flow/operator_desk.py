@@ -9,11 +9,11 @@ from typing import Any, Final
 from services.runtime.errors import Halt, Park, Poison, Transient
 from services.runtime.flow.dead_letters import DeadLetterBox
 from services.runtime.flow.effects import EffectRunner
-from services.runtime.flow.give_ups import GiveUpDesk
 from services.runtime.flow.guard import HANDLER_ERROR
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.parking import ParkingDesk
 from services.runtime.flow.rereading import Originals
+from services.runtime.flow.settlements import SettlementDesk
 from services.runtime.watch.metrics import Metrics
 
 _POLL_SECONDS: Final = 1.0
@@ -27,7 +27,7 @@ class OperatorDesk:
         *,
         dead_letters: DeadLetterBox,
         originals: Originals,
-        give_ups: GiveUpDesk[Any],
+        settlements: SettlementDesk[Any],
         parking: ParkingDesk[Any],
         intake: Intake[Any],
         effects: EffectRunner[Any],
@@ -36,7 +36,7 @@ class OperatorDesk:
         """Redrive through `intake`, and hand what follows to `effects`."""
         self._dead_letters = dead_letters
         self._originals = originals
-        self._give_ups = give_ups
+        self._settlements = settlements
         self._parking = parking
         self._intake = intake
         self._effects = effects
@@ -49,7 +49,7 @@ class OperatorDesk:
             with suppress(Transient):
                 await self._redrive()
             with suppress(Transient):
-                self._effects.submit(await self._give_ups.serve())
+                self._effects.submit(await self._settlements.serve())
             with suppress(Transient):
                 self._effects.submit(await self._parking.serve())
 

@@ -46,7 +46,7 @@ async def check_own_topic(
         Halt: the log is older, and would give numbers again that consumers know, or has done so.
         Transient: Kafka or Postgres does not answer.
     """
-    if not processor.executors:
+    if not processor.effects:
         return
     source, topic = str(processor.source), processor.output_topic
     # The topic first: whoever publishes meanwhile has it in the log before.

@@ -71,7 +71,7 @@ class Exposition(MetricsPage):
             monotonic=time.monotonic,
         )
         collector = ObservedCollector(
-            kinds=tuple(processor.executors),
+            kinds=tuple(processor.effects),
             topics=[subscription.topic for subscription in processor.subscriptions],
             shards=settings.shard_count,
             dead_letter_limit=settings.dead_letter_limit,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final, Self
 
@@ -24,7 +25,7 @@ from prometheus_client import (
 
 from schemas import EVENT_TYPES
 from schemas.envelope import Event
-from services.runtime.processor import EffectRun, Executor, Mark, Processor
+from services.runtime.processor import Effect, EffectRun, Executor, Mark, Processor
 from services.runtime.watch.event_counter import EventCounter, Labels
 from services.runtime.watch.meanings import (
     ATTEMPTS,
@@ -81,7 +82,7 @@ class Metrics:
     @classmethod
     def of(cls, processor: Processor[Any]) -> Self:
         """Count for `processor`."""
-        kinds = tuple(processor.executors)
+        kinds = tuple(processor.effects)
         return cls(service=processor.group, kinds=kinds, counters=processor.counters)
 
     def batch_committed(self, records: int, seconds: float, outcomes: Mapping[str, int]) -> None:
@@ -117,9 +118,12 @@ class Metrics:
             self._events.labels(model.__name__).inc(count)
         self._business.committed(facts)
 
-    def measured(self, executors: Mapping[str, Executor]) -> dict[str, Executor]:
-        """Return the same executors, each attempt counted and timed."""
-        return {kind: self._measured(kind, executor) for kind, executor in executors.items()}
+    def measured(self, effects: Mapping[str, Effect]) -> dict[str, Effect]:
+        """Return the same effects, each attempt counted and timed."""
+        return {
+            kind: replace(effect, execute=self._measured(kind, effect.execute))
+            for kind, effect in effects.items()
+        }
 
     def _measured(self, kind: str, executor: Executor) -> Executor:
         under_way, seconds = self._under_way.labels(kind), self._effect_seconds.labels(kind)

@@ -11,15 +11,15 @@ import pytest
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
 from services.notifier.decider import IgnoredReason, decide
 from services.notifier.evolution import NotificationState, Settled, Untold
-from services.notifier.give_ups import on_email_given_up
-from services.runtime.errors import Poison
-from services.runtime.processor import Decision, EffectRun, GiveUp, Ignored
+from services.notifier.give_ups import on_email_settled
+from services.runtime.errors import SettlementRefused
+from services.runtime.processor import Decision, EffectRun, Ignored, Settlement
 from tests.unit.notifier.builders import NOW, POLICY, fact_of
 
 BY = {"by": "li.wei", "reason": "log of the mail server"}
 
 
-def settle(state: NotificationState | None = None, **ruling: Any) -> Decision | Ignored:
+def settle(state: NotificationState | None = None, **said: Any) -> Decision | Ignored:
     fact = fact_of()
     stream_id = f"notification/{fact.key}"
     run = EffectRun(
@@ -33,7 +33,7 @@ def settle(state: NotificationState | None = None, **ruling: Any) -> Decision | 
         recovered=True,
         checkpoint=None,
     )
-    command = on_email_given_up(GiveUp.model_validate(BY | ruling), run, NOW)
+    command = on_email_settled(Settlement.model_validate(BY | said), run, NOW)
     return decide(command, state or Untold(), POLICY)
 
 
@@ -66,12 +66,12 @@ def test_settled_email_is_not_settled_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ruling", "answer"),
+    ("said", "answer"),
     [
         ({"outcome": "sent"}, "needs the reference of the mail server"),
         ({"outcome": "captured", "reference": "4Qm1"}, "is sent or not_sent"),
     ],
 )
-def test_incomplete_or_foreign_outcome_is_refused(ruling: dict[str, Any], answer: str) -> None:
-    with pytest.raises(Poison, match=answer):
-        settle(**ruling)
+def test_incomplete_or_foreign_outcome_is_refused(said: dict[str, Any], answer: str) -> None:
+    with pytest.raises(SettlementRefused, match=answer):
+        settle(**said)

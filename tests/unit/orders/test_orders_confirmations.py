@@ -19,8 +19,8 @@ from services.orders.order.rules import IgnoredReason
 from services.orders.payments.confirmations import CONFIRMATIONS_MAX
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.unfinished import unfinished
-from services.runtime.errors import Halt, Poison
-from services.runtime.processor import GiveUp, Ignored
+from services.runtime.errors import Halt, Poison, SettlementRefused
+from services.runtime.processor import Ignored, Settlement
 from tests.unit.orders.builders import (
     ICCID,
     NOW,
@@ -48,7 +48,7 @@ from tests.unit.orders.world import World
 
 TRUSTING = replace(RULES, policy=replace(POLICY, trusted_gateways=frozenset({"silent-bank"})))
 SILENT = {"gateway": "silent-bank", "gateway_txn_id": "slip-7"}
-SETTLED = GiveUp(outcome="settled", by="maria", reason="given back at the bank")
+SETTLED = Settlement(outcome="settled", by="maria", reason="given back at the bank")
 LATER = NOW + timedelta(hours=3)
 
 
@@ -241,9 +241,9 @@ def test_a_person_settles_a_question_that_the_gateway_does_not_answer(world: Wor
     hint(world, gateway_txn_id="txn-down-99")
     ask_gateway(world)
     (look_up,) = [key for key, each in world.effects.items() if each.kind == "confirm"]
-    with pytest.raises(Poison, match="the gateway alone says"):
-        world.give_up(look_up, GiveUp(outcome="captured", by="maria", reason="no"))
-    world.give_up(look_up, SETTLED)
+    with pytest.raises(SettlementRefused, match="the gateway alone says"):
+        world.settle(look_up, Settlement(outcome="captured", by="maria", reason="no"))
+    world.settle(look_up, SETTLED)
     refused = last(world, PaymentConfirmationRefused)
     assert (refused.reason, refused.settled_by) == (ConfirmationRefusal.SETTLED, "maria")
     world.run_until(LATER)
@@ -288,7 +288,7 @@ def test_any_other_amount_of_a_trusted_gateway_is_for_a_person(
     assert outcomes(trusting)[-1] == "OrderExpired"
     assert hint(trusting, **SILENT, **said) == Ignored(IgnoredReason.CONFIRMATION_UNDER_WAY)
     (kept,) = trusting.effects
-    trusting.give_up(kept, SETTLED)
+    trusting.settle(kept, SETTLED)
     assert last(trusting, PaymentConfirmationRefused).settled_by == "maria"
     assert trusting.effects == {}
 
@@ -317,10 +317,10 @@ def test_money_of_a_trusted_gateway_is_given_back_by_a_person_alone(trusting: Wo
     (kept,) = unfinished(trusting.events, None, RULES.catalogue)
     assert kept.hold_key is not None
     assert list(trusting.effects) == [kept.effect_id]
-    done = GiveUp(
+    done = Settlement(
         outcome="refunded", by="maria", reason="bank", gateway="silent-bank", reference="back-1"
     )
-    trusting.give_up(kept.effect_id, done)
+    trusting.settle(kept.effect_id, done)
     assert last(trusting, RefundCompleted).gateway_refund_ref == "back-1"
 
 

@@ -13,7 +13,7 @@ import pytest
 from schemas.orders import UnknownCause
 from schemas.requests import PaymentMethod
 from services.orders.decider import Command
-from services.orders.effects import build_executors
+from services.orders.effects import build_effects
 from services.orders.order import identities
 from services.orders.order.state import Payment, untaxed
 from services.orders.payments import effects
@@ -215,12 +215,12 @@ def executed(
 ) -> object:
     """Run an effect once, and return what it records."""
     kind = effect.split(maxsplit=1)[0]
-    executors = build_executors(
+    effects = build_effects(
         outside, outside, lambda: NOW, claims=claims, trusted_gateways=frozenset({"app-gateway"})
     )
 
     leased = EffectRun(0, f"{kind}/1", kind, "acct-1", ORDER, PAYLOADS[effect], *when, checkpoint)
-    return run(executors[kind](leased, no_mark))
+    return run(effects[kind].execute(leased, no_mark))
 
 
 @pytest.mark.parametrize("checkpoint", [None, "dot_sent"])
@@ -294,9 +294,9 @@ def test_transaction_of_another_order_is_recorded_as_its_own() -> None:
 
 def test_gateway_that_is_not_trusted_is_not_believed() -> None:
     outside, claims = Forgetful({"look_up_transaction": [Said(CANNOT_SAY)]}), MemoryClaims()
-    executors = build_executors(outside, outside, lambda: NOW, claims=claims)
+    effects = build_effects(outside, outside, lambda: NOW, claims=claims)
     leased = EffectRun(0, "confirm/1", "confirm", "acct-1", ORDER, CONFIRMED, *FIRST, None)
-    recorded = run(executors["confirm"](leased, no_mark))
+    recorded = run(effects["confirm"].execute(leased, no_mark))
     assert recorded == RecordConfirmation(*TXN, CANNOT_SAY, None, 1, 1, NOW)
     assert claims.owners == {}
 

@@ -20,7 +20,7 @@ from services.orders.order.rules import IgnoredReason
 from services.orders.payments.commands import ConfirmRefund
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
-from services.runtime.processor import GiveUp, Ignored
+from services.runtime.processor import Ignored, Settlement
 from tests.unit.orders.builders import CATALOGUE, ICCID, NOW, POLICY, RULES, in_app, usd
 from tests.unit.orders.steps import (
     ORDER,
@@ -132,7 +132,7 @@ def test_person_may_say_it_instead_and_the_shop_says_it_later_in_vain(world: Wor
     instructed = never_activated(world)
     (refund,) = world.effects
     told = {"outcome": "refunded", "gateway": "app-gateway", "reference": "desk-1"}
-    world.give_up(refund, GiveUp(by="maria", reason="the shop called", **told))  # type: ignore[arg-type]
+    world.settle(refund, Settlement(by="maria", reason="the shop called", **told))  # type: ignore[arg-type]
     assert last(world, RefundCompleted).settled_by == "maria"
     assert said(world, instructed) == Ignored(IgnoredReason.REFUND_NOT_OWED)
 
@@ -140,7 +140,7 @@ def test_person_may_say_it_instead_and_the_shop_says_it_later_in_vain(world: Wor
 def test_shop_gives_back_after_a_person_found_that_it_does_not(world: World) -> None:
     instructed = never_activated(world)
     (refund,) = world.effects
-    world.give_up(refund, GiveUp(by="maria", reason="it refuses", outcome="not_refunded"))
+    world.settle(refund, Settlement(by="maria", reason="it refuses", outcome="not_refunded"))
     said(world, instructed)
     assert world.names()[-2:] == ["RefundFailed", "RefundCompleted"]
     assert world.effects == {}

@@ -32,7 +32,7 @@ from services.orders.renewals.commands import (
 from services.orders.renewals.providers.provider import Activated
 from services.orders.topups.commands import AcceptTopUp
 from services.orders.unfinished import unfinished
-from services.runtime.errors import ConfigurationError, Park, Poison
+from services.runtime.errors import ConfigurationError, Park, Poison, SettlementRefused
 from services.runtime.processor import Decision, Ignored
 from tests.unit.orders.builders import (
     CATALOGUE,
@@ -246,23 +246,17 @@ def _awaiting_activation(world: World) -> Renewal:
     return state
 
 
-@pytest.mark.parametrize(
-    ("command", "kind", "reason", "then"),
-    [
-        (
-            RecordActivation(ACTIVE, 1, last=False, now=NOW),
-            Park,
-            "catalogue_lost",
-            "start again",
-        ),
-        (SettleActivation(ELSEWHERE, *WHO), Poison, "give_up", "settle again"),
-    ],
-)
-def test_plan_that_the_catalogue_lost_is_named_with_its_version(
-    world: World, command: Command, kind: type[Exception], reason: str, then: str
-) -> None:
+def test_plan_that_the_catalogue_lost_is_named_with_its_version(world: World) -> None:
+    command = RecordActivation(ACTIVE, 1, last=False, now=NOW)
     error = refused(command, _awaiting_activation(world), WITHOUT_PLAN)
-    assert (type(error), error.reason, str(error)) == (kind, reason, LOST + then)
+    lost = LOST + "start again"
+    assert (type(error), error.reason, str(error)) == (Park, "catalogue_lost", lost)
+
+
+def test_activation_of_a_plan_that_the_catalogue_lost_is_not_settled(world: World) -> None:
+    with pytest.raises(SettlementRefused) as error:
+        decide(SettleActivation(ELSEWHERE, *WHO), _awaiting_activation(world), WITHOUT_PLAN)
+    assert str(error.value) == LOST + "settle again"
 
 
 def test_effects_of_an_order_whose_plan_the_catalogue_lost_are_not_told(world: World) -> None:

@@ -22,8 +22,8 @@ from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.unfinished import unfinished
-from services.runtime.errors import Poison
-from services.runtime.processor import Decision, GiveUp, Ignored
+from services.runtime.errors import Poison, SettlementRefused
+from services.runtime.processor import Decision, Ignored, Settlement
 from tests.unit.orders.builders import (
     CATALOGUE,
     ICCID,
@@ -60,7 +60,7 @@ REFUNDED = {"outcome": "refunded", "gateway": "bank", "reference": "transfer-9"}
 
 
 def settle(world: World, effect: str, **ruling: Any) -> Decision | Ignored:
-    return world.give_up(effect, GiveUp.model_validate(BY | ruling))
+    return world.settle(effect, Settlement.model_validate(BY | ruling))
 
 
 def who(event: Any) -> tuple[str, str]:
@@ -270,7 +270,7 @@ def test_incomplete_or_foreign_outcome_is_refused_and_the_allowed_ones_are_named
     if kind == "refund":
         settle(world, ACTIVATE, outcome="not_activated")
     before = world.names()
-    with pytest.raises(Poison, match=answer):
+    with pytest.raises(SettlementRefused, match=answer):
         settle(world, effect, **ruling)
     assert world.names() == before
     assert effect in world.effects
@@ -318,7 +318,7 @@ def test_what_the_gateway_does_not_bear_out_is_refused_and_the_charge_is_looked_
     other = {"reference": "order/ren-2"}
     pay_in_app(world, confirmation(gateway_txn_id="txn-of-another"), **other)
     events = list(world.events)
-    with pytest.raises(Poison, match=told):
+    with pytest.raises(SettlementRefused, match=told):
         settle(world, CHARGE, **captured("app-gateway", transaction))
     assert world.events == events
     assert CHARGE in world.effects
@@ -329,7 +329,7 @@ def test_the_charge_of_another_order_settles_none(world: World) -> None:
     world.tell("order/ren-2", lambda now: AcceptRenewal(renewal(renewal_id="ren-2"), now))
     world.run_until(NOW)
     unknown(world, "tok_timeout_before")
-    with pytest.raises(Poison, match="for another payment"):
+    with pytest.raises(SettlementRefused, match="for another payment"):
         settle(world, CHARGE, **captured("sandbox", transaction(world)))
 
 

@@ -18,7 +18,7 @@ from schemas.surplus import (
 from services.orders.payments.commands import ApplyWalletCharged
 from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
-from services.runtime.processor import GiveUp
+from services.runtime.processor import Settlement
 from tests.unit.orders.builders import CATALOGUE, NOW, by_token, in_app, usd
 from tests.unit.orders.steps import ORDER, ask, ask_top_up, confirm, confirm_top_up, last, outcomes
 from tests.unit.orders.test_orders_wallet import wallet_charged
@@ -27,7 +27,7 @@ from tests.unit.orders.world import World
 
 def settle(world: World, effect_id: str, **outcome: Any) -> None:
     """Have a person say what became of an effect."""
-    world.give_up(effect_id, GiveUp(by="maria", reason="as the statement says", **outcome))
+    world.settle(effect_id, Settlement(by="maria", reason="as the statement says", **outcome))
 
 
 def test_surplus_that_the_gateway_does_not_give_back_stays_owed_until_a_person_has_done_so(

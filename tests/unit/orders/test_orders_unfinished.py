@@ -11,7 +11,7 @@ from schemas.envelope import utc_text
 from schemas.requests import PaymentInstruction
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
-from services.runtime.processor import GiveUp, Start
+from services.runtime.processor import Settlement, Start
 from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,
@@ -138,18 +138,18 @@ def test_outcome_that_is_unknown_is_told_as_a_look_up_that_cannot_charge(world: 
 
 def test_refund_that_its_gateway_does_not_make_is_kept_and_not_asked_for(world: World) -> None:
     ask(world, payment=in_app())
-    world.give_up(f"expire/{ORDER}", given_up("expired"))
+    world.settle(f"expire/{ORDER}", said("expired"))
     confirm(world)
     (refund,) = world.effects
-    world.give_up(refund, given_up("not_refunded"))
+    world.settle(refund, said("not_refunded"))
 
     assert told(world, renewal(payment=in_app())) == wanted(world)
     (kept,) = unfinished(world.events, None, CATALOGUE)
     assert kept.hold_key
 
 
-def given_up(outcome: str) -> GiveUp:
-    return GiveUp(outcome=outcome, by="li.wei", reason="seen")
+def said(outcome: str) -> Settlement:
+    return Settlement(outcome=outcome, by="li.wei", reason="seen")
 
 
 def test_without_its_request_a_paid_renewal_is_told_nothing_that_needs_an_iccid(

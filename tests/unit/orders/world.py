@@ -12,22 +12,21 @@ from typing import TypeVar
 
 from schemas.envelope import Event
 from services.orders.decider import Command
-from services.orders.effects import build_executors
+from services.orders.effects import build_effects
 from services.orders.handlers import build_processor
 from services.orders.order.rules import Rules
 from services.orders.order.state import OrderState
 from services.orders.payments.claims.transactions import MemoryClaims
-from services.orders.payments.inquiries import build_inquiries
 from services.orders.ports import Ports, sandbox_ports
 from services.runtime.processor import (
     Decision,
     Drop,
     EffectRun,
-    GiveUp,
     Ignored,
     JsonObject,
     Release,
     Retry,
+    Settlement,
     Start,
 )
 from tests.unit.orders.builders import NOW, RULES
@@ -75,7 +74,7 @@ class World:
         self.ports = self._stack.enter_context(ports)
         self.claims = MemoryClaims()
         reached = outside or self.ports
-        executors = build_executors(
+        effects = build_effects(
             reached.gateway,
             reached.provider,
             lambda: self.now,
@@ -84,8 +83,7 @@ class World:
         )
         self.processor = build_processor(
             rules,
-            executors,
-            inquiries=build_inquiries(reached.gateway),
+            effects,
         )
         self.states: dict[str, OrderState] = {}
 
@@ -99,17 +97,17 @@ class World:
         """Decide a command now, and take the consequences."""
         return self._take(stream_id, command(self.now), effect)
 
-    def give_up(self, effect_id: str, given_up: GiveUp) -> Decision | Ignored:
+    def settle(self, effect_id: str, said: Settlement) -> Decision | Ignored:
         """Settle an effect as a person found it; when there is nothing to settle, it goes on."""
         waiting = self.effects[effect_id]
         run_now = EffectRun(
             0, effect_id, waiting.kind, "acct-1", waiting.stream_id, waiting.payload,
             waiting.attempt, waiting.recovered, None,
         )  # fmt: skip
-        settle = self.processor.give_ups[waiting.kind]
-        if inquiry := self.processor.inquiries.get(waiting.kind):
-            settle = run(inquiry(given_up, run_now))
-        command = settle(given_up, run_now, self.now)
+        effect = self.processor.effects[waiting.kind]
+        settle = run(effect.inquire(said, run_now)) if effect.inquire else effect.settle
+        assert settle is not None
+        command = settle(said, run_now, self.now)
         decision = self._take(waiting.stream_id, command, effect_id)
         if isinstance(decision, Ignored):
             self.effects[effect_id] = waiting
@@ -134,7 +132,7 @@ class World:
             0, effect_id, waiting.kind, "acct-1", waiting.stream_id, waiting.payload,
             attempt, waiting.recovered, None,
         )  # fmt: skip
-        result = run(self.processor.executors[waiting.kind](run_now, no_mark))
+        result = run(self.processor.effects[waiting.kind].execute(run_now, no_mark))
         self.effects[effect_id] = replace(waiting, attempt=attempt, recovered=crash)
         if not crash:
             self._take(waiting.stream_id, result, effect_id)

@@ -17,7 +17,7 @@ from services.runtime.errors import Transient
 from services.runtime.flow.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Recorded
-from services.runtime.processor import EffectRun, Mark
+from services.runtime.processor import Effect, EffectRun, Mark
 from services.runtime.watch.event_counter import EventCounter
 from services.runtime.watch.metrics import REASONS_MAX, Metrics
 from tests.controls import T0
@@ -178,7 +178,9 @@ async def test_attempt_that_finishes_gives_its_command_and_is_counted() -> None:
         return run.effect_id
 
     metrics = metrics_of()
-    assert await metrics.measured({"greet": greet})["greet"](RUN, _mark) == "greet/1"
+    assert (
+        await metrics.measured({"greet": Effect(greet)})["greet"].execute(RUN, _mark) == "greet/1"
+    )
     assert attempts(metrics) == {"finished": 1, "failed": 0, "cancelled": 0}
     assert value(metrics, "effect_duration_seconds_count", kind="greet") == 1
     assert value(metrics, "effects_under_way", kind="greet") == 0
@@ -194,8 +196,9 @@ async def test_attempt_that_raises_or_is_cancelled_is_counted_as_such() -> None:
 
     metrics = metrics_of()
     with pytest.raises(Transient):
-        await metrics.measured({"greet": fails})["greet"](RUN, _mark)
-    attempt = asyncio.ensure_future(metrics.measured({"greet": lasts})["greet"](RUN, _mark))
+        await metrics.measured({"greet": Effect(fails)})["greet"].execute(RUN, _mark)
+    measured = metrics.measured({"greet": Effect(lasts)})
+    attempt = asyncio.ensure_future(measured["greet"].execute(RUN, _mark))
     await asyncio.sleep(0)
     attempt.cancel()
     with suppress(asyncio.CancelledError):

@@ -28,6 +28,7 @@ from services.runtime.kafka.record_size import Headers
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import (
     Decision,
+    Effect,
     EffectChange,
     Executor,
     Ignored,
@@ -110,7 +111,7 @@ class Toy:
             initial_state=int,
             evolve=lambda state, _: state + 1,
             decide=self.decide,
-            executors=executors or {},
+            effects={kind: Effect(each) for kind, each in (executors or {}).items()},
             records_incoming=records_incoming,
         )
 

@@ -1,4 +1,4 @@
-"""`perennial effects give-up` for every kind of effect, against running services."""
+"""`perennial effects settle` for every kind of effect, against running services."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ONE_ACTIVATION: dict[str, Any] = {
 ONE_EMAIL: dict[str, Any] = {"RETRY_SECONDS": 3_600, "RETRY_SECONDS_MAX": 3_600}
 
 
-def give_up(system: System, effect_id: str, *how: str) -> CompletedProcess[str]:
+def settle(system: System, effect_id: str, *how: str) -> CompletedProcess[str]:
     service = "notifier" if effect_id.startswith("email/") else "orders"
-    return perennial(system, "effects", "give-up", effect_id, "-s", service, *BY, *how)
+    return perennial(system, "effects", "settle", effect_id, "-s", service, *BY, *how)
 
 
 def waiting(system: System, kind: str, service: str = "orders", count: int = 1) -> list[str]:
@@ -53,15 +53,15 @@ def test_activations_are_settled_and_the_provider_is_not_asked_again(system: Sys
     system.start("orders", **ONE_ACTIVATION)
     renewals = [card_renewal(n, "stuck", token="tok_ok", ending=NEVER_ACTIVATED) for n in (1, 2)]
     system.publish("RenewalRequested", *renewals)
-    found, given_up = waiting(system, "activate", count=2)
+    found, lost = waiting(system, "activate", count=2)
 
-    wrong = give_up(system, found, "--outcome", "captured")
-    alone = give_up(system, found, "--outcome", "activated", "--reference", "order-7")
-    active = give_up(
+    wrong = settle(system, found, "--outcome", "captured")
+    alone = settle(system, found, "--outcome", "activated", "--reference", "order-7")
+    active = settle(
         system, found, "--outcome", "activated", "--provider", "sandbox", "--reference", "order-7",
         "--at", "2026-11-20T09:00:00Z",
     )  # fmt: skip
-    failed = give_up(system, given_up, "--outcome", "not_activated")
+    failed = settle(system, lost, "--outcome", "not_activated")
 
     assert (wrong.returncode, alone.returncode) == (1, 1)
     assert "refused (the outcome of an activation is activated or not_activated)" in wrong.stdout
@@ -87,10 +87,10 @@ def test_refunds_are_settled_and_not_made_twice(system: System) -> None:
     made, owed = waiting(system, "refund", count=2)
     refunded = ("--outcome", "refunded", "--gateway", "bank", "--reference", "transfer-9")
 
-    done = give_up(system, made, *refunded)
-    failed = give_up(system, owed, "--outcome", "not_refunded")
+    done = settle(system, made, *refunded)
+    failed = settle(system, owed, "--outcome", "not_refunded")
     held = perennial(system, "effects", "list", "--held", "--json")
-    later = give_up(system, owed, *refunded)
+    later = settle(system, owed, *refunded)
 
     assert "applied (RefundCompleted)" in done.stdout, done.stdout + done.stderr
     assert "applied (RefundFailed)" in failed.stdout, failed.stdout + failed.stderr
@@ -116,7 +116,7 @@ def test_order_that_nobody_pays_is_closed_before_its_time(system: System) -> Non
     system.publish("RenewalRequested", renewal)
     system.wait_for("it waits", lambda: system.query("orders", "SELECT 1 FROM effect"))
 
-    closed = give_up(system, "expire/order/rnw-0001-unpaid", "--outcome", "expired")
+    closed = settle(system, "expire/order/rnw-0001-unpaid", "--outcome", "expired")
 
     assert "applied (OrderExpired)" in closed.stdout, closed.stdout + closed.stderr
     (expired,) = system.events("orders", "OrderExpired")
@@ -131,10 +131,10 @@ def test_emails_are_settled_and_not_sent(system: System) -> None:
     system.publish("RenewalRequested", *renewals)
     seen, unsent = waiting(system, "email", "notifier", count=2)
 
-    wrong = give_up(system, seen, "--outcome", "activated")
-    sent = give_up(system, seen, "--outcome", "sent", "--reference", "4Qm1")
-    failed = give_up(system, unsent, "--outcome", "not_sent")
-    again = give_up(system, unsent, "--outcome", "not_sent")
+    wrong = settle(system, seen, "--outcome", "activated")
+    sent = settle(system, seen, "--outcome", "sent", "--reference", "4Qm1")
+    failed = settle(system, unsent, "--outcome", "not_sent")
+    again = settle(system, unsent, "--outcome", "not_sent")
 
     assert "refused (the outcome of an email is sent or not_sent)" in wrong.stdout
     assert "applied (NotificationSent)" in sent.stdout, sent.stdout + sent.stderr
@@ -156,7 +156,7 @@ def test_running_effect_is_left_to_its_worker_and_settled_after_the_attempt(
     system.publish("RenewalRequested", renewal)
     effect_id = system.wait_for("it is running", lambda: running(system))
 
-    answer = give_up(system, effect_id, "--outcome", "not_activated")
+    answer = settle(system, effect_id, "--outcome", "not_activated")
 
     # The first attempt ended without an answer; the person's word came after it.
     assert "applied (ActivationFailed)" in answer.stdout, answer.stdout + answer.stderr
@@ -172,7 +172,7 @@ def running(system: System) -> str | None:
 @pytest.mark.parametrize("by", ["li wei", "li.wei@example.com"])
 def test_who_settles_is_a_login(system: System, by: str) -> None:
     refused = perennial(
-        system, "effects", "give-up", "charge/x", "--outcome", "not_charged", "--by", by,
+        system, "effects", "settle", "charge/x", "--outcome", "not_charged", "--by", by,
         "--reason", "seen",
     )  # fmt: skip
     assert refused.returncode == 2

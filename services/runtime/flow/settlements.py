@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import ValidationError
 
-from services.runtime.errors import Halt, PerennialError, Poison, Transient
+from services.runtime.errors import Halt, PerennialError, Poison, SettlementRefused, Transient
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.work import Work
 from services.runtime.log.event_log import EventLog, LeasedEffect
@@ -19,11 +19,12 @@ from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.log.postgres_rows import stored_lease
 from services.runtime.logs import Logger
 from services.runtime.processor import (
+    Effect,
     EffectRun,
-    GiveUp,
     Ignored,
-    OnGiveUp,
     Processor,
+    Settle,
+    Settlement,
     StateT,
     Task,
 )
@@ -60,10 +61,10 @@ class _Request:
 @dataclass(frozen=True, slots=True)
 class _Inquired:
     run: EffectRun
-    settle: OnGiveUp
+    settle: Settle
 
 
-class GiveUpDesk(Generic[StateT]):
+class SettlementDesk(Generic[StateT]):
     """Serves the `operator_request` table of one service.
 
     What the person says is decided as the result of the effect, so it ends with it: nobody does it
@@ -104,8 +105,8 @@ class GiveUpDesk(Generic[StateT]):
                 leased += await self._close(request)
             except (Transient, Halt):
                 raise
-            except Poison as poison:
-                await self._answer(request, str(poison))
+            except (SettlementRefused, Poison) as refusal:
+                await self._answer(request, str(refusal))
             except Exception as error:  # noqa: BLE001 - the other requests must be served
                 await self._refuse(request, error)
         return leased
@@ -132,17 +133,17 @@ class GiveUpDesk(Generic[StateT]):
         """Ask the outside about what the person says, before anything is locked; None: nobody is.
 
         Raises:
-            Poison: this version does not know what was asked.
+            SettlementRefused: this version does not know what was asked.
         """
         with transient_when_unwell():
             effect = await self._pool.fetchrow(_EFFECT, request.shard, request.effect_id)
         if effect is None or effect["running"]:
             return None
         run = stored_lease(effect).run
-        inquiry = self._processor.inquiries.get(run.kind)
-        if inquiry is None or request.shard in {each.shard for each in await self._log.parkings()}:
+        inquire = self._effect(run.kind).inquire
+        if inquire is None or request.shard in {each.shard for each in await self._log.parkings()}:
             return None
-        return _Inquired(run, await inquiry(_ruling(request), run))
+        return _Inquired(run, await inquire(_settlement(request), run))
 
     async def _close(self, request: _Request) -> list[LeasedEffect]:
         inquired = await self._inquired(request)
@@ -160,6 +161,17 @@ class GiveUpDesk(Generic[StateT]):
             await connection.execute(_CLOSE, request.request_id, *answer)
         return recorded.leased
 
+    def _effect(self, kind: str) -> Effect:
+        """Return the effect of a kind.
+
+        Raises:
+            SettlementRefused: this version has none.
+        """
+        if (effect := self._processor.effects.get(kind)) is None:
+            message = f"this version knows no effect {kind}: deploy the one that wanted it"
+            raise SettlementRefused(message)
+        return effect
+
     async def _decide(
         self,
         session: Session[StateT],
@@ -174,17 +186,18 @@ class GiveUpDesk(Generic[StateT]):
         if effect["running"]:
             return None
         leased = stored_lease(effect)
-        on_give_up = self._processor.give_ups.get(leased.run.kind)
-        if leased.run.kind in self._processor.inquiries:
+        kind = self._effect(leased.run.kind)
+        settle = kind.settle
+        if kind.inquire is not None:
             if inquired is None or inquired.run != leased.run:
                 return None
-            on_give_up = inquired.settle
-        if on_give_up is None:
+            settle = inquired.settle
+        if settle is None:
             return (
                 "refused",
                 f"nobody can settle a {leased.run.kind}: it goes on until its deadline",
             )
-        work = _work(request, leased, on_give_up(_ruling(request), leased.run, now))
+        work = _work(request, leased, settle(_settlement(request), leased.run, now))
         await session.load([work])
         outcome = session.apply(work, now)
         if isinstance(outcome, Ignored):
@@ -194,12 +207,12 @@ class GiveUpDesk(Generic[StateT]):
         return "applied", ", ".join(type(event).__name__ for event in outcome.events)
 
 
-def _ruling(request: _Request) -> GiveUp:
+def _settlement(request: _Request) -> Settlement:
     try:
-        return GiveUp.model_validate_json(request.content)
+        return Settlement.model_validate_json(request.content)
     except ValidationError:
         message = "this version does not know what was asked: use its own command"
-        raise Poison("give_up", message) from None
+        raise SettlementRefused(message) from None
 
 
 def _work(request: _Request, effect: LeasedEffect, command: object) -> Work:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from schemas.requests import PaymentMethod
-from services.orders.effects import GIVE_UPS
 from services.orders.payments.commands import (
     CapturedElsewhere,
     RefundedElsewhere,
@@ -24,12 +23,25 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
-from services.orders.payments.give_ups import on_charge_given_up
+from services.orders.payments.give_ups import (
+    on_charge_settled,
+    on_confirmation_settled,
+    on_expiry_settled,
+    on_refund_settled,
+)
 from services.orders.renewals.commands import ActivatedElsewhere, SettleActivation
-from services.runtime.errors import Poison
-from services.runtime.processor import EffectRun, GiveUp
+from services.orders.renewals.give_ups import on_activation_settled
+from services.runtime.errors import SettlementRefused
+from services.runtime.processor import EffectRun, Settle, Settlement
 from tests.unit.orders.builders import NOW, usd
 
+SETTLE: dict[str, Settle] = {
+    "charge": on_charge_settled,
+    "activate": on_activation_settled,
+    "refund": on_refund_settled,
+    "expire": on_expiry_settled,
+    "confirm": on_confirmation_settled,
+}
 WHO = ("li.wei", "a statement")
 BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(days=1)
 PAYLOAD = {"payment_id": "pay-1", "gateway": "app-gateway", "gateway_txn_id": "txn-1"}
@@ -58,8 +70,8 @@ FOUND = Found(
 BY_STREAM = FOUND.model_copy(update={"reference": "order/ren-1"})
 
 
-def said(outcome: str, **more: Any) -> GiveUp:
-    return GiveUp(outcome=outcome, by=WHO[0], reason=WHO[1], **more)
+def said(outcome: str, **more: Any) -> Settlement:
+    return Settlement(outcome=outcome, by=WHO[0], reason=WHO[1], **more)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +104,8 @@ def said(outcome: str, **more: Any) -> GiveUp:
         ("confirm", said("settled"), SettleConfirmation("app-gateway", "txn-1", *WHO, NOW)),
     ],
 )
-def test_outcome_becomes_its_command(kind: str, outcome: GiveUp, command: object) -> None:
-    assert GIVE_UPS[kind](outcome, RUN, NOW) == command
+def test_outcome_becomes_its_command(kind: str, outcome: Settlement, command: object) -> None:
+    assert SETTLE[kind](outcome, RUN, NOW) == command
 
 
 @pytest.mark.parametrize(
@@ -136,11 +148,11 @@ def test_outcome_becomes_its_command(kind: str, outcome: GiveUp, command: object
     ],
 )
 def test_other_outcome_is_refused_with_what_it_may_be(
-    kind: str, outcome: GiveUp, problem: str
+    kind: str, outcome: Settlement, problem: str
 ) -> None:
-    with pytest.raises(Poison) as refused:
-        GIVE_UPS[kind](outcome, RUN, NOW)
-    assert (refused.value.reason, str(refused.value)) == ("give_up", problem)
+    with pytest.raises(SettlementRefused) as refused:
+        SETTLE[kind](outcome, RUN, NOW)
+    assert str(refused.value) == problem
 
 
 CAPTURED = said("captured", gateway="bank", reference="txn-1")
@@ -161,7 +173,7 @@ CAPTURED = said("captured", gateway="bank", reference="txn-1")
 def test_captured_money_is_taken_as_the_gateway_tells_or_cannot(
     told: TransactionLookUp, borne_out: Found | None, at: Any, taken: Any
 ) -> None:
-    command = on_charge_given_up(CAPTURED.model_copy(update={"at": at}), RUN, NOW, told=told)
+    command = on_charge_settled(CAPTURED.model_copy(update={"at": at}), RUN, NOW, told=told)
     found = CapturedElsewhere("bank", "txn-1", taken, borne_out)
     assert command == SettleUnknownPayment(found, *WHO, NOW)
 
@@ -190,11 +202,11 @@ def test_captured_money_is_taken_as_the_gateway_tells_or_cannot(
 def test_captured_money_that_the_gateway_does_not_bear_out_is_refused(
     told: TransactionLookUp, problem: str
 ) -> None:
-    with pytest.raises(Poison) as refused:
-        on_charge_given_up(CAPTURED, RUN, NOW, told=told)
-    assert (refused.value.reason, str(refused.value)) == ("give_up", problem)
+    with pytest.raises(SettlementRefused) as refused:
+        on_charge_settled(CAPTURED, RUN, NOW, told=told)
+    assert str(refused.value) == problem
 
 
 def test_gateway_that_was_not_asked_bears_nothing_out() -> None:
-    with pytest.raises(Poison, match="does not answer"):
-        GIVE_UPS["charge"](CAPTURED, RUN, NOW)
+    with pytest.raises(SettlementRefused, match="does not answer"):
+        SETTLE["charge"](CAPTURED, RUN, NOW)
