@@ -8,12 +8,14 @@ from pathlib import Path
 import asyncpg
 
 from schemas.topics import REQUESTS, TOPICS
+from services.notifier import effects as notifier
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.restoration import requests_of, take_up
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.authenticity import EventKeys
 from services.runtime.log.adoption import Adopted, adopt, events_after, heads, records_between
 from services.runtime.log.recovery import refuse_running
+from services.runtime.log.restoration import restore_effects, streams_of
 from services.runtime.settings import KafkaSettings
 
 _SALT = "PERENNIAL_ORDERS_ESIM_HASH_SALT"
@@ -53,9 +55,8 @@ async def _settle(
 ) -> int:
     stream_ids = [stream_id for each in adopted for stream_id in each.stream_ids]
     if service == "notifier":
-        # Every event of the notifier ends its notification.
-        await connection.execute("DELETE FROM effect WHERE stream_id = ANY($1::text[])", stream_ids)
-        return 0
+        streams = await streams_of(connection, stream_ids)
+        return await restore_effects(connection, streams, notifier.EFFECTS, lambda _: None)
     rows = await connection.fetch(
         "SELECT partition, next_offset FROM cursor WHERE topic = $1", REQUESTS.name
     )

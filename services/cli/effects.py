@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID, uuid4
 
 import typer
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from schemas.envelope import utc_text
 from services.cli.connections import connect
@@ -20,6 +21,11 @@ from services.cli.words import counted
 from services.runtime.flow.effect_box import ClosedRequest, EffectBox, EffectRow, RetryAnswer
 from services.runtime.plain_words import problems_of
 from services.runtime.processor import Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.runtime.effect_definition import EffectDefinition
 
 EXIT_NOT_DONE: Final = 1
 EXIT_USAGE: Final = 2
@@ -32,10 +38,14 @@ EffectId = Annotated[str, typer.Argument(help="As `perennial effects list` shows
 By = Annotated[str, typer.Option("--by", help="Who settles it: a login, not an address.")]
 Reason = Annotated[str, typer.Option("--reason", help="How it is known; kept as an event.")]
 Outcome = Annotated[
-    str, typer.Option("--outcome", help="What became of it; see above for each kind.")
+    str, typer.Option("--outcome", help="What became of it; see below for each kind.")
 ]
-Gateway = Annotated[str | None, typer.Option("--gateway", help="captured, refunded: the gateway.")]
-Provider = Annotated[str | None, typer.Option("--provider", help="activated: the eSIM provider.")]
+Gateway = Annotated[
+    str | None, typer.Option("--gateway", help="Where the money moved, if that is needed.")
+]
+Provider = Annotated[
+    str | None, typer.Option("--provider", help="Where the plan is active, if that is needed.")
+]
 Reference = Annotated[
     str | None,
     typer.Option(
@@ -76,7 +86,26 @@ def retry(effect_id: EffectId, service: Service = "orders") -> None:
         raise typer.Exit(EXIT_NOT_DONE)
 
 
-@app.command()
+def definitions() -> dict[str, Sequence[EffectDefinition[Any, Any, Any]]]:
+    """Return the effects that each service defines, by its name."""
+    # The services take a while to import, and only who asks what may be said needs them.
+    from services.notifier import effects as notifier  # noqa: PLC0415
+    from services.orders import effects as orders  # noqa: PLC0415
+
+    return {"orders": orders.EFFECTS, "notifier": notifier.EFFECTS}
+
+
+class SettleCommand(TyperCommand):
+    """Its help ends with what may be said of each kind, as the services define it."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as click has it
+        """Write the outcomes of each kind, with the options that they need."""
+        for service, effects in definitions().items():
+            with formatter.section(f"Outcomes of effects of {service}"):
+                formatter.write_dl([(each.kind, each.described()) for each in effects])
+
+
+@app.command(cls=SettleCommand)
 def settle(  # noqa: PLR0913, PLR0917 - each is an option of the command
     effect_id: EffectId,
     by: By,
@@ -90,10 +119,6 @@ def settle(  # noqa: PLR0913, PLR0917 - each is an option of the command
     wait_seconds: Annotated[int, typer.Option(min=1, help="How long to wait for the answer.")] = 30,
 ) -> None:
     """Settle an effect as a person found it: what became of it, who says so, and how it is known.
-
-    charge: captured (--gateway, --reference) or not_charged. activate: activated (--provider,
-    --reference) or not_activated. refund: refunded (--gateway, --reference) or not_refunded.
-    confirm: settled. expire: expired. email (--service notifier): sent (--reference) or not_sent.
 
     The running service decides it, between two attempts.
     """

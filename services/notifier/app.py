@@ -16,8 +16,8 @@ from services.notifier.channels.email import EmailChannel
 from services.notifier.channels.smtp import SmtpChannel
 from services.notifier.channels.smtp_connections import Connections
 from services.notifier.contacts import Contacts, contacts_projection
+from services.notifier.effects import EmailPorts, build_effects
 from services.notifier.evolution import NotificationState
-from services.notifier.executors import EmailExecutor, build_effects
 from services.notifier.handlers import build_processor
 from services.notifier.mail_limits import MailLimits, settle_held_mail
 from services.notifier.settings import PORT_OF, NotifierSettings, letterhead_of, policy_of
@@ -34,7 +34,7 @@ async def open_notifier(
     channel = build_channel(settings)
     policy = policy_of(settings)
     logger = structlog.get_logger().bind(service="notifier")
-    executor = EmailExecutor(
+    ports = EmailPorts(
         contacts=Contacts(pool),
         turns=MailLimits(pool, limit_of=policy.limit_of, clock=clock),
         channel=channel,
@@ -48,7 +48,7 @@ async def open_notifier(
     )
     try:
         async with swept(Sweeper(pool, clock=clock, logger=logger)):
-            yield build_processor(policy, build_effects(executor), projections)
+            yield build_processor(policy, build_effects(ports), projections)
     finally:
         await channel.close()
 

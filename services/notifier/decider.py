@@ -36,8 +36,8 @@ from services.runtime.processor import Decision, Ignored, Release, Retry, Start
 
 _NO_BYTES: Final = sha256(b"").hexdigest()
 _NO_LANGUAGE: Final = "und"
-EMAIL: Final = "email"
-"""The kind of the one effect: hand one email to the channel."""
+EMAIL_KIND: Final = "email"
+"""The kind of the one effect: see `effects`."""
 
 
 class IgnoredReason(StrEnum):
@@ -95,7 +95,7 @@ def _release(command: ReleaseHeld | KeepAside) -> Decision:
 
 def _start(command: Notify) -> Decision:
     fact = command.fact
-    return Decision(effects=(Start(f"email/{fact.key}", EMAIL, fact.payload()),))
+    return Decision(effects=(Start(f"{EMAIL_KIND}/{fact.key}", EMAIL_KIND, fact.payload()),))
 
 
 def _wait_for_contact(command: RecordNoContact, policy: Policy) -> Decision:

@@ -11,7 +11,7 @@ import structlog
 
 from services.orders.catalogue.catalogue_file import load_catalogue
 from services.orders.catalogue.catalogue_topic import CataloguePublisher, published
-from services.orders.effects import build_effects
+from services.orders.effects import Outside, build_effects
 from services.orders.handlers import build_processor
 from services.orders.open_payments import check_open_payments
 from services.orders.order.rules import Rules
@@ -31,7 +31,7 @@ async def open_orders(
     routing = routing_of(settings, catalogue, clock())
     await check_open_payments(pool, settings.gateway, CHARGES)
     async with open_ports(settings, routing, clock) as ports:
-        effects = build_effects(
+        outside = Outside(
             ports.gateway,
             ports.provider,
             clock,
@@ -40,7 +40,7 @@ async def open_orders(
         )
         processor = build_processor(
             Rules(catalogue, policy_of(settings), routing),
-            effects,
+            build_effects(outside),
             claim_captured,
         )
         logger = structlog.get_logger().bind(service="orders")

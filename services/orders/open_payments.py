@@ -8,8 +8,10 @@ from typing import Final
 import asyncpg
 
 from schemas.orders import RenewalAccepted
-from services.orders.payments.effects import CHARGE, CONFIRM, REFUND
-from services.orders.renewals.effects import ACTIVATE
+from services.orders.payments.effects.charge import CHARGE
+from services.orders.payments.effects.confirm import CONFIRM
+from services.orders.payments.effects.refund import REFUND
+from services.orders.renewals.effects.activate import ACTIVATE
 from services.runtime.errors import ConfigurationError
 
 _NEEDED: Final = """
@@ -44,10 +46,9 @@ async def check_open_payments(
     Raises:
         ConfigurationError: one is missing.
     """
+    kinds = CHARGE.kind, REFUND.kind, CONFIRM.kind
     accepted = RenewalAccepted.wire_type()
-    rows = await pool.fetch(
-        _NEEDED, CHARGE, REFUND, CONFIRM, list(known), accepted, ACTIVATE, list(opened)
-    )
+    rows = await pool.fetch(_NEEDED, *kinds, list(known), accepted, ACTIVATE.kind, list(opened))
     if not rows:
         return
     needed = ", ".join(f"{name} ({count}, such as {order})" for name, count, order in rows)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from schemas.envelope import (
     Envelope,
@@ -20,7 +20,7 @@ from schemas.envelope import (
     Source,
     UtcDatetime,
 )
-from services.runtime.errors import Halt
+from services.runtime.errors import Halt, SettlementRefused
 from services.runtime.watch.event_counter import EventCounter
 
 if TYPE_CHECKING:
@@ -148,6 +148,10 @@ class Mark(Protocol):
         """
 
 
+Need = Literal["gateway", "provider", "reference"]
+"""What may have to be said with an outcome, and so an option of `perennial effects settle`."""
+
+
 class Settlement(Part):
     """What a person says became of an effect whose outcome nothing else tells: who, and how known.
 
@@ -161,6 +165,21 @@ class Settlement(Part):
     provider: Identifier | None = None
     reference: Identifier | None = None
     at: UtcDatetime | None = None
+
+    def needed(self, need: Need) -> str:
+        """Return what must be said with this outcome.
+
+        Raises:
+            SettlementRefused: it was not.
+        """
+        said: str | None = getattr(self, need)
+        if said is None:
+            raise SettlementRefused(f"{self.outcome} needs --{need}")
+        return said
+
+    def when(self, now: datetime) -> datetime:
+        """Return when it happened, as far as that is known; nothing happened later than now."""
+        return min(self.at or now, now)
 
 
 Settle = Callable[[Settlement, EffectRun, datetime], object]

@@ -17,8 +17,8 @@ from schemas.envelope import Event
 from schemas.orders import Consideration, OrderExpired, PaymentCaptured
 from schemas.requests import PaymentMethod
 from services.cli.setup import set_up_postgres
+from services.orders.payments.claims.port import Claims
 from services.orders.payments.claims.transactions import (
-    Claims,
     MemoryClaims,
     PostgresClaims,
     claim_captured,

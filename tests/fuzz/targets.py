@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +28,10 @@ from schemas.topics import TOPICS
 from services.ledger import handlers as ledger
 from services.ledger.amounts import amounts_of
 from services.ledger.rules import POSTING_RULES, load_rules
+from services.notifier import effects as notifier_effects
 from services.notifier import handlers as notifier
-from services.notifier.give_ups import on_email_settled
 from services.notifier.policy import Policy as NotifierPolicy
+from services.orders import effects as orders_effects
 from services.orders import handlers as orders
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.order.policy import Policy as OrdersPolicy
@@ -38,19 +39,13 @@ from services.orders.order.routing import Routing
 from services.orders.order.rules import Rules
 from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
 from services.orders.payments.gateways.http import HttpGateway
-from services.orders.payments.give_ups import (
-    on_charge_settled,
-    on_confirmation_settled,
-    on_expiry_settled,
-    on_refund_settled,
-)
-from services.orders.renewals.give_ups import on_activation_settled
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import PlanOrder
+from services.runtime.effect_definition import EffectDefinition
 from services.runtime.errors import Halt, Park, Poison, SettlementRefused
 from services.runtime.flow.parsing import RecordParser
 from services.runtime.kafka.cloudevents import validation_summary
-from services.runtime.processor import Decision, EffectRun, Processor, Settle, Settlement
+from services.runtime.processor import Decision, EffectRun, Processor, Settlement
 from services.upstream.files import read_file
 from tests.fuzz import hostile
 from tests.fuzz.contents import ANSWERS, CSV_COLUMNS, FILE_BYTES_MAX, OUTCOMES
@@ -248,9 +243,9 @@ class OperatorRequests(Target):
     name = "operator requests"
     weight = 8
 
-    def __init__(self, kinds: Mapping[str, Settle]) -> None:
-        """Read for effects of `kinds`."""
-        self._kinds = list(kinds.items())
+    def __init__(self, effects: Sequence[EffectDefinition[Any, Any, Any]]) -> None:
+        """Read for `effects`."""
+        self._effects = effects
 
     def make(self, random: Random) -> tuple[int, bytes]:
         """Return the kind of effect and the content of the request."""
@@ -259,14 +254,14 @@ class OperatorRequests(Target):
             "gateway": "sandbox", "provider": "sandbox", "reference": "ref-1",
             "at": random.choice(("2026-11-20T07:00:00Z", random.choice(hostile.TIMES))),
         })  # fmt: skip
-        return random.randrange(len(self._kinds)), hostile.encoded(random, asked)
+        return random.randrange(len(self._effects)), hostile.encoded(random, asked)
 
     def read(self, case: tuple[int, bytes]) -> str:
         """Turn it into a command."""
-        kind, settle = self._kinds[case[0]]
+        effect = self._effects[case[0]]
         try:
             said = Settlement.model_validate_json(case[1])
-            settle(said, _run(kind), NOW)
+            effect.settle(said, _run(effect.kind), NOW)
         except ValidationError as error:
             return validation_summary(error)
         except SettlementRefused as refusal:
@@ -275,15 +270,34 @@ class OperatorRequests(Target):
 
 
 def _run(kind: str) -> EffectRun:
-    fact = example("billing.PlanActivated.v1")
-    payload = {
-        "payment_id": "p", "event_id": fact["id"], "type": fact["type"],
-        "account_id": fact["partitionkey"], "occurred_at": fact["time"],
-        "body": hostile.written(fact["data"]), "contact_by": fact["time"], "send_by": None,
-    }  # fmt: skip
     return EffectRun(
-        0, f"{kind}/1", kind, "acct-1", "order/1", payload, 1, recovered=False, checkpoint=None
-    )
+        0, f"{kind}/1", kind, "acct-1", "order/1", _PAYLOADS[kind](), 1,
+        recovered=False, checkpoint=None,
+    )  # fmt: skip
+
+
+def _fact() -> dict[str, Any]:
+    fact = example("billing.PlanActivated.v1")
+    return {
+        "event_id": fact["id"], "type": fact["type"], "account_id": fact["partitionkey"],
+        "occurred_at": fact["time"], "body": hostile.written(fact["data"]),
+        "contact_by": fact["time"], "send_by": None,
+    }  # fmt: skip
+
+
+_PAYLOADS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "charge": lambda: {"payment_id": "p", "not_found_count": 0},
+    "activate": lambda: {"reference": "r"},
+    "refund": lambda: {
+        "refund_id": "r", "payment_id": "p", "gateway": "g", "gateway_txn_id": "t",
+        "method": "card", "amount": {"amount_minor": 1, "currency": "USD"},
+    },
+    "expire": dict,
+    "confirm": lambda: {
+        "gateway": "g", "gateway_txn_id": "t", "agreed": True, "not_found_count": 0,
+    },
+    "email": _fact,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,14 +337,5 @@ def targets() -> list[Target]:
         Models(),
         Files(),
         HttpAnswers(),
-        OperatorRequests(
-            {
-                "charge": on_charge_settled,
-                "activate": on_activation_settled,
-                "refund": on_refund_settled,
-                "expire": on_expiry_settled,
-                "confirm": on_confirmation_settled,
-                "email": on_email_settled,
-            }
-        ),
+        OperatorRequests([*orders_effects.EFFECTS, *notifier_effects.EFFECTS]),
     ]

@@ -19,8 +19,8 @@ from schemas.envelope import Event
 from services.cli.setup import set_up_postgres
 from services.notifier.channels.email import Delivered, DeliveryOutcome, Mail
 from services.notifier.contacts import Contacts, contacts_projection
+from services.notifier.effects import EmailPorts, build_effects
 from services.notifier.evolution import NotificationState
-from services.notifier.executors import EmailExecutor, build_effects
 from services.notifier.handlers import build_processor
 from services.notifier.mail_limits import MailLimits, settle_held_mail
 from services.notifier.message import Letterhead
@@ -88,7 +88,7 @@ class Notifier:
             send_deadline=timedelta(hours=1),
             retry_first=timedelta(seconds=10),
         )
-        executor = EmailExecutor(
+        ports = EmailPorts(
             self.contacts,
             MailLimits(self.pool, limit_of=policy.limit_of, clock=lambda: self.now),
             self.postbox,
@@ -97,7 +97,7 @@ class Notifier:
             structlog.get_logger(),
         )
         projections = (contacts_projection(lambda: self.now), settle_held_mail)
-        processor = build_processor(policy, build_effects(executor), projections)
+        processor = build_processor(policy, build_effects(ports), projections)
         journal = Journal(processor)
         self.intake = Intake(
             log=self.log,

@@ -19,7 +19,7 @@ from schemas.envelope import Event
 from services.cli.connections import connect
 from services.cli.setup import set_up_postgres
 from services.cli.verification import log_of
-from services.orders.effects import build_effects
+from services.orders.effects import Outside, build_effects
 from services.orders.handlers import build_processor
 from services.orders.order.archival import ARCHIVAL
 from services.orders.order.state import OrderState
@@ -66,11 +66,13 @@ class Orders:
     def start(self) -> None:
         """Start as a new process would, on the same database."""
         effects = build_effects(
-            self.ports.gateway,
-            self.ports.provider,
-            lambda: self.now,
-            claims=PostgresClaims(self.pool),
-            trusted_gateways=frozenset(),
+            Outside(
+                self.ports.gateway,
+                self.ports.provider,
+                lambda: self.now,
+                claims=PostgresClaims(self.pool),
+                trusted_gateways=frozenset(),
+            )
         )
         processor = build_processor(RULES, effects, claim_captured)
         self.journal: Journal[OrderState] = Journal(processor)

@@ -18,7 +18,7 @@ from schemas.confirmations import ConfirmationRefusal, PaymentConfirmationRefuse
 from schemas.money import Money
 from schemas.orders import PaymentCaptured
 from schemas.requests import PaymentMethod
-from services.orders.effects import build_effects
+from services.orders.effects import Outside, build_effects
 from services.orders.http_access import ANSWER_BYTES_MAX, HttpAccess, http_client
 from services.orders.payments.gateways.gateway import (
     Charge,
@@ -255,7 +255,7 @@ def decided(folder: Path, body: bytes, status: int = 200) -> World:
     async def confirm(run: Any, mark: Any) -> object:
         async with serving(saying(body, status)) as server, server.client() as gateway:
             effects = build_effects(
-                gateway, world.ports.provider, lambda: world.now, claims=world.claims
+                Outside(gateway, world.ports.provider, lambda: world.now, claims=world.claims)
             )
             return await effects["confirm"].execute(run, mark)
 

@@ -80,7 +80,7 @@ def test_person_settles_unknown_payments_and_the_log_says_who_and_why(system: Sy
     assert again.returncode == 1
     assert "payment_outcome_not_unknown" in again.stdout
     assert refused.returncode == 1
-    assert "needs the gateway and its transaction id" in refused.stdout
+    assert "captured needs --gateway and --reference" in refused.stdout
     assert due.returncode == 0
     activated = system.wait_for(
         "two are activated",

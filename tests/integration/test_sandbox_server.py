@@ -21,7 +21,7 @@ import pytest
 
 from schemas.money import Money
 from schemas.requests import PaymentMethod
-from services.orders.effects import build_effects
+from services.orders.effects import Outside, build_effects
 from services.orders.payments.claims.transactions import MemoryClaims
 from services.orders.payments.commands import RecordCharge
 from services.orders.payments.gateways.gateway import (
@@ -135,7 +135,12 @@ async def mark(checkpoint: str) -> None:
 async def charge_all(client: httpx.AsyncClient, *, recovered: bool) -> list[object]:
     """Charge all payments at once, and return what orders would record about each."""
     effects = build_effects(
-        HttpGateway(client), HttpProvider(client), lambda: datetime.now(UTC), claims=MemoryClaims()
+        Outside(
+            HttpGateway(client),
+            HttpProvider(client),
+            lambda: datetime.now(UTC),
+            claims=MemoryClaims(),
+        )
     )
     runs = [effect(number, recovered=recovered) for number in range(PAYMENTS)]
     commands = await asyncio.gather(*(effects["charge"].execute(run, mark) for run in runs))

@@ -65,7 +65,7 @@ def test_activations_are_settled_and_the_provider_is_not_asked_again(system: Sys
 
     assert (wrong.returncode, alone.returncode) == (1, 1)
     assert "refused (the outcome of an activation is activated or not_activated)" in wrong.stdout
-    assert "needs the provider and its reference" in alone.stdout
+    assert "activated needs --provider and --reference" in alone.stdout
     assert "applied (PlanActivated)" in active.stdout, active.stdout + active.stderr
     assert "applied (ActivationFailed)" in failed.stdout, failed.stdout + failed.stderr
     system.wait_for("the refund", lambda: system.events("orders", "RefundCompleted"))

@@ -20,7 +20,7 @@ from services.notifier.commands import (
     SentText,
     Template,
 )
-from services.notifier.decider import EMAIL
+from services.notifier.effects import EMAIL
 from services.notifier.facts import Fact
 from services.notifier.handlers import build_processor as build_notifier
 from services.notifier.policy import Policy
@@ -139,7 +139,7 @@ class Pipeline:
         self.world = World(folder, RULES)
         self.outcomes: list[StoredEvent] = []
         ledger = build_ledger(rules=load_rules(), low_balance=load_low_balance())
-        notifier = build_notifier(Policy(), {EMAIL: Effect(self._mail)})
+        notifier = build_notifier(Policy(), {EMAIL.kind: Effect(self._mail, EMAIL.settle)})
         self.orders = self._service(self.world.processor)
         self.services = (self.orders, self._service(ledger), self._service(notifier))
         self._mails = 0

@@ -26,14 +26,14 @@ PURE: Final = (
         "decider", "unfinished",
         *("catalogue." + name for name in ("catalogue", "offers", "pricing")),
         *("order." + name for name in (
-            "archival", "evolution", "identities", "policy", "repetitions", "routing", "rules", "state",
+            "archival", "evolution", "identities", "past", "policy", "repetitions", "routing", "rules",
+            "state",
         )),
         *("payments." + name for name in (
-            "capture", "commands", "confirmations", "credit", "effects", "give_ups", "payments",
-            "refunds", "settlement",
+            "capture", "commands", "confirmations", "credit", "payments", "refunds", "settlement",
         )),
         *("renewals." + name for name in (
-            "activation", "commands", "effects", "give_ups", "renewals", "settlement",
+            "activation", "commands", "renewals", "settlement",
         )),
         *("topups." + name for name in ("commands", "topups")),
     )),
@@ -45,12 +45,22 @@ PURE: Final = (
     )),
 )  # fmt: skip
 """Deciders, evolutions and what they are made of: no I/O, no clock, no chance."""
+EFFECTS: Final = (
+    "services.orders.effects",
+    *("services.orders.payments.effects." + name for name in (
+        "charge", "confirm", "expire", "ports", "refund",
+    )),
+    "services.orders.renewals.effects.activate",
+)  # fmt: skip
+"""Definitions of effects: they wait for the ports that they are given, and are pure beside that."""
 PORTS: Final = frozenset(
     {
         "schemas",
         "services.notifier.channels.email",
+        "services.orders.payments.claims.port",
         "services.orders.payments.gateways.gateway",
         "services.orders.renewals.providers.provider",
+        "services.runtime.effect_definition",
         "services.runtime.errors",
         "services.runtime.processor",
     }
@@ -61,35 +71,11 @@ FOLDS: Final = (
     "services.notifier.message",
 )
 """They may read a log or a file, but the same input must give the same bytes: no clock, no chance."""
-IMPURE_IMPORTS: Final = frozenset(
-    [
-        "asyncio",
-        "asyncpg",
-        "aiokafka",
-        "aiosmtplib",
-        "faststream",
-        "httpx",
-        "io",
-        "logging",
-        "os",
-        "pathlib",
-        "requests",
-        "selectors",
-        "shutil",
-        "signal",
-        "smtplib",
-        "socket",
-        "sqlite3",
-        "ssl",
-        "structlog",
-        "subprocess",
-        "sys",
-        "tempfile",
-        "threading",
-        "urllib",
-        "uvicorn",
-    ]
-)
+IMPURE_IMPORTS: Final = frozenset((
+    "asyncio", "asyncpg", "aiokafka", "aiosmtplib", "faststream", "httpx", "io", "logging", "os",
+    "pathlib", "requests", "selectors", "shutil", "signal", "smtplib", "socket", "sqlite3", "ssl",
+    "structlog", "subprocess", "sys", "tempfile", "threading", "urllib", "uvicorn",
+))  # fmt: skip
 CLOCK_AND_CHANCE_IMPORTS: Final = frozenset({"time", "random", "secrets"})
 CLOCK_AND_CHANCE_CALLS: Final = frozenset(
     [
@@ -186,6 +172,18 @@ def clock_and_chance(tree: ast.AST) -> Iterator[str]:
                 pass
 
 
+def awaited(tree: ast.AST) -> Iterator[str]:
+    """Return what is called and waited for."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Await(value=ast.Call(func=function)):
+                yield ast.unparse(function)
+            case ast.Await() | ast.AsyncFor() | ast.AsyncWith():
+                yield ast.unparse(node)
+            case _:
+                pass
+
+
 def floats(tree: ast.AST) -> Iterator[str]:
     """Find floats, but for durations, whose names say that they are seconds."""
     durations = {
@@ -222,9 +220,19 @@ def test_decider_and_what_it_is_made_of_has_no_io_no_clock_and_no_chance(module:
     assert [*input_and_output(tree), *clock_and_chance(tree)] == []
 
 
-@pytest.mark.parametrize("module", PURE)
+@pytest.mark.parametrize("module", EFFECTS)
+def test_definition_of_an_effect_waits_for_its_ports_and_has_no_clock_and_no_chance(
+    module: str,
+) -> None:
+    tree = tree_of(file_of(module))
+    assert [name for name in imports(tree) if name in IMPURE_IMPORTS] == []
+    assert list(clock_and_chance(tree)) == []
+    assert {each.split(".")[0] for each in awaited(tree)} <= {"ports"}
+
+
+@pytest.mark.parametrize("module", [*PURE, *EFFECTS])
 def test_pure_module_knows_pure_modules_folds_and_ports_only(module: str) -> None:
-    assert set(own_modules(tree_of(file_of(module)))) <= {*PURE, *FOLDS, *PORTS}
+    assert set(own_modules(tree_of(file_of(module)))) <= {*PURE, *FOLDS, *PORTS, *EFFECTS}
 
 
 @pytest.mark.parametrize("module", FOLDS)

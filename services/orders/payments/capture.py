@@ -31,7 +31,7 @@ from services.orders.order.state import (
     untaxed,
 )
 from services.orders.payments.credit import credit
-from services.orders.payments.effects import expiry_key
+from services.orders.payments.effects.expire import expiry_key
 from services.orders.payments.refunds import give_back, refund_completed
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Drop, EffectChange, Ignored, Release, Start

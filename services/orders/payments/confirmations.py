@@ -16,7 +16,11 @@ from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import ArchivedOrder, AwaitingConfirmation, Confirmation, Order
 from services.orders.payments.capture import Receipt, capture, confirmed_payment_id
 from services.orders.payments.commands import ConfirmPayment, RecordConfirmation, SettleConfirmation
-from services.orders.payments.effects import confirm_effect, keep_confirmation, look_up_confirmation
+from services.orders.payments.effects.confirm import (
+    confirm_effect,
+    keep_confirmation,
+    look_up_confirmation,
+)
 from services.orders.payments.gateways.gateway import Found, NotFound, NotSupported, Unavailable
 from services.orders.payments.payments import NOT_FOUND_COUNT_MIN
 from services.runtime.errors import Poison

@@ -32,7 +32,8 @@ from services.orders.payments.commands import (
     RecordLookUp,
     SettleUnknownPayment,
 )
-from services.orders.payments.effects import expiry_key, look_up_charge
+from services.orders.payments.effects.charge import look_up_charge
+from services.orders.payments.effects.expire import expiry_key
 from services.orders.payments.gateways.gateway import (
     Captured,
     Declined,

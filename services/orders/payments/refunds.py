@@ -20,7 +20,7 @@ from services.orders.order.state import (
     external_of,
 )
 from services.orders.payments.commands import ConfirmRefund, RecordRefund
-from services.orders.payments.effects import drop_refund, refund_effect
+from services.orders.payments.effects.refund import drop_refund, refund_effect
 from services.orders.payments.gateways.gateway import Refunded
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored, Retry, Start

@@ -15,7 +15,7 @@ from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason
 from services.orders.order.state import Renewal, TopUp
 from services.orders.payments.commands import SettleExpiry, SettleRefund
-from services.orders.payments.effects import keep_refund
+from services.orders.payments.effects.refund import keep_refund
 from services.orders.payments.payments import close_unpaid
 from services.orders.payments.refunds import refund_completed
 from services.runtime.processor import Decision, Ignored

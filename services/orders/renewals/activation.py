@@ -11,7 +11,7 @@ from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import AwaitingActivation, Renewal
 from services.orders.payments.capture import owe_back
 from services.orders.renewals.commands import RecordActivation
-from services.orders.renewals.effects import look_up_activation
+from services.orders.renewals.effects.activate import look_up_activation
 from services.orders.renewals.providers.provider import (
     Activated,
     NotFound,

@@ -21,9 +21,10 @@ from services.orders.order import identities
 from services.orders.order.repetitions import repeated
 from services.orders.order.rules import Rules
 from services.orders.order.state import NewOrder, OrderState
-from services.orders.payments.effects import charge_effect, expire_effect
+from services.orders.payments.effects.charge import charge_effect
+from services.orders.payments.effects.expire import expire_effect
 from services.orders.renewals.commands import AcceptRenewal
-from services.orders.renewals.effects import activate_effect
+from services.orders.renewals.effects.activate import activate_effect
 from services.runtime.processor import Decision, Ignored, Start
 
 _DETAILS: Final = {

@@ -27,8 +27,8 @@ from services.notifier.commands import (
     RecordNoContact,
     RecordNotDelivered,
 )
+from services.notifier.effects import EMAIL, EmailPorts
 from services.notifier.emails import TEMPLATE_OF
-from services.notifier.executors import EmailExecutor
 from services.notifier.facts import Fact
 from services.notifier.mail_limits import Admitted, HeldBack, InDigest, MailKind, MailTurn
 from services.notifier.message import sha256_of
@@ -68,7 +68,7 @@ class Post:
 async def send(
     post: Post, fact: Fact, *, recovered: bool = False, checkpoint: str | None = None
 ) -> object:
-    executor = EmailExecutor(post, post, post, LETTERHEAD, lambda: NOW, structlog.get_logger())
+    ports = EmailPorts(post, post, post, LETTERHEAD, lambda: NOW, structlog.get_logger())
     run = EffectRun(
         shard=1,
         effect_id=f"email/{fact.key}",
@@ -84,7 +84,7 @@ async def send(
     async def mark(checkpoint: str) -> None:
         assert checkpoint == "dot_sent"
 
-    return await executor.send(run, mark)
+    return await EMAIL.bound_to(ports).execute(run, mark)
 
 
 @pytest.mark.parametrize("model", TEMPLATE_OF)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
+from services.notifier.commands import SettleEmail
 from services.notifier.decider import IgnoredReason, decide
+from services.notifier.effects import EMAIL
 from services.notifier.evolution import NotificationState, Settled, Untold
-from services.notifier.give_ups import on_email_settled
 from services.runtime.errors import SettlementRefused
 from services.runtime.processor import Decision, EffectRun, Ignored, Settlement
 from tests.unit.notifier.builders import NOW, POLICY, fact_of
@@ -33,7 +34,8 @@ def settle(state: NotificationState | None = None, **said: Any) -> Decision | Ig
         recovered=True,
         checkpoint=None,
     )
-    command = on_email_settled(Settlement.model_validate(BY | said), run, NOW)
+    command = EMAIL.settle(Settlement.model_validate(BY | said), run, NOW)
+    assert isinstance(command, SettleEmail)
     return decide(command, state or Untold(), POLICY)
 
 
@@ -68,7 +70,7 @@ def test_settled_email_is_not_settled_twice() -> None:
 @pytest.mark.parametrize(
     ("said", "answer"),
     [
-        ({"outcome": "sent"}, "needs the reference of the mail server"),
+        ({"outcome": "sent"}, "sent needs --reference"),
         ({"outcome": "captured", "reference": "4Qm1"}, "is sent or not_sent"),
     ],
 )

@@ -17,7 +17,7 @@ from schemas.ledger import ChargeRefusalReason, LotTake, WalletCharged, WalletCh
 from schemas.orders import Consideration, RenewalAccepted
 from schemas.requests import PaymentInstruction
 from services.orders.decider import Command
-from services.orders.effects import build_effects
+from services.orders.effects import Outside, build_effects
 from services.orders.order import identities
 from services.orders.order.state import OrderState
 from services.orders.payments.commands import ApplyWalletCharged, ApplyWalletRefusal, ConfirmPayment
@@ -196,7 +196,8 @@ def _watched(world: World) -> History:
         assert decide(command, state) == decision, "the same command and state, two decisions"
         return decision
 
-    effects = build_effects(gateway, world.ports.provider, lambda: world.now, claims=world.claims)
+    outside = Outside(gateway, world.ports.provider, lambda: world.now, claims=world.claims)
+    effects = build_effects(outside)
     world.processor = replace(world.processor, effects=effects, decide=decide_twice)
     return history
 

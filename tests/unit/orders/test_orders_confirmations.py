@@ -18,7 +18,6 @@ from schemas.requests import PaymentMethod
 from services.orders.order.rules import IgnoredReason
 from services.orders.payments.confirmations import CONFIRMATIONS_MAX
 from services.orders.renewals.commands import AcceptRenewal
-from services.orders.unfinished import unfinished
 from services.runtime.errors import Halt, Poison, SettlementRefused
 from services.runtime.processor import Ignored, Settlement
 from tests.unit.orders.builders import (
@@ -304,7 +303,7 @@ def test_surplus_and_late_money_of_a_trusted_gateway_goes_nowhere_by_itself(
     assert refusals(trusting) == [ConfirmationRefusal.ORDER_NOT_WAITING]
     assert captures(trusting) == 1
     assert refunds(trusting) == []
-    (kept,) = unfinished(trusting.events, None, RULES.catalogue)
+    (kept,) = trusting.unfinished()
     assert (kept.effect_id, kept.hold_key) == (*trusting.effects, *trusting.effects)
 
 
@@ -314,7 +313,7 @@ def test_money_of_a_trusted_gateway_is_given_back_by_a_person_alone(trusting: Wo
     trusting.run_until(LATER)
     assert outcomes(trusting)[-1] == "ActivationFailed"
     assert refunds(trusting) == []
-    (kept,) = unfinished(trusting.events, None, RULES.catalogue)
+    (kept,) = trusting.unfinished()
     assert kept.hold_key is not None
     assert list(trusting.effects) == [kept.effect_id]
     done = Settlement(
@@ -357,5 +356,5 @@ def test_what_the_log_says_is_asked_again_after_a_restore(world: World) -> None:
     ask(world, payment=in_app())
     hint(world)
     ask_gateway(world)
-    asked = [each.effect_id for each in unfinished(world.events, None, RULES.catalogue)]
+    asked = [each.effect_id for each in world.unfinished()]
     assert sorted(asked) == sorted(key for key in world.effects if not key.startswith("activate/"))

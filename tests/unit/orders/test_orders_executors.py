@@ -13,10 +13,9 @@ import pytest
 from schemas.orders import UnknownCause
 from schemas.requests import PaymentMethod
 from services.orders.decider import Command
-from services.orders.effects import build_effects
+from services.orders.effects import Outside, build_effects
 from services.orders.order import identities
 from services.orders.order.state import Payment, untaxed
-from services.orders.payments import effects
 from services.orders.payments.claims.transactions import MemoryClaims
 from services.orders.payments.commands import (
     RecordCharge,
@@ -24,11 +23,13 @@ from services.orders.payments.commands import (
     RecordLookUp,
     RecordRefund,
 )
+from services.orders.payments.effects.charge import charge_effect, look_up_charge
+from services.orders.payments.effects.refund import refund_effect
 from services.orders.payments.gateways import gateway
 from services.orders.payments.gateways.gateway import Charge, ChargeReference, Found, Refund
 from services.orders.ports import Ports
 from services.orders.renewals.commands import AcceptRenewal, RecordActivation
-from services.orders.renewals.effects import activate_effect, look_up_activation
+from services.orders.renewals.effects.activate import activate_effect, look_up_activation
 from services.orders.renewals.providers import provider
 from services.orders.renewals.providers.provider import PlanOrder
 from services.runtime.processor import EffectRun, JsonObject
@@ -68,11 +69,11 @@ CONFIRMED: Final[JsonObject] = {
     "not_found_count": 1,
 }
 PAYLOADS: Final[dict[str, JsonObject]] = {
-    "charge": effects.charge_effect(CHARGE_ID, by_token(), usd(2120), PAYABLE.gateway, NOW).payload,
-    "charge looked up": effects.charge_look_up(PAYABLE, 1, LATER),
+    "charge": charge_effect(CHARGE_ID, by_token(), usd(2120), PAYABLE.gateway, NOW).payload,
+    "charge looked up": look_up_charge(PAYABLE, 1, LATER, NOW).payload or {},
     "activate": activate_effect(renewal(), ORDER, 30).payload,
     "activate looked up": look_up_activation(REFERENCE, NOW).payload or {},
-    "refund": effects.refund_effect(PAYABLE, PAID).payload,
+    "refund": refund_effect(PAYABLE, PAID).payload,
     "confirm": CONFIRMED,
     "confirm of another amount": CONFIRMED | {"agreed": False},
 }
@@ -215,12 +216,9 @@ def executed(
 ) -> object:
     """Run an effect once, and return what it records."""
     kind = effect.split(maxsplit=1)[0]
-    effects = build_effects(
-        outside, outside, lambda: NOW, claims=claims, trusted_gateways=frozenset({"app-gateway"})
-    )
-
+    ports = Outside(outside, outside, lambda: NOW, claims, frozenset({"app-gateway"}))
     leased = EffectRun(0, f"{kind}/1", kind, "acct-1", ORDER, PAYLOADS[effect], *when, checkpoint)
-    return run(effects[kind].execute(leased, no_mark))
+    return run(build_effects(ports)[kind].execute(leased, no_mark))
 
 
 @pytest.mark.parametrize("checkpoint", [None, "dot_sent"])
@@ -294,7 +292,7 @@ def test_transaction_of_another_order_is_recorded_as_its_own() -> None:
 
 def test_gateway_that_is_not_trusted_is_not_believed() -> None:
     outside, claims = Forgetful({"look_up_transaction": [Said(CANNOT_SAY)]}), MemoryClaims()
-    effects = build_effects(outside, outside, lambda: NOW, claims=claims)
+    effects = build_effects(Outside(outside, outside, lambda: NOW, claims))
     leased = EffectRun(0, "confirm/1", "confirm", "acct-1", ORDER, CONFIRMED, *FIRST, None)
     recorded = run(effects["confirm"].execute(leased, no_mark))
     assert recorded == RecordConfirmation(*TXN, CANNOT_SAY, None, 1, 1, NOW)

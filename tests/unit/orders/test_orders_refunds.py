@@ -18,10 +18,9 @@ from services.orders.order import identities
 from services.orders.order.archival import ARCHIVAL
 from services.orders.order.rules import IgnoredReason
 from services.orders.payments.commands import ConfirmRefund
-from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
 from services.runtime.processor import Ignored, Settlement
-from tests.unit.orders.builders import CATALOGUE, ICCID, NOW, POLICY, RULES, in_app, usd
+from tests.unit.orders.builders import ICCID, NOW, POLICY, RULES, in_app, usd
 from tests.unit.orders.steps import (
     ORDER,
     ask,
@@ -80,7 +79,7 @@ def test_shop_is_asked_for_what_it_took_and_our_gateway_gives_nothing_back(world
     assert (instructed.amount, instructed.payment_id) == (captured.amount, captured.payment_id)
     assert outcomes(world)[-2:] == ["ActivationFailed", "RefundInstructed"]
     assert given_back_by_us(world) == 0
-    (kept,) = unfinished(world.events, None, CATALOGUE)
+    (kept,) = world.unfinished()
     assert [kept.effect_id] == list(world.effects)
     assert kept.hold_key == world.effects[kept.effect_id].hold_key is not None
 

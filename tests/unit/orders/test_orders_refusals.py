@@ -13,6 +13,7 @@ from services.orders.catalogue.catalogue import Catalogue
 from services.orders.decider import Command, decide
 from services.orders.order.archival import ARCHIVAL
 from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.past import Past
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import AwaitingActivation, OrderState, Renewal
 from services.orders.payments.commands import (
@@ -263,12 +264,12 @@ def test_effects_of_an_order_whose_plan_the_catalogue_lost_are_not_told(world: W
     request = renewal(payment=in_app())
     _awaiting_activation(world)
     with pytest.raises(ConfigurationError) as error:
-        unfinished(world.events, request, WITHOUT_PLAN.catalogue)
+        unfinished(Past(world.events, request, WITHOUT_PLAN.catalogue))
     assert str(error.value) == LOST + "try again"
 
 
 def test_no_order_has_no_effects(world: World) -> None:
     ask(world, plan_code="none")
-    assert unfinished(world.events, renewal(), CATALOGUE) == []
+    assert world.unfinished(renewal()) == []
     ask_top_up(world)
     assert TOP_UP in world.states

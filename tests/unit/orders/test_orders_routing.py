@@ -28,6 +28,7 @@ from schemas.orders import (
 from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode
 from services.orders.decider import Command, decide
 from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.past import Past
 from services.orders.order.routing import Route, Routing
 from services.orders.order.rules import Rules
 from services.orders.order.state import OrderState, Renewal
@@ -223,7 +224,7 @@ def test_refund_goes_through_the_gateway_that_was_told_to_charge() -> None:
 
 def test_what_a_lost_log_still_needs_names_the_gateway_of_the_order() -> None:
     for past in ([ACCEPTED], [ACCEPTED, LOST]):
-        charge, *_ = unfinished(past, renewal(), CATALOGUE)
+        charge, *_ = unfinished(Past(past, renewal(), CATALOGUE))
         assert (charge.kind, charge.payload["gateway"]) == ("charge", "old")
 
 
@@ -232,7 +233,7 @@ def test_order_from_before_gateways_were_named_names_none() -> None:
     state = evolve(initial_state(), RenewalAccepted.parse(before.body()))
     assert isinstance(state, Renewal)
     assert state.payable.gateway is None
-    (charge, *_) = unfinished([before], renewal(), CATALOGUE)
+    (charge, *_) = unfinished(Past([before], renewal(), CATALOGUE))
     assert charge.payload["gateway"] is None
     assert b"gateway" not in before.body()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.requests import PaymentMethod
+from services.orders import effects as orders
 from services.orders.payments.commands import (
     CapturedElsewhere,
     RefundedElsewhere,
@@ -16,6 +17,7 @@ from services.orders.payments.commands import (
     SettleRefund,
     SettleUnknownPayment,
 )
+from services.orders.payments.effects.charge import LookUpCharge, captured
 from services.orders.payments.gateways.gateway import (
     Found,
     NotFound,
@@ -23,40 +25,50 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
-from services.orders.payments.give_ups import (
-    on_charge_settled,
-    on_confirmation_settled,
-    on_expiry_settled,
-    on_refund_settled,
-)
 from services.orders.renewals.commands import ActivatedElsewhere, SettleActivation
-from services.orders.renewals.give_ups import on_activation_settled
 from services.runtime.errors import SettlementRefused
-from services.runtime.processor import EffectRun, Settle, Settlement
+from services.runtime.processor import EffectRun, JsonObject, Settlement
 from tests.unit.orders.builders import NOW, usd
 
-SETTLE: dict[str, Settle] = {
-    "charge": on_charge_settled,
-    "activate": on_activation_settled,
-    "refund": on_refund_settled,
-    "expire": on_expiry_settled,
-    "confirm": on_confirmation_settled,
-}
+EFFECTS: dict[str, Any] = {each.kind: each for each in orders.EFFECTS}
 WHO = ("li.wei", "a statement")
 BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(days=1)
-PAYLOAD = {"payment_id": "pay-1", "gateway": "app-gateway", "gateway_txn_id": "txn-1"}
-RUN = EffectRun(
-    0,
-    "charge/pay-1",
-    "charge",
-    "acct-1",
-    "order/ren-1",
-    PAYLOAD,
-    1,
-    recovered=False,
-    checkpoint=None,
-)
+PAYLOADS: dict[str, JsonObject] = {
+    "charge": {"payment_id": "pay-1", "not_found_count": 0},
+    "activate": {"reference": "act-1"},
+    "refund": {
+        "refund_id": "ref-1",
+        "payment_id": "pay-1",
+        "gateway": "app-gateway",
+        "gateway_txn_id": "txn-1",
+        "method": "card",
+        "amount": {"amount_minor": 2120, "currency": "USD"},
+    },
+    "expire": {},
+    "confirm": {
+        "gateway": "app-gateway",
+        "gateway_txn_id": "txn-1",
+        "agreed": True,
+        "not_found_count": 0,
+    },
+}
 
+
+def run_of(kind: str) -> EffectRun:
+    return EffectRun(
+        0,
+        f"{kind}/1",
+        kind,
+        "acct-1",
+        "order/ren-1",
+        PAYLOADS[kind],
+        1,
+        recovered=False,
+        checkpoint=None,
+    )
+
+
+LOOK_UP = LookUpCharge(payment_id="pay-1", not_found_count=0)
 FOUND = Found(
     gateway="bank",
     gateway_txn_id="txn-1",
@@ -105,25 +117,25 @@ def said(outcome: str, **more: Any) -> Settlement:
     ],
 )
 def test_outcome_becomes_its_command(kind: str, outcome: Settlement, command: object) -> None:
-    assert SETTLE[kind](outcome, RUN, NOW) == command
+    assert EFFECTS[kind].settle(outcome, run_of(kind), NOW) == command
 
 
 @pytest.mark.parametrize(
     ("kind", "outcome", "problem"),
     [
-        ("charge", said("captured"), "captured money needs the gateway and its transaction id"),
+        ("charge", said("captured"), "captured needs --gateway and --reference"),
         (
             "charge",
             said("captured", gateway="bank"),
-            "captured money needs the gateway and its transaction id",
+            "captured needs --gateway and --reference",
         ),
         (
             "charge",
             said("captured", reference="txn-1"),
-            "captured money needs the gateway and its transaction id",
+            "captured needs --gateway and --reference",
         ),
         ("charge", said("expired"), "the outcome of a charge is captured or not_charged"),
-        ("activate", said("activated"), "an active plan needs the provider and its reference"),
+        ("activate", said("activated"), "activated needs --provider and --reference"),
         (
             "activate",
             said("expired"),
@@ -132,7 +144,7 @@ def test_outcome_becomes_its_command(kind: str, outcome: Settlement, command: ob
         (
             "refund",
             said("refunded"),
-            "refunded money needs the gateway and its refund's reference",
+            "refunded needs --gateway and --reference",
         ),
         ("refund", said("expired"), "the outcome of a refund is refunded or not_refunded"),
         (
@@ -151,7 +163,7 @@ def test_other_outcome_is_refused_with_what_it_may_be(
     kind: str, outcome: Settlement, problem: str
 ) -> None:
     with pytest.raises(SettlementRefused) as refused:
-        SETTLE[kind](outcome, RUN, NOW)
+        EFFECTS[kind].settle(outcome, run_of(kind), NOW)
     assert str(refused.value) == problem
 
 
@@ -173,7 +185,9 @@ CAPTURED = said("captured", gateway="bank", reference="txn-1")
 def test_captured_money_is_taken_as_the_gateway_tells_or_cannot(
     told: TransactionLookUp, borne_out: Found | None, at: Any, taken: Any
 ) -> None:
-    command = on_charge_settled(CAPTURED.model_copy(update={"at": at}), RUN, NOW, told=told)
+    command = captured(
+        CAPTURED.model_copy(update={"at": at}), LOOK_UP, run_of("charge"), NOW, told=told
+    )
     found = CapturedElsewhere("bank", "txn-1", taken, borne_out)
     assert command == SettleUnknownPayment(found, *WHO, NOW)
 
@@ -203,10 +217,10 @@ def test_captured_money_that_the_gateway_does_not_bear_out_is_refused(
     told: TransactionLookUp, problem: str
 ) -> None:
     with pytest.raises(SettlementRefused) as refused:
-        on_charge_settled(CAPTURED, RUN, NOW, told=told)
+        captured(CAPTURED, LOOK_UP, run_of("charge"), NOW, told=told)
     assert str(refused.value) == problem
 
 
 def test_gateway_that_was_not_asked_bears_nothing_out() -> None:
     with pytest.raises(SettlementRefused, match="does not answer"):
-        SETTLE["charge"](CAPTURED, RUN, NOW)
+        EFFECTS["charge"].settle(CAPTURED, run_of("charge"), NOW)

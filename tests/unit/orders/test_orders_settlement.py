@@ -21,11 +21,9 @@ from schemas.orders import (
 from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason
 from services.orders.renewals.commands import AcceptRenewal
-from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison, SettlementRefused
 from services.runtime.processor import Decision, Ignored, Settlement
 from tests.unit.orders.builders import (
-    CATALOGUE,
     ICCID,
     NOW,
     by_token,
@@ -247,12 +245,12 @@ def test_unpaid_order_is_closed_and_late_money_goes_back(world: World) -> None:
 @pytest.mark.parametrize(
     ("kind", "ruling", "answer"),
     [
-        ("charge", {"outcome": "captured", "reference": "txn"}, "needs the gateway"),
-        ("charge", {"outcome": "captured", "gateway": "sandbox"}, "needs the gateway"),
+        ("charge", {"outcome": "captured", "reference": "txn"}, "needs --gateway"),
+        ("charge", {"outcome": "captured", "gateway": "sandbox"}, "needs --gateway"),
         ("charge", {"outcome": "declined"}, "is captured or not_charged"),
-        ("activate", {"outcome": "activated", "provider": "sandbox"}, "needs the provider"),
+        ("activate", {"outcome": "activated", "provider": "sandbox"}, "needs --provider"),
         ("activate", {"outcome": "captured"}, "is activated or not_activated"),
-        ("refund", {"outcome": "refunded", "reference": "txn"}, "needs the gateway"),
+        ("refund", {"outcome": "refunded", "reference": "txn"}, "needs --gateway"),
         ("refund", {"outcome": "not_charged"}, "is refunded or not_refunded"),
         ("expire", {"outcome": "captured"}, "is expired"),
     ],
@@ -367,5 +365,5 @@ def test_money_that_a_person_alone_vouches_for_is_given_back_by_a_person(world: 
     assert last(world, PaymentCaptured).unverified is True
     assert world.names()[-1] == "ActivationFailed"
     assert world.effects[REFUND].hold_key is not None
-    (kept,) = unfinished(world.events, None, CATALOGUE)
+    (kept,) = world.unfinished()
     assert (kept.effect_id, kept.hold_key is None) == (REFUND, False)

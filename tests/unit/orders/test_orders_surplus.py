@@ -16,10 +16,9 @@ from schemas.surplus import (
     SurplusReturnFailed,
 )
 from services.orders.payments.commands import ApplyWalletCharged
-from services.orders.unfinished import unfinished
 from services.runtime.errors import Poison
 from services.runtime.processor import Settlement
-from tests.unit.orders.builders import CATALOGUE, NOW, by_token, in_app, usd
+from tests.unit.orders.builders import NOW, by_token, in_app, usd
 from tests.unit.orders.steps import ORDER, ask, ask_top_up, confirm, confirm_top_up, last, outcomes
 from tests.unit.orders.test_orders_wallet import wallet_charged
 from tests.unit.orders.world import World
@@ -39,7 +38,7 @@ def test_surplus_that_the_gateway_does_not_give_back_stays_owed_until_a_person_h
     (refund,) = world.effects
     settle(world, refund, outcome="not_refunded")
     assert last(world, SurplusReturnFailed).settled_by == "maria"
-    (kept,) = unfinished(world.events, None, CATALOGUE)
+    (kept,) = world.unfinished()
     assert (kept.effect_id, kept.hold_key is None) == (refund, False)
     settle(world, refund, outcome="refunded", gateway="bank", reference="transfer-9")
     returned = last(world, SurplusReturned)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 import pytest
 
-from schemas.envelope import utc_text
+from schemas.envelope import Event, utc_text
 from schemas.requests import PaymentInstruction
+from services.orders.order.past import Past, Request
 from services.orders.payments.gateways.sandbox import TOKENS
-from services.orders.unfinished import Request, is_open, unfinished, waits_for_activation
-from services.runtime.processor import Settlement, Start
+from services.orders.renewals.effects.activate import ACTIVATE
+from services.runtime.processor import Release, Settlement, Start
 from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,
@@ -29,9 +31,19 @@ LONG_AFTER: Final = NOW + timedelta(days=3)
 STEPS_MAX: Final = 500
 
 
+def is_open(events: Sequence[Event]) -> bool:
+    """Say whether the order waits for a payment or an activation."""
+    return Past(events, None, CATALOGUE).is_open
+
+
+def releases(events: Sequence[Event], request: Request | None) -> bool:
+    """Say whether a held activation is let go."""
+    return Release(ORDER) in ACTIVATE.restore(Past(events, request, CATALOGUE)).changes
+
+
 def told(world: World, request: Request) -> dict[str, tuple[str, str | None]]:
     """Return the effects that events and request tell: kind and hold key by id."""
-    found = unfinished(world.events, request, CATALOGUE)
+    found = world.unfinished(request)
     return {each.effect_id: (each.kind, each.hold_key) for each in found}
 
 
@@ -92,11 +104,7 @@ def test_look_up_that_is_told_again_begins_to_count_anew(world: World) -> None:
     ask(world, **changes)
     (charge,) = [key for key in world.effects if key.startswith("charge/")]
     world.execute(charge)
-    (again,) = [
-        each
-        for each in unfinished(world.events, renewal(**changes), CATALOGUE)
-        if each.effect_id == charge
-    ]
+    (again,) = [each for each in world.unfinished(renewal(**changes)) if each.effect_id == charge]
     payment_id = charge.removeprefix("charge/")
     look_up = {
         "payment_id": payment_id,
@@ -110,11 +118,14 @@ def test_look_up_that_is_told_again_begins_to_count_anew(world: World) -> None:
 
 def test_paid_renewal_waits_for_its_activation(world: World) -> None:
     ask(world, payment=in_app())
-    assert not waits_for_activation(world.events)
+    for request in (None, renewal(payment=in_app())):
+        assert not releases(world.events, request)
     confirm(world)
-    assert waits_for_activation(world.events)
+    for request in (None, renewal(payment=in_app())):
+        assert releases(world.events, request)
     live(world, renewal(payment=in_app()))
-    assert not waits_for_activation(world.events)
+    for request in (None, renewal(payment=in_app())):
+        assert not releases(world.events, request)
 
 
 @pytest.mark.parametrize("token", ["tok_ok", "tok_timeout_after", "tok_bank_limit"])
@@ -128,9 +139,7 @@ def test_outcome_that_is_unknown_is_told_as_a_look_up_that_cannot_charge(world: 
     world.execute(next(key for key, each in world.effects.items() if each.kind == "charge"))
 
     charge = next(
-        each
-        for each in unfinished(world.events, renewal(payment=by_token()), CATALOGUE)
-        if each.kind == "charge"
+        each for each in world.unfinished(renewal(payment=by_token())) if each.kind == "charge"
     )
 
     assert "token" not in charge.payload
@@ -144,7 +153,7 @@ def test_refund_that_its_gateway_does_not_make_is_kept_and_not_asked_for(world: 
     world.settle(refund, said("not_refunded"))
 
     assert told(world, renewal(payment=in_app())) == wanted(world)
-    (kept,) = unfinished(world.events, None, CATALOGUE)
+    (kept,) = world.unfinished()
     assert kept.hold_key
 
 
@@ -157,4 +166,4 @@ def test_without_its_request_a_paid_renewal_is_told_nothing_that_needs_an_iccid(
 ) -> None:
     ask(world)
     assert ORDER in world.states
-    assert unfinished(world.events, None, CATALOGUE) == []
+    assert world.unfinished() == []

@@ -12,12 +12,14 @@ from typing import TypeVar
 
 from schemas.envelope import Event
 from services.orders.decider import Command
-from services.orders.effects import build_effects
+from services.orders.effects import Outside, build_effects
 from services.orders.handlers import build_processor
+from services.orders.order.past import Past, Request
 from services.orders.order.rules import Rules
 from services.orders.order.state import OrderState
 from services.orders.payments.claims.transactions import MemoryClaims
 from services.orders.ports import Ports, sandbox_ports
+from services.orders.unfinished import unfinished
 from services.runtime.processor import (
     Decision,
     Drop,
@@ -75,11 +77,13 @@ class World:
         self.claims = MemoryClaims()
         reached = outside or self.ports
         effects = build_effects(
-            reached.gateway,
-            reached.provider,
-            lambda: self.now,
-            claims=self.claims,
-            trusted_gateways=rules.policy.trusted_gateways,
+            Outside(
+                reached.gateway,
+                reached.provider,
+                lambda: self.now,
+                claims=self.claims,
+                trusted_gateways=rules.policy.trusted_gateways,
+            )
         )
         self.processor = build_processor(
             rules,
@@ -112,6 +116,10 @@ class World:
         if isinstance(decision, Ignored):
             self.effects[effect_id] = waiting
         return decision
+
+    def unfinished(self, request: Request | None = None) -> list[Start]:
+        """Return the effects that the order needs, as its events and its request tell."""
+        return unfinished(Past(self.events, request, RULES.catalogue))
 
     def names(self) -> list[str]:
         """Return the names of all events so far."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -62,17 +62,6 @@ def claim_of(stream_id: str, event: Event) -> Claim | None:
     ):
         return Claim(event.gateway, event.gateway_txn_id, stream_id)
     return None
-
-
-class Claims(Protocol):
-    """Says which order a gateway's transaction serves."""
-
-    async def claim(self, gateway: str, gateway_txn_id: str, stream_id: str) -> str:
-        """Claim the transaction for `stream_id`, durably, and return the stream that has it.
-
-        Raises:
-            Transient: it is not known; ask again.
-        """
 
 
 class MemoryClaims:

@@ -1,0 +1,1 @@
+"""The effects of payments: a file for each kind."""

@@ -1,0 +1,1 @@
+"""The effects of renewals: a file for each kind."""
