@@ -72,6 +72,20 @@ def on_rejected(incoming: Incoming, _now: datetime) -> Task:
     return Task(hold_key(incoming.event.account_id), KeepAside(), stateless=True)
 
 
+def _handlers(policy: Policy) -> dict[type[Event], Handler]:
+    def on_fact(incoming: Incoming, now: datetime) -> Task:
+        fact = Fact.of(incoming, contact_by=now + policy.contact_deadline)
+        return Task(f"notification/{fact.key}", Notify(fact))
+
+    # Facts without a template have no handler, so their bodies are not even parsed.
+    handlers: dict[type[Event], Handler] = dict.fromkeys(TEMPLATE_OF, on_fact)
+    handlers[CustomerContactChanged] = on_contact_changed
+    handlers |= dict.fromkeys((RenewalRequested, TopUpRequested), on_request)
+    handlers |= dict.fromkeys((RenewalAccepted, TopUpAccepted), on_accepted)
+    handlers |= dict.fromkeys((RenewalRejected, TopUpRejected), on_rejected)
+    return handlers
+
+
 def build_processor(
     policy: Policy, effects: Mapping[str, Effect], projections: Sequence[Projection] = ()
 ) -> Processor[NotificationState]:
@@ -83,19 +97,9 @@ def build_processor(
         for each in projections:
             await each(tx, appended, handled)
 
-    def on_fact(incoming: Incoming, now: datetime) -> Task:
-        fact = Fact.of(incoming, contact_by=now + policy.contact_deadline)
-        return Task(f"notification/{fact.key}", Notify(fact))
-
     def decide_by_policy(command: Command, state: NotificationState) -> Decision | Ignored:
         return decide(command, state, policy)
 
-    # Facts without a template have no handler, so their bodies are not even parsed.
-    handlers: dict[type[Event], Handler] = dict.fromkeys(TEMPLATE_OF, on_fact)
-    handlers[CustomerContactChanged] = on_contact_changed
-    handlers |= dict.fromkeys((RenewalRequested, TopUpRequested), on_request)
-    handlers |= dict.fromkeys((RenewalAccepted, TopUpAccepted), on_accepted)
-    handlers |= dict.fromkeys((RenewalRejected, TopUpRejected), on_rejected)
     return Processor(
         source=Source.NOTIFIER,
         group="notifier",
@@ -105,7 +109,7 @@ def build_processor(
             Subscription(ORDERS.name, strict=True),
             Subscription(LEDGER.name, strict=True),
         ),
-        handlers=handlers,
+        handlers=_handlers(policy),
         initial_state=initial_state,
         evolve=evolve,
         decide=decide_by_policy,

@@ -274,6 +274,11 @@ class Processor(Generic[StateT]):
     counters: tuple[EventCounter, ...] = ()
     archival: Archival[StateT] | None = None
 
+    @property
+    def restores_itself(self) -> bool:
+        """Whether it decides the same again by reading what its log lost: it does nothing outside."""
+        return not self.effects
+
 
 def archival_of(processor: Processor[StateT]) -> Archival[StateT]:
     """Return how streams of a log that is archived are answered for.

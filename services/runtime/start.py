@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -120,28 +121,17 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopping.ask)
-    pool = await _wait_for(
-        "Postgres", lambda: open_pool(name, settings), settings, logger, stopping
-    )
+    connect = partial(open_pool, name, settings)
+    pool = await _wait_for("Postgres", connect, settings, logger, stopping)
     if pool is None:
         return
     try:
-        async with pool.acquire() as connection:
-            known = read_migrations([RUNTIME_MIGRATIONS, *migrations])
-            applied = await applied_versions(connection)
-        check_applied(known, applied)
-        if missing := [m.version for m in known if m.version not in applied]:
-            message = f"the database lacks migrations {', '.join(missing)}: run `perennial setup`"
-            raise Halt(message)
+        await _check_migrations(pool, migrations)
         clock = DatabaseClock(logger)
         async with open_processor(settings, pool, clock.counted) as processor:
             topics = [*(sub.topic for sub in processor.subscriptions), processor.output_topic]
-            if (
-                await _wait_for(
-                    "Kafka", lambda: _reach_kafka(settings, topics), settings, logger, stopping
-                )
-                is None
-            ):
+            reach = partial(_reach_kafka, settings, topics)
+            if await _wait_for("Kafka", reach, settings, logger, stopping) is None:
                 return
             await check_own_topic(settings, pool, processor)
             parts = Composition(
@@ -158,6 +148,21 @@ async def _serve(
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(pool.close(), settings.stop_timeout_seconds)
+
+
+async def _check_migrations(pool: asyncpg.Pool, migrations: Sequence[Path]) -> None:
+    """See that the database has the tables that this version knows.
+
+    Raises:
+        Halt: it lacks some, or has others.
+    """
+    async with pool.acquire() as connection:
+        known = read_migrations([RUNTIME_MIGRATIONS, *migrations])
+        applied = await applied_versions(connection)
+    check_applied(known, applied)
+    if missing := [m.version for m in known if m.version not in applied]:
+        message = f"the database lacks migrations {', '.join(missing)}: run `perennial setup`"
+        raise Halt(message)
 
 
 def _warn_of_weakness(settings: RuntimeSettings, logger: Logger) -> None:

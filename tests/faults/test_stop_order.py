@@ -5,16 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import structlog
-from pydantic import SecretStr
-
-from services.orders.app import open_orders
-from services.orders.settings import OrdersSettings
-from services.runtime.clock import DatabaseClock
-from services.runtime.composition import Composition
 from services.runtime.process import ServiceProcess
-from services.runtime.start import open_pool
-from services.runtime.stopping import Stopping
+from tests.faults.orders_process import orders_process
 from tests.infrastructure.system import SHARDS, System
 
 LOOKS_SECONDS = 2.5
@@ -37,39 +29,14 @@ def rebalance_while_it_stops(process: ServiceProcess[Any]) -> None:
 
 def test_rebalance_in_the_middle_of_a_stop_does_not_make_it_a_failure(system: System) -> None:
     async def run() -> None:
-        settings = OrdersSettings(
-            perennial_environment="demo",
-            gateway="sandbox",
-            provider="sandbox",
-            postgres_dsn=SecretStr(system.dsn("orders")),
-            bootstrap_servers=system.infrastructure.bootstrap_servers,
-            shard_count=SHARDS,
-            esim_hash_salt=SecretStr("salt-for-tests"),
-            sandbox_journal_folder=system.folder / "sandbox",
-        )
-        pool = await open_pool("orders", settings)
-        try:
-            clock = DatabaseClock(structlog.get_logger())
-            async with open_orders(settings, pool, clock.counted) as processor:
-                process = ServiceProcess(
-                    Composition(
-                        settings=settings,
-                        processor=processor,
-                        pool=pool,
-                        clock=clock,
-                        logger=structlog.get_logger(),
-                        stopping=Stopping(),
-                    )
-                )
-                running = asyncio.create_task(process.run())
-                while len(process.parts.assignment.partitions) < 2 * SHARDS:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-                rebalance_while_it_stops(process)
-                await asyncio.sleep(LOOKS_SECONDS)
-                process.parts.stopping.ask()
-                await running
-                assert process.parts.stopping.failure is None
-        finally:
-            await pool.close()
+        async with orders_process(system) as process:
+            running = asyncio.create_task(process.run())
+            while len(process.parts.assignment.partitions) < 2 * SHARDS:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            rebalance_while_it_stops(process)
+            await asyncio.sleep(LOOKS_SECONDS)
+            process.parts.stopping.ask()
+            await running
+            assert process.parts.stopping.failure is None
 
     asyncio.run(run())

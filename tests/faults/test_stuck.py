@@ -8,19 +8,12 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-import structlog
-from pydantic import SecretStr
 
-from services.orders.app import open_orders
-from services.orders.settings import OrdersSettings
-from services.runtime.clock import DatabaseClock
-from services.runtime.composition import Composition
 from services.runtime.errors import Stuck
 from services.runtime.process import ServiceProcess
-from services.runtime.start import open_pool
-from services.runtime.stopping import Stopping
+from tests.faults.orders_process import orders_process
 from tests.faults.requests import card_renewal
-from tests.infrastructure.system import SHARDS, System
+from tests.infrastructure.system import System
 
 Break = Callable[[ServiceProcess[object]], None]
 
@@ -45,41 +38,13 @@ def stop_publishing(process: ServiceProcess[object]) -> None:
 )
 def test_stuck_service_ends(system: System, break_it: Break, part: str) -> None:
     async def run() -> None:
-        settings = OrdersSettings(
-            perennial_environment="demo",
-            gateway="sandbox",
-            provider="sandbox",
-            postgres_dsn=SecretStr(system.dsn("orders")),
-            bootstrap_servers=system.infrastructure.bootstrap_servers,
-            shard_count=SHARDS,
-            esim_hash_salt=SecretStr("salt-for-tests"),
-            sandbox_journal_folder=system.folder / "sandbox",
-            watchdog_seconds=3,
-        )
-        pool = await open_pool("orders", settings)
-        try:
-            clock = DatabaseClock(structlog.get_logger())
-            async with open_orders(settings, pool, clock.counted) as processor:
-                process = ServiceProcess(
-                    Composition(
-                        settings=settings,
-                        processor=processor,
-                        pool=pool,
-                        clock=clock,
-                        logger=structlog.get_logger(),
-                        stopping=Stopping(),
-                    )
-                )
-                running = asyncio.create_task(process.run())
-                while not process.parts.assignment.partitions:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-                break_it(process)  # type: ignore[arg-type]
-                await asyncio.to_thread(
-                    system.publish, "RenewalRequested", card_renewal(1, "stuck")
-                )
-                await running
-        finally:
-            await pool.close()
+        async with orders_process(system, watchdog_seconds=3) as process:
+            running = asyncio.create_task(process.run())
+            while not process.parts.assignment.partitions:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            break_it(process)
+            await asyncio.to_thread(system.publish, "RenewalRequested", card_renewal(1, "stuck"))
+            await running
 
     with pytest.raises(Stuck, match=f"the {part} stood still for 3 s"):
         asyncio.run(asyncio.wait_for(run(), 90))

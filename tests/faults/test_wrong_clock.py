@@ -9,18 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import structlog
-from pydantic import SecretStr
-
-from services.orders.app import open_orders
-from services.orders.settings import OrdersSettings
-from services.runtime.clock import DatabaseClock
-from services.runtime.composition import Composition
 from services.runtime.process import ServiceProcess
-from services.runtime.start import open_pool
-from services.runtime.stopping import Stopping
+from tests.faults.orders_process import orders_process
 from tests.faults.requests import card_renewal
-from tests.infrastructure.system import SHARDS, System
+from tests.infrastructure.system import System
 
 HOURS: Final = 5 * 3_600.0
 
@@ -37,38 +29,15 @@ class Machine:
     @asynccontextmanager
     async def orders(self, watchdog_seconds: int = 60) -> AsyncIterator[ServiceProcess[Any]]:
         """Run orders until the end of the block."""
-        settings = OrdersSettings(
-            perennial_environment="demo",
-            gateway="sandbox",
-            provider="sandbox",
-            postgres_dsn=SecretStr(self.system.dsn("orders")),
-            bootstrap_servers=self.system.infrastructure.bootstrap_servers,
-            shard_count=SHARDS,
-            esim_hash_salt=SecretStr("salt-for-tests"),
-            sandbox_journal_folder=self.system.folder / "sandbox",
+        async with orders_process(
+            self.system,
             watchdog_seconds=watchdog_seconds,
-        )
-        logger = structlog.get_logger()
-        clock = DatabaseClock(logger, wall=lambda: time.time() + self.wrong)
-        pool = await open_pool("orders", settings)
-        try:
-            async with open_orders(settings, pool, clock.counted) as processor:
-                process = ServiceProcess(
-                    Composition(
-                        settings=settings,
-                        processor=processor,
-                        pool=pool,
-                        clock=clock,
-                        logger=logger,
-                        stopping=Stopping(),
-                    )
-                )
-                running = asyncio.create_task(process.run())
-                yield process
-                process.parts.stopping.ask()
-                await running
-        finally:
-            await pool.close()
+            wall=lambda: time.time() + self.wrong,
+        ) as process:
+            running = asyncio.create_task(process.run())
+            yield process
+            process.parts.stopping.ask()
+            await running
 
     async def publish(self, renewal: dict[str, Any]) -> None:
         """Have a customer ask."""

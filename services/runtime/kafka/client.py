@@ -21,6 +21,7 @@ from services.runtime.settings import KafkaSettings, RuntimeSettings
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
     from faststream import AckPolicy
+    from faststream.kafka import KafkaBroker
     from faststream.kafka.message import KafkaAckableMessage
     from faststream.security import BaseSecurity
 
@@ -155,22 +156,11 @@ class BatchConsumer:
     ) -> None:
         """Read `topics` as `group`; `assignment` follows what is given and taken."""
         from faststream import AckPolicy  # noqa: PLC0415 - commands do without FastStream
-        from faststream.kafka import KafkaBroker  # noqa: PLC0415
 
         expect_closed_connections()
         tolerate_header_names()
         self._fetch_pace = FetchPace(settings.fetch_wait_ms)
-        self._broker = KafkaBroker(
-            settings.bootstrap_servers.split(","),
-            security=security(settings),
-            acks="all",
-            enable_idempotence=True,
-            allow_auto_create_topics=False,
-            metadata_max_age_ms=METADATA_AGE_MS_MAX,
-            apply_types=False,
-            graceful_timeout=settings.stop_timeout_seconds,
-            logger=None,
-        )
+        self._broker = _broker_of(settings)
         self._subscriber = self._broker.subscriber(
             *topics,
             batch=True,
@@ -241,6 +231,22 @@ class BatchConsumer:
         return KafkaAckableMessage(
             body=b"", headers={}, raw_message=records, consumer=self.consumer
         )
+
+
+def _broker_of(settings: RuntimeSettings) -> KafkaBroker:
+    from faststream.kafka import KafkaBroker  # noqa: PLC0415 - commands do without FastStream
+
+    return KafkaBroker(
+        settings.bootstrap_servers.split(","),
+        security=security(settings),
+        acks="all",
+        enable_idempotence=True,
+        allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_AGE_MS_MAX,
+        apply_types=False,
+        graceful_timeout=settings.stop_timeout_seconds,
+        logger=None,
+    )
 
 
 def _untyped(on_batch: OnBatch) -> Callable[[Any], Awaitable[None]]:

@@ -40,13 +40,13 @@ async def check_own_topic(
 ) -> None:
     """See that nothing of a service is on its topic that its log does not hold.
 
-    A service without effects is not asked: it reads again what it lost, and decides the same.
+    A service that restores itself is not asked: it reads again what it lost, and decides the same.
 
     Raises:
         Halt: the log is older, and would give numbers again that consumers know, or has done so.
         Transient: Kafka or Postgres does not answer.
     """
-    if not processor.effects:
+    if processor.restores_itself:
         return
     source, topic = str(processor.source), processor.output_topic
     # The topic first: whoever publishes meanwhile has it in the log before.
