@@ -61,7 +61,7 @@ schemas: $(VENV)/.dev ## regenerate what is generated: JSON Schemas, types, asyn
 
 lock: $(VENV)/.dev ## resolve the dependencies again and write both locks, hash-pinned
 	$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-	  --python-version 3.11 --extra orders --extra ledger --extra notifier --extra local \
+	  --python-version 3.11 --extra orders --extra stripe --extra ledger --extra notifier --extra local \
 	  pyproject.toml -o requirements.lock
 	$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	  --python-version 3.11 --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock

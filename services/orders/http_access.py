@@ -20,9 +20,9 @@ ANSWER_BYTES_MAX: Final = 64 * 1024
 """No answer of the contract comes near it."""
 _BEYOND_TIMEOUT: Final = 2
 """How often the time-out for the next sign of life an answer may take in all."""
-_HEADERS: Final = {"content-type": "application/json", "accept-encoding": "identity"}
+_JSON: Final = {"content-type": "application/json"}
 _DONE: Final = frozenset({"captured", "found", "refunded", "activated"})
-_SAID: Final = frozenset({"not_found", "declined", "refused"})
+_SAID: Final = frozenset({"not_found", "declined", "refused", "not_refundable"})
 
 
 def _http_address(value: str) -> str:
@@ -112,19 +112,26 @@ def _trusting(ca_file: Path) -> ssl.SSLContext:
 async def exchange(
     client: httpx.AsyncClient, method: str, path: str, content: str | None = None
 ) -> Answer:
-    """Ask, and read a whole answer of at most `ANSWER_BYTES_MAX` in a bounded time.
+    """Ask for JSON as `send` does."""
+    return await send(client, client.build_request(method, path, content=content, headers=_JSON))
+
+
+async def send(
+    client: httpx.AsyncClient, request: httpx.Request, *, bytes_max: int = ANSWER_BYTES_MAX
+) -> Answer:
+    """Ask, and read a whole answer of at most `bytes_max` in a bounded time.
 
     Raises:
         httpx.RequestError: there is none; a `ConnectError` or `ConnectTimeout` when nothing was
             sent, and a `TimeoutException` when the time was up.
     """
     seconds = client.timeout.read or 0
-    request = client.build_request(method, path, content=content, headers=_HEADERS)
+    request.headers["accept-encoding"] = "identity"
     try:
         async with asyncio.timeout(_BEYOND_TIMEOUT * seconds):
             response = await client.send(request, stream=True)
             try:
-                return Answer(response.status_code, await _body(response))
+                return Answer(response.status_code, await _body(response, bytes_max))
             finally:
                 await response.aclose()
     except TimeoutError:
@@ -132,7 +139,7 @@ async def exchange(
         raise httpx.ReadTimeout(message, request=request) from None
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def _body(response: httpx.Response, bytes_max: int) -> bytes:
     """Return the body as it came: what is compressed or larger than any answer is not read."""
     if response.headers.get("content-encoding", "identity") != "identity":
         message = "the answer is compressed although nobody asked for that"
@@ -140,7 +147,7 @@ async def _body(response: httpx.Response) -> bytes:
     body = bytearray()
     async for part in response.aiter_raw():
         body += part
-        if len(body) > ANSWER_BYTES_MAX:
-            message = f"the answer has more than {ANSWER_BYTES_MAX} bytes"
+        if len(body) > bytes_max:
+            message = f"the answer has more than {bytes_max} bytes"
             raise httpx.DecodingError(message)
     return bytes(body)

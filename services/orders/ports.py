@@ -7,22 +7,24 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmana
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from schemas.requests import PaymentMethod
 from services.orders.catalogue.catalogue import Catalogue
-from services.orders.http_access import http_client
+from services.orders.http_access import HttpAccess, http_client
 from services.orders.order.routing import Routing
 from services.orders.payments.gateways.gateway import ALL_METHODS, PaymentGateway
 from services.orders.payments.gateways.http import HttpGateway
 from services.orders.payments.gateways.router import GatewayRouter, OpenGateway
 from services.orders.payments.gateways.routing_file import load_routing
 from services.orders.payments.gateways.sandbox import SandboxGateway
+from services.orders.payments.gateways.stripe.capability import CHARGES as STRIPE_CHARGES
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import EsimProvider
 from services.orders.renewals.providers.sandbox import SandboxProvider
 from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
 from services.orders.settings import GatewayName, OrdersSettings
+from services.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import httpx
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 CHARGES: Final[Mapping[GatewayName, frozenset[PaymentMethod]]] = {
     "sandbox": ALL_METHODS,
     "http": ALL_METHODS,
+    "stripe": STRIPE_CHARGES,
 }
 """The methods whose tokens each gateway charges."""
 
@@ -103,9 +106,36 @@ async def _gateway(
     clock: Callable[[], datetime],
     stack: AsyncExitStack,
 ) -> PaymentGateway:
-    if name == "http":
-        client = _client(settings, "gateway")
-        return HttpGateway(await stack.enter_async_context(client))
+    match name:
+        case "http":
+            client = _client(settings, settings.access("gateway"))
+            return HttpGateway(await stack.enter_async_context(client))
+        case "stripe":
+            return await _stripe(settings, stack)
+        case "sandbox":
+            return _sandbox(settings, clock, stack)
+
+
+async def _stripe(settings: OrdersSettings, stack: AsyncExitStack) -> PaymentGateway:
+    """Open Stripe. Its SDK is loaded only where it is used: it takes a second.
+
+    Raises:
+        ConfigurationError: it is not installed, or would log tokens.
+    """
+    try:
+        from services.orders.payments.gateways.stripe.client import open_client  # noqa: PLC0415
+        from services.orders.payments.gateways.stripe.gateway import StripeGateway  # noqa: PLC0415
+    except ModuleNotFoundError:
+        message = "install the extra `stripe`: the gateway needs Stripe's SDK"
+        raise ConfigurationError(message) from None
+    client = _client(settings, HttpAccess(settings.stripe_url, None, None, None))
+    http = await stack.enter_async_context(client)
+    return StripeGateway(open_client(http, settings.stripe_api_key, settings.stripe_url))
+
+
+def _sandbox(
+    settings: OrdersSettings, clock: Callable[[], datetime], stack: AsyncExitStack
+) -> SandboxGateway:
     path = settings.sandbox_journal_folder / GATEWAY_JOURNAL
     return SandboxGateway(
         stack.enter_context(closing(Journal(path))),
@@ -119,7 +149,7 @@ async def _provider(
     settings: OrdersSettings, clock: Callable[[], datetime], stack: AsyncExitStack
 ) -> EsimProvider:
     if settings.provider == "http":
-        client = _client(settings, "provider")
+        client = _client(settings, settings.access("provider"))
         return HttpProvider(await stack.enter_async_context(client))
     path = settings.sandbox_journal_folder / PROVIDER_JOURNAL
     return SandboxProvider(
@@ -130,9 +160,9 @@ async def _provider(
     )
 
 
-def _client(settings: OrdersSettings, name: Literal["gateway", "provider"]) -> httpx.AsyncClient:
+def _client(settings: OrdersSettings, access: HttpAccess) -> httpx.AsyncClient:
     return http_client(
-        settings.access(name),
+        access,
         ca_file=settings.http_ca_file,
         timeout_seconds=settings.http_timeout_seconds,
         connections_max=settings.effect_concurrency,

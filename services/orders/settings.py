@@ -18,7 +18,7 @@ from services.runtime.errors import ConfigurationError
 from services.runtime.settings import RuntimeSettings
 
 Seconds = Annotated[float, Field(gt=0)]
-GatewayName = Literal["sandbox", "http"]
+GatewayName = Literal["sandbox", "http", "stripe"]
 
 
 class OrdersSettings(RuntimeSettings):
@@ -48,6 +48,8 @@ class OrdersSettings(RuntimeSettings):
     gateway_token: SecretStr | None = None
     gateway_username: str | None = None
     gateway_password: SecretStr | None = None
+    stripe_api_key: SecretStr | None = None
+    stripe_url: HttpAddress = "https://api.stripe.com"
     provider: Literal["sandbox", "http"] = "http"
     provider_url: HttpAddress | None = None
     provider_token: SecretStr | None = None
@@ -70,6 +72,8 @@ class OrdersSettings(RuntimeSettings):
     def _usable(self) -> Self:
         for kind in sorted(self.gateway & {"sandbox", "http"}):
             self._check_port("gateway", kind, self.access("gateway"))
+        if "stripe" in self.gateway:
+            self._check_stripe()
         self._check_port("provider", self.provider, self.access("provider"))
         self._check_several()
         self._check_trust()
@@ -90,6 +94,23 @@ class OrdersSettings(RuntimeSettings):
                 "set GATEWAY_NAMES to the names under which the gateway of GATEWAY_URL reports its "
                 "charges, so that they are told from those of the others"
             )
+            raise ValueError(message)
+
+    def _check_stripe(self) -> None:
+        key = self.stripe_api_key.get_secret_value() if self.stripe_api_key else ""
+        if not key.startswith(("sk_", "rk_")):
+            message = (
+                "set STRIPE_API_KEY_FILE to a file that holds a key of Stripe, sk_... or rk_..."
+            )
+            raise ValueError(message)
+        if key[3:].startswith("test_"):
+            instead = "set STRIPE_API_KEY_FILE to a live key"
+            refuse_outside_demo(self.perennial_environment, "a test key of Stripe", instead)
+        elif self.perennial_environment == "demo":
+            message = "a live key of Stripe moves money, and this is a demo: use one for tests"
+            raise ValueError(message)
+        if not is_private(self.stripe_url):
+            message = "set STRIPE_URL to an https:// address"
             raise ValueError(message)
 
     def _check_trust(self) -> None:

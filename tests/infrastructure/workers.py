@@ -11,8 +11,8 @@ ALONE: Final = (
     "tests/faults/test_slow_database.py",
 )
 """They compare what flows in with what flows out, which takes the whole machine: they come last."""
-_TOGETHER: Final = ("tests/clients/",)
-"""Their files fetch the same packages into one cache."""
+_TOGETHER: Final = ("tests/clients/", "tests/gateways/")
+"""Their files fetch the same packages into one cache, or use one server."""
 
 
 def together(nodeid: str) -> str:

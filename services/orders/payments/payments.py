@@ -38,6 +38,7 @@ from services.orders.payments.gateways.gateway import (
     Captured,
     Declined,
     NotFound,
+    NotSupported,
     OutcomeUnknown,
     Unavailable,
 )
@@ -68,6 +69,8 @@ def record_charge(command: RecordCharge, state: Order, rules: Rules) -> Decision
     match outcome:
         case Declined():
             return _failed(state, outcome.reason, now)
+        case NotSupported():
+            return _failed(state, DeclineReason.UNKNOWN, now)
         case Unavailable():
             if now >= state.payable.accepted_at + policy.charge_window:
                 return _failed(state, DeclineReason.NETWORK_INTERRUPTION, now)

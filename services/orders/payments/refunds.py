@@ -20,8 +20,8 @@ from services.orders.order.state import (
     external_of,
 )
 from services.orders.payments.commands import ConfirmRefund, RecordRefund
-from services.orders.payments.effects.refund import drop_refund, refund_effect
-from services.orders.payments.gateways.gateway import Refunded
+from services.orders.payments.effects.refund import drop_refund, keep_refund, refund_effect
+from services.orders.payments.gateways.gateway import NotRefundable, Refunded
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored, Retry, Start
 
@@ -71,11 +71,13 @@ def refund_completed(
 
 
 def record_refund(command: RecordRefund, state: Renewal, rules: Rules) -> Decision | Ignored:
-    """State that the money went back, or ask again: a refund is never given up."""
+    """State that the money went back, ask again, or keep what only a person can give back."""
     payment = state.owed.get(command.payment_id)
     if payment is None:
         return Ignored(IgnoredReason.REFUND_NOT_OWED)
     outcome = command.outcome
+    if isinstance(outcome, NotRefundable):
+        return Decision(effects=(keep_refund(payment),))
     if not isinstance(outcome, Refunded):
         due_at = command.now + rules.policy.refund_backoff.after(command.attempt)
         return Decision(effects=(Retry(due_at),))

@@ -37,6 +37,7 @@ from services.orders.payments.gateways.gateway import (
     Captured,
     Declined,
     NotFound,
+    NotSupported,
     OutcomeUnknown,
     Unavailable,
 )
@@ -203,7 +204,7 @@ def test_an_order_keeps_its_gateway_after_the_rules_changed() -> None:
     (event,) = unknown.events
     assert isinstance(event, PaymentOutcomeUnknown)
     assert event.gateway == "old"
-    for outcome in (Declined(reason=DeclineReason.EXPIRED), Unavailable()):
+    for outcome in (Declined(reason=DeclineReason.EXPIRED), Unavailable(), NotSupported()):
         (failed,) = told(RecordCharge(outcome, 1, NOW + DAY), NEW, ACCEPTED).events
         assert isinstance(failed, PaymentFailed)
         assert failed.gateway == "old"

@@ -14,6 +14,7 @@ import pytest
 from services.orders.http_access import http_client
 from services.orders.order.routing import Routing
 from services.orders.payments.gateways.gateway import ChargeReference, Unavailable
+from services.orders.payments.gateways.router import GatewayRouter
 from services.orders.ports import Ports, open_ports
 from services.orders.settings import OrdersSettings
 from services.runtime.errors import ConfigurationError
@@ -27,6 +28,9 @@ LEAST = {
     "GATEWAY_URL": "https://gateway.example.com/v1",
     "PROVIDER_URL": "https://provider.example.com",
 }
+
+
+STRIPE = {"STRIPE_API_KEY": "rk_live_hunter2"}
 
 
 def settings(*, environment: str | None = None, **changed: str) -> OrdersSettings:
@@ -65,6 +69,16 @@ def opened(loaded: OrdersSettings) -> AbstractAsyncContextManager[Ports]:
         ({"TRUST_CONFIRMATIONS_OF": "bank"}, "set GATEWAY_NAMES to the names"),
         ({"GATEWAY": "paypal"}, f"{PREFIX}GATEWAY_0 is wrong"),
         ({"GATEWAY": ","}, f"{PREFIX}GATEWAY is wrong"),
+        ({"GATEWAY": "http,stripe", **STRIPE}, "set ROUTING to a file that says which"),
+        ({"GATEWAY": "http,stripe", **STRIPE, "ROUTING": "r.toml"}, "set GATEWAY_NAMES"),
+        ({"GATEWAY": "stripe"}, "set STRIPE_API_KEY_FILE"),
+        ({"GATEWAY": "stripe", "STRIPE_API_KEY": "hunter2"}, "set STRIPE_API_KEY_FILE"),
+        ({"GATEWAY": "stripe", "STRIPE_API_KEY": "sk_test_hunter2"}, "a test key of Stripe is for"),
+        ({**STRIPE, "GATEWAY": "stripe", "STRIPE_URL": "http://stripe.example"}, "set STRIPE_URL"),
+        (
+            {**STRIPE, "GATEWAY": "stripe", "TRUST_CONFIRMATIONS_OF": "stripe"},
+            "take stripe out of TRUST_CONFIRMATIONS_OF: it charges",
+        ),
         ({"GATEWAY": "http,sandbox"}, "GATEWAY=sandbox is for demonstrations"),
         (
             {"TRUST_CONFIRMATIONS_OF": "bank, stripe", "GATEWAY_NAMES": "paypal,stripe"},
@@ -97,6 +111,28 @@ def test_a_gateway_that_charges_is_never_believed_without_being_asked() -> None:
     assert settings(environment="demo", TRUST_CONFIRMATIONS_OF="bank", **demo)
     with pytest.raises(ConfigurationError, match="take sandbox out of TRUST_CONFIRMATIONS_OF"):
         settings(environment="demo", TRUST_CONFIRMATIONS_OF="bank,sandbox", **demo)
+
+
+def test_live_key_of_stripe_is_for_production_alone() -> None:
+    live = settings(GATEWAY="stripe", GATEWAY_URL="", **STRIPE)
+    assert live.own_gateways == {"stripe"}
+    assert "hunter2" not in repr(live)
+    sandbox = {"GATEWAY": "stripe", "PROVIDER": "sandbox"}
+    with pytest.raises(ConfigurationError, match="a live key of Stripe moves money"):
+        settings(environment="demo", **sandbox, **STRIPE)
+    assert settings(environment="demo", **sandbox, STRIPE_API_KEY="sk_test_hunter2")
+
+
+async def test_stripe_and_another_gateway_are_open_side_by_side() -> None:
+    loaded = settings(GATEWAY="http, stripe", GATEWAY_NAMES="acme", ROUTING="any.toml", **STRIPE)
+    assert loaded.own_gateways == {"acme", "stripe"}
+    async with opened(loaded) as ports:
+        router = ports.gateway
+        assert isinstance(router, GatewayRouter)
+        assert {name: each.reported for name, each in router.opened.items()} == {
+            "http": {"acme"},
+            "stripe": {"stripe"},
+        }
 
 
 def test_http_on_this_machine_needs_no_tls() -> None:

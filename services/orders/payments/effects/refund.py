@@ -13,7 +13,7 @@ from services.orders.order.past import Past
 from services.orders.order.state import Payable, Payment, Renewal
 from services.orders.payments.commands import RecordRefund, RefundedElsewhere, SettleRefund
 from services.orders.payments.effects.ports import PaymentPorts
-from services.orders.payments.gateways.gateway import Refund, Refunded, Unavailable
+from services.orders.payments.gateways.gateway import NotFound, Refund
 from services.runtime.effect_definition import EffectDefinition, Outcome, Restored, payload_of
 from services.runtime.processor import Drop, EffectRun, Mark, Retry, Settlement, Start
 
@@ -65,9 +65,9 @@ async def _execute(
 
 async def _look_up(ports: PaymentPorts, refund: Refund, run: EffectRun) -> RecordRefund | None:
     found = await ports.gateway.look_up_refund(refund)
-    if isinstance(found, Refunded | Unavailable):
-        return RecordRefund(refund.payment_id, found, run.attempt, ports.clock())
-    return None
+    if isinstance(found, NotFound):
+        return None
+    return RecordRefund(refund.payment_id, found, run.attempt, ports.clock())
 
 
 def _refunded(said: Settlement, refund: Refund, _run: EffectRun, now: datetime) -> SettleRefund:

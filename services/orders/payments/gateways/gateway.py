@@ -121,9 +121,15 @@ class Found(Part):
 
 
 class NotSupported(Part):
-    """This gateway cannot be asked about transactions."""
+    """This gateway cannot do what it was asked for, such as to say what it knows of transactions."""
 
     outcome: Literal["not_supported"] = "not_supported"
+
+
+class NotRefundable(Part):
+    """The gateway does not give this back, now or later: a person has to."""
+
+    outcome: Literal["not_refundable"] = "not_refundable"
 
 
 class Unavailable(Part):
@@ -140,13 +146,18 @@ class OutcomeUnknown(Part):
 
 
 ChargeOutcome = Annotated[
-    Captured | Declined | Unavailable | OutcomeUnknown, Field(discriminator="outcome")
+    Captured | Declined | NotSupported | Unavailable | OutcomeUnknown,
+    Field(discriminator="outcome"),
 ]
 ChargeLookUp = Annotated[
     Captured | Declined | NotFound | Unavailable, Field(discriminator="outcome")
 ]
-RefundOutcome = Annotated[Refunded | Unavailable | OutcomeUnknown, Field(discriminator="outcome")]
-RefundLookUp = Annotated[Refunded | NotFound | Unavailable, Field(discriminator="outcome")]
+RefundOutcome = Annotated[
+    Refunded | NotRefundable | Unavailable | OutcomeUnknown, Field(discriminator="outcome")
+]
+RefundLookUp = Annotated[
+    Refunded | NotRefundable | NotFound | Unavailable, Field(discriminator="outcome")
+]
 TransactionLookUp = Annotated[
     Found | NotFound | Unavailable | NotSupported, Field(discriminator="outcome")
 ]

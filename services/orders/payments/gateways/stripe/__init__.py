@@ -1,0 +1,1 @@
+"""Stripe as a payment gateway: off-session PaymentIntents through its official SDK."""

@@ -1,0 +1,127 @@
+"""Orders in one thread with a Stripe that remembers, behind a proxy that makes trouble."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from services.orders.http_access import HttpAccess, http_client
+from services.orders.order.routing import Routing
+from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
+from services.orders.payments.gateways.router import GatewayRouter, OpenGateway
+from services.orders.payments.gateways.stripe.client import open_client
+from services.orders.payments.gateways.stripe.gateway import StripeGateway
+from services.orders.ports import Ports, sandbox_ports
+from tests.gateways.stripe_proxy import API_KEY, StripeProxy
+from tests.unit.orders.builders import NOW, POLICY, RULES
+from tests.unit.orders.world import World
+
+PATIENCE_SECONDS: Final = 0.6
+GOOD, DECLINED = "4242424242424242", "4000000000000341"
+"""Numbers of cards that localstripe knows: one is charged, one is declined."""
+OWN: Final = replace(POLICY, own_gateways=frozenset({"sandbox", "stripe"}))
+
+
+@asynccontextmanager
+async def stripe_at(url: str) -> AsyncIterator[StripeGateway]:
+    """Open Stripe as orders does."""
+    access = HttpAccess(url, None, None, None)
+    # An answer has twice the time-out in all.
+    seconds = PATIENCE_SECONDS / 2
+    http = http_client(access, ca_file=None, timeout_seconds=seconds, connections_max=4)
+    async with http:
+        yield StripeGateway(open_client(http, SecretStr(API_KEY), url))
+
+
+@dataclass(frozen=True, slots=True)
+class Stripe:
+    """`PaymentGateway` that opens its connection for each call: every one has a loop of its own."""
+
+    url: str
+
+    async def charge(self, charge: Charge) -> Any:
+        async with stripe_at(self.url) as gateway:
+            return await gateway.charge(charge)
+
+    async def look_up_charge(self, reference: ChargeReference) -> Any:
+        async with stripe_at(self.url) as gateway:
+            return await gateway.look_up_charge(reference)
+
+    async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> Any:
+        async with stripe_at(self.url) as opened:
+            return await opened.look_up_transaction(gateway, gateway_txn_id)
+
+    async def refund(self, refund: Refund) -> Any:
+        async with stripe_at(self.url) as gateway:
+            return await gateway.refund(refund)
+
+    async def look_up_refund(self, refund: Refund) -> Any:
+        async with stripe_at(self.url) as gateway:
+            return await gateway.look_up_refund(refund)
+
+
+@dataclass
+class StripeOrders:
+    """The proxy before Stripe, and orders that are charged there."""
+
+    proxy: StripeProxy
+    world: World
+    url: str
+
+    def token(self, number: str = GOOD) -> str:
+        """Save a card for a new customer, as the shop does."""
+        customer = self.proxy.post("/v1/customers")["id"]
+        card = {"number": number, "exp_month": "12", "exp_year": "2030", "cvc": "123"}
+        details = {f"card[{name}]": value for name, value in card.items()}
+        method = self.proxy.post("/v1/payment_methods", type="card", **details)["id"]
+        self.proxy.post(f"/v1/payment_methods/{method}/attach", customer=customer)
+        return f"{customer}-{method}"
+
+    def charged(self) -> list[str]:
+        """Return which payments Stripe really took money for, each as often as it did."""
+        intents = self.proxy.held("payment_intents")
+        return sorted(
+            each["metadata"]["payment_id"] for each in intents if each["status"] == "succeeded"
+        )
+
+    def refunded(self) -> list[str]:
+        """Return which payments Stripe really gave back, each as often as it did."""
+        return sorted(each["metadata"]["payment_id"] for each in self.proxy.held("refunds"))
+
+
+def stripe_of(orders: StripeOrders) -> Stripe:
+    """Return Stripe as these orders reach it."""
+    return Stripe(orders.url)
+
+
+@contextmanager
+def orders_with_stripe(
+    folder: Path, localstripe_url: str, routing: Routing
+) -> Iterator[StripeOrders]:
+    """Live with Stripe and the sandbox as gateways."""
+    worlds: list[World] = []
+
+    def now() -> datetime:
+        return worlds[0].now if worlds else NOW
+
+    proxy = StripeProxy(localstripe_url, now, PATIENCE_SECONDS)
+    sandboxes = sandbox_ports(folder / "outside", now, timeout_seconds=0, slow_seconds=0)
+    with proxy.serving() as url, sandboxes as sandbox:
+        opened = {
+            "sandbox": OpenGateway(sandbox.gateway, frozenset({"sandbox"})),
+            "stripe": OpenGateway(Stripe(url), frozenset({"stripe"})),
+        }
+        rules = replace(RULES, policy=OWN, routing=routing)
+        outside = Ports(GatewayRouter(opened, "sandbox"), sandbox.provider)
+        world = World(folder / "inside", rules, outside)
+        worlds.append(world)
+        try:
+            yield StripeOrders(proxy, world, url)
+        finally:
+            world.close()
