@@ -65,6 +65,25 @@ async def test_effect_set_aside_gives_up_its_lease_and_is_due_later_as_interrupt
     assert (again.run.effect_id, again.run.attempt, again.run.recovered) == ("e-1", 2, True)
 
 
+async def test_run_that_gave_up_its_lease_records_marks_and_extends_nothing_more(
+    log: EventLog,
+) -> None:
+    """The transaction that rescheduled it may have committed, and its answer have been lost."""
+    now = datetime.now(UTC)
+    [leased] = await start(log, Start("charge/r-1", "charge"), now=now)
+    run = leased.run.key
+    async with log.transaction(shards=[1], runs=[run]) as tx:
+        await tx.reschedule_effect(run[:2], due_at=now, payload=None, hold_key=None)
+
+    assert await log.mark_effects({run: "stale"}) == set()
+    await log.extend_leases([run])
+    await log.set_effect_aside(run, due_at=now + timedelta(hours=1), trouble="stale")
+    async with log.transaction(shards=[1], runs=[run]) as tx:
+        assert tx.live_runs == set()
+    [again] = await log.lease_due_effects(now=now, limit=10)
+    assert (again.run.attempt, again.run.recovered, again.run.checkpoint) == (2, False, None)
+
+
 async def test_what_a_log_lost_is_not_marked_and_keeps_no_other_shard_from_its_mark(
     log: EventLog,
 ) -> None:

@@ -86,7 +86,9 @@ def hashes_at(tables: Tables, positions: Mapping[int, int]) -> dict[int, bytes]:
 def running(tables: Tables, run: RunKey) -> Effect | None:
     """Return the row of a run that still holds its lease."""
     row = tables.effects.get(run[:2])
-    return row if row is not None and row.attempt == run[2] else None
+    if row is None or row.attempt != run[2] or row.lease_until is None:
+        return None
+    return row
 
 
 def due_at_of(row: Effect) -> datetime:

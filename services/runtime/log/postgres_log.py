@@ -181,7 +181,7 @@ class PostgresEventLog:
             " FROM unnest($1::int[], $2::text[], $3::int[], $4::text[])"
             " AS mark(shard, effect_id, attempt, checkpoint)"
             " WHERE effect.shard = mark.shard AND effect.effect_id = mark.effect_id"
-            " AND effect.attempt = mark.attempt"
+            " AND effect.attempt = mark.attempt AND effect.lease_until IS NOT NULL"
             " RETURNING effect.shard, effect.effect_id, effect.attempt",
             *run_columns(checkpoints),
             list(checkpoints.values()),
@@ -192,7 +192,7 @@ class PostgresEventLog:
         """Give up the lease of a run whose result cannot be recorded; it is due again at `due_at`."""
         await self._execute(
             "UPDATE effect SET lease_until = NULL, trouble = $5, due_at = $4"
-            " WHERE shard = $1 AND effect_id = $2 AND attempt = $3",
+            " WHERE shard = $1 AND effect_id = $2 AND attempt = $3 AND lease_until IS NOT NULL",
             *run,
             due_at,
             trouble[:500],
@@ -205,7 +205,8 @@ class PostgresEventLog:
                 "UPDATE effect SET lease_until = clock_timestamp() + make_interval(secs => $4)"
                 " WHERE (shard, effect_id) IN (SELECT shard, effect_id FROM effect JOIN"
                 " unnest($1::int[], $2::text[], $3::int[]) AS running(shard, effect_id, attempt)"
-                " USING (shard, effect_id, attempt) FOR UPDATE OF effect SKIP LOCKED)",
+                " USING (shard, effect_id, attempt) WHERE lease_until IS NOT NULL"
+                " FOR UPDATE OF effect SKIP LOCKED)",
                 *run_columns(runs),
                 self._lease_seconds,
             )
