@@ -22,7 +22,8 @@ from services.runtime.errors import SettlementRefused
 from services.runtime.processor import EffectRun, Mark, Settlement, Start
 from services.runtime.watch.metrics import Metrics
 from tests.controls import T0
-from tests.unit.runtime.toy import Toy
+from tests.unit.runtime.greetings import GREETED, World
+from tests.unit.runtime.toy import Done, Toy
 
 
 class Knock(BaseModel):
@@ -114,6 +115,23 @@ async def test_attempt_that_may_not_be_the_first_looks_before_it_does_it_again(
     found = Street(frozenset({"7"}))
     assert await KNOCK.bound_to(found).execute(run, mark) == ("heard", attempt)
     assert found.done == ["listen door='7'"]
+
+
+async def test_service_that_has_the_kind_runs_it_and_records_its_result() -> None:
+    async def knock_and_wait(
+        street: Street, payload: Knock | Listen, _run: EffectRun, _mark: Mark
+    ) -> object:
+        street.done.append(f"knock {payload}")
+        return Done(GREETED)
+
+    street = Street()
+    effect = replace(KNOCK, execute=knock_and_wait).bound_to(street)
+    world = World(effect.execute, Start("knock/1", KNOCK.kind, {"door": "7"}))
+    world.processor = replace(world.processor, effects={KNOCK.kind: effect})
+    async with world.running() as runner:
+        runner.submit(await world.count())
+        await world.until_events(2)
+    assert street.done == ["knock door='7'"]
 
 
 async def test_payloads_are_told_apart_by_their_fields_and_never_repeated_in_errors() -> None:
