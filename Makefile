@@ -39,7 +39,7 @@ mutants: $(VENV)/.dev ## put bugs into the code: which do the unit tests miss (S
 hostile: $(VENV)/.dev ## an honest upstream beside three hostile ones (SECONDS=300, RATE=2000 records/s, SEED=)
 	$(BIN)/python -m tests.hostile --seconds $(or $(SECONDS),300) --rate $(or $(RATE),2000) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.dev ## measure against references in the same run (SHORT=1: under two minutes)
+bench: $(VENV)/.dev ## measure against references in the same run (SHORT=1: about two minutes)
 	$(BIN)/python -m deploy.bench $(if $(SHORT),--short)
 
 check: $(VENV)/.dev ## lint, types, imports, dependencies, generated files

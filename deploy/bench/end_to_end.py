@@ -13,23 +13,32 @@ from deploy.bench.line import Line, Run, drive
 from deploy.bench.load import Load
 from deploy.bench.plan import Plan
 from deploy.bench.rig import Rig
+from deploy.bench.statements import statements_per_second
 from deploy.bench.usage import Usage, used
 from deploy.local.services import SERVICES
 
 NAMES: Final = (
     "end_to_end",
     "end_to_end_slow_gateway",
+    "idle",
     "latency_p99",
+    "latency_p99_half",
+    "statements",
     "memory",
     "scaling_accounts",
     "scaling_instances",
 )
 _RATE: Final = "renewals/s"
 _COST: Final = "ms CPU/renewal"
+_IDLE_COST: Final = "ms CPU/s"
 _SCALING_TARGET: Final = "at most 1.2"
 _LATENCY_RATE: Final = 200
+_STATEMENTS_RATE: Final = 150
+_STATEMENTS_TARGETS: Final = {"orders": 30, "ledger": 30, "notifier": 90}
 _REBALANCE_SECONDS: Final = 3.0
 _WARM_SECONDS: Final = 2.0
+_SETTLED_SECONDS: Final = 2.0
+"""Until the last marks are stored and nobody gathers any more."""
 
 
 class Variant(NamedTuple):
@@ -48,16 +57,18 @@ def measure(rig: Rig, plan: Plan) -> list[Figure]:
     rig.stop()
     rig.settle()
     rig.start(*SERVICES)
-    latency = asyncio.run(
-        latencies(rig.line(), Load("late"), rate=_LATENCY_RATE, seconds=plan.latency_seconds)
-    )
+    late = _latency(rig, "latency_p99", Load("late"), _LATENCY_RATE, plan)
+    idle = _idle(rig, plan)
     run, usage = _drive(rig, rig.line(), Load("main"), plan.end_to_end_seconds, plan)
     rate, bare_rate = steady_rate(run.samples), steady_rate(bare.samples)
     note = f"{run.sent:,} renewals; other programs took {usage.others_cpu():.1f} CPUs"
     return [
         Figure("end_to_end", rate, _RATE, "bare loop", bare_rate, "0.33, then 0.5", note),
         *_costs(run, usage, bare, bare_usage),
-        _latency(latency),
+        *idle,
+        late,
+        _latency(rig, "latency_p99_half", Load("half"), round(rate / 2), plan),
+        *_statements(rig, plan),
         *_memory(usage),
         _slow_gateway(rig, plan),
         *_scaling(rig, plan),
@@ -94,9 +105,42 @@ def _slow_gateway(rig: Rig, plan: Plan) -> Figure:
     return Figure("end_to_end_slow_gateway", slow, _RATE, "end_to_end", fast, "0.95", note)
 
 
-def _latency(seconds: list[float]) -> Figure:
-    note = f"at {_LATENCY_RATE} renewals/s; the median is {1000 * percentile(seconds, 50):.0f} ms"
-    return Figure("latency_p99", 1000 * percentile(seconds, 99), "ms", target="250", note=note)
+def _latency(rig: Rig, name: str, load: Load, rate: int, plan: Plan) -> Figure:
+    rig.settle()
+    seconds = asyncio.run(latencies(rig.line(), load, rate=rate, seconds=plan.latency_seconds))
+    note = f"at {rate} renewals/s; the median is {1000 * percentile(seconds, 50):.0f} ms"
+    return Figure(name, 1000 * percentile(seconds, 99), "ms", target="250", note=note)
+
+
+def _idle(rig: Rig, plan: Plan) -> list[Figure]:
+    """Return the CPU time that is used while nobody asks for anything: Kafka's is not ours to change."""
+    rig.settle()
+    time.sleep(_SETTLED_SECONDS)
+    with used(rig.pids()) as usage:
+        time.sleep(plan.idle_seconds)
+    parts = {name: 1000 * cpu / usage.seconds for name, cpu in usage.cpu_seconds.items()}
+    kafka = parts.pop("kafka")
+    note = ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
+    return [
+        Figure("idle", sum(parts.values()), _IDLE_COST, target="45", note=note),
+        Figure("idle_kafka", kafka, _IDLE_COST),
+    ]
+
+
+def _statements(rig: Rig, plan: Plan) -> list[Figure]:
+    found = statements_per_second(
+        rig, Load("statements"), rate=_STATEMENTS_RATE, seconds=plan.latency_seconds
+    )
+    return [
+        Figure(
+            f"statements_{service}",
+            found[service],
+            "statements/s",
+            target=str(target),
+            note=f"at {_STATEMENTS_RATE} renewals/s",
+        )
+        for service, target in _STATEMENTS_TARGETS.items()
+    ]
 
 
 def _costs(run: Run, usage: Usage, bare: Run, bare_usage: Usage) -> list[Figure]:

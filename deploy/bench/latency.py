@@ -17,7 +17,7 @@ from services.runtime.kafka.consumers import build_consumer
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
-_WARM_SECONDS: Final = 1.0
+WARM_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 30
 _TYPE: Final = b"billing.PlanActivated.v1"
 
@@ -34,7 +34,7 @@ async def latencies(line: Line, load: Load, *, rate: int, seconds: float) -> lis
         partitions = [TopicPartition(line.orders, n) for n in range(SHARD_COUNT_DEFAULT)]
         consumer.assign(partitions)
         await consumer.seek_to_end(*partitions)
-        total = int(rate * (seconds + _WARM_SECONDS))
+        total = int(rate * (seconds + WARM_SECONDS))
         seen: dict[str, float] = {}
         reading = asyncio.create_task(_read(consumer, seen, total))
         sent = await _send(line, load, rate, total)
@@ -45,7 +45,7 @@ async def latencies(line: Line, load: Load, *, rate: int, seconds: float) -> lis
             raise StackError(message) from None
     finally:
         await consumer.stop()
-    warm = int(rate * _WARM_SECONDS)
+    warm = int(rate * WARM_SECONDS)
     return [seen[name] - at for name, at in list(sent.items())[warm:]]
 
 

@@ -15,6 +15,7 @@ class Plan:
     reference_seconds: float
     variant_seconds: float
     latency_seconds: float
+    idle_seconds: float
     intake_renewals: int
     mails: int
     append_events: int
@@ -31,6 +32,7 @@ FULL: Final = Plan(
     reference_seconds=20,
     variant_seconds=25,
     latency_seconds=30,
+    idle_seconds=30,
     intake_renewals=40_000,
     mails=6_000,
     append_events=100_000,
@@ -46,6 +48,7 @@ SHORT: Final = Plan(
     reference_seconds=2,
     variant_seconds=1,
     latency_seconds=2,
+    idle_seconds=3,
     intake_renewals=2_000,
     mails=200,
     append_events=10_000,
