@@ -13,8 +13,8 @@ from schemas.generation.sections import with_sections
 from services.ledger.metrics import COUNTERS as LEDGER
 from services.notifier.metrics import COUNTERS as NOTIFIER
 from services.orders.metrics import COUNTERS as ORDERS
-from services.runtime.watch.event_counter import EventCounter
-from services.runtime.watch.meanings import COUNTED, OBSERVED, RELAY, Meaning
+from services.runtime.event_counter import EventCounter
+from services.runtime.metrics.meanings import COUNTED, OBSERVED, RELAY, Meaning
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "OPERATIONS.md"

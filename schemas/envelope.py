@@ -1,6 +1,6 @@
 """What every event shares: the CloudEvents attributes, the field types and the `Event` base.
 
-The wire binding (headers and bytes) lives in `services.runtime.kafka.cloudevents`.
+The wire binding (headers and bytes) lives in `services.runtime.kafka.records.cloudevents`.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ from services.ledger.decider import (
 )
 from services.ledger.handlers import load_low_balance
 from services.ledger.wallets import WalletState, evolve, initial_state
-from services.runtime.kafka.cloudevents import binary_headers
-from services.runtime.kafka.partitions import shard_of
-from services.runtime.kafka.record_size import Headers
+from services.runtime.kafka.records.cloudevents import binary_headers
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.kafka.records.record_size import Headers
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.processor import Decision
 from tests.controls import T0

@@ -12,8 +12,8 @@ from uuid import UUID, uuid5
 from deploy.bench.load import SOURCE, Load, request_id
 from schemas.envelope import Source
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.runtime.kafka.cloudevents import binary_headers
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.cloudevents import binary_headers
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 
 STEPS: Final = ("RenewalAccepted", "PaymentCaptured", "PlanActivated")

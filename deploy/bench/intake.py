@@ -18,8 +18,8 @@ from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST
 from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
-from services.runtime.kafka.authenticity import EventKeys
-from services.runtime.kafka.cloudevents import binary_headers
+from services.runtime.authenticity import EventKeys
+from services.runtime.kafka.records.cloudevents import binary_headers
 from services.runtime.log.event_log import ShardHead
 
 NAMES: Final = ("ledger_intake", "mail")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 
 SOURCE: Final = "/upstream/bench"
 _LOCALES: Final = ("zh-Hans", "zh-Hant", "en")

@@ -13,9 +13,9 @@ from deploy.bench.load import Load
 from deploy.bench.plan import Plan
 from deploy.bench.rig import Rig
 from schemas.topics import ORDERS, SHARD_COUNT_DEFAULT
-from services.runtime.kafka.authenticity import EventKeys, EventVerifier
-from services.runtime.kafka.cloudevents import binary_headers, read_record
-from services.runtime.kafka.record_size import Headers
+from services.runtime.authenticity import EventKeys, EventVerifier
+from services.runtime.kafka.records.cloudevents import binary_headers, read_record
+from services.runtime.kafka.records.record_size import Headers
 from services.runtime.log.event_log import ShardHead, StoredEvent
 
 _RENEWALS: Final = 2_000

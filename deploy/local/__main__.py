@@ -23,7 +23,7 @@ PLAIN_FOLDER: Final = STATE / "up"
 SECURE_FOLDER: Final = STATE / "up-secure"
 STACK_FILE: Final = STATE / "stack.json"
 _RESTART_SECONDS: Final = 2
-# A service that halted or cannot use its configuration waits for a person (see services.runtime.start).
+# A service that halted or cannot use its configuration waits for a person: services.runtime.app.start.
 _NOT_RESTARTED: Final = frozenset({70, 78})
 _DOWN_SECONDS: Final = 90
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from deploy.local.errors import StackError
-from services.runtime.kafka.authenticity import PAIRS
+from services.runtime.authenticity import PAIRS
 
 _OURS: Final = Path(__file__).parents[2] / ".perennial"
 STATE: Final = Path(os.environ.get("PERENNIAL_STATE_FOLDER", _OURS))

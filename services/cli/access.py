@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from schemas.access import SERVICES, Grant, Kind, Operation, grants, our_topics, roles
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka.acls import (
+from services.runtime.kafka.patches.acls import (
     ALLOW,
     DENY,
     EVERY_HOST,

@@ -14,7 +14,7 @@ from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from services.runtime.log.adoption import Adopted
+    from services.runtime.recovery.adoption import Adopted
 
 _ADOPTING = ("orders", "notifier")
 

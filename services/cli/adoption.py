@@ -11,11 +11,11 @@ from schemas.topics import REQUESTS, TOPICS
 from services.notifier import effects as notifier
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.restoration import requests_of, take_up
+from services.runtime.authenticity import EventKeys
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka.authenticity import EventKeys
-from services.runtime.log.adoption import Adopted, adopt, events_after, heads, records_between
-from services.runtime.log.recovery import refuse_running
-from services.runtime.log.restoration import restore_effects, streams_of
+from services.runtime.recovery.adoption import Adopted, adopt, events_after, heads, records_between
+from services.runtime.recovery.positions import refuse_running
+from services.runtime.recovery.restoration import restore_effects, streams_of
 from services.runtime.settings import KafkaSettings
 
 _SALT = "PERENNIAL_ORDERS_ESIM_HASH_SALT"

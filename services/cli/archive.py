@@ -15,7 +15,7 @@ from services.cli.words import counted
 from services.runtime.archive.events import Outcome, archive_events
 from services.runtime.archive.files import event_problems_in
 from services.runtime.errors import ConfigurationError
-from services.runtime.flow.archive import Archived, archive_closed, problems_in
+from services.runtime.flow.operator.archive import Archived, archive_closed, problems_in
 from services.runtime.key_ring import KeyRing
 
 _TIMES: Final = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]

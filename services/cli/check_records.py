@@ -23,8 +23,8 @@ from services.cli.record_checks import CHECKED_TOPICS, Finding, RecordChecker, V
 from services.runtime.errors import ConfigurationError, Poison, Transient
 from services.runtime.kafka.client import client_options
 from services.runtime.kafka.reading import reader, records_until
-from services.runtime.kafka.record_size import Headers
-from services.runtime.kafka.strict_json import read_json
+from services.runtime.kafka.records.record_size import Headers
+from services.runtime.kafka.records.strict_json import read_json
 from services.runtime.settings import KafkaSettings
 from services.upstream.requests import InvalidRow, Request, checked_request
 

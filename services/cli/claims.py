@@ -15,7 +15,7 @@ from services.orders.payments.claims.claim_check import check_claims, restore_lo
 from services.runtime.archive.ranges import open_archive
 from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
-from services.runtime.log.recovery import refuse_running
+from services.runtime.recovery.positions import refuse_running
 from services.runtime.verify.checks import Check
 
 EXIT_WRONG = 1

@@ -9,7 +9,7 @@ import asyncpg
 
 from services.cli.addresses import load_addresses
 from services.runtime.errors import ConfigurationError, Transient
-from services.runtime.postgres import refusal, verified
+from services.runtime.postgres.dsn import refusal, verified
 
 
 @asynccontextmanager

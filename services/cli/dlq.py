@@ -15,7 +15,7 @@ from rich.table import Table
 
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.runtime.flow.dead_letters import (
+from services.runtime.flow.letters.dead_letters import (
     Chosen,
     DeadLetterBox,
     LetterCount,

@@ -18,7 +18,12 @@ from typer.core import TyperCommand
 from schemas.envelope import utc_text
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.runtime.flow.effect_box import ClosedRequest, EffectBox, EffectRow, RetryAnswer
+from services.runtime.flow.operator.effect_box import (
+    ClosedRequest,
+    EffectBox,
+    EffectRow,
+    RetryAnswer,
+)
 from services.runtime.plain_words import problems_of
 from services.runtime.processor import Settlement
 

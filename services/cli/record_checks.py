@@ -19,8 +19,8 @@ from services.orders.order.policy import Policy as OrdersPolicy
 from services.orders.order.routing import Routing
 from services.orders.order.rules import Rules
 from services.runtime.errors import PerennialError, Poison
-from services.runtime.flow.parsing import RecordParser
-from services.runtime.kafka.cloudevents import Record, read_record
+from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.kafka.records.cloudevents import Record, read_record
 from services.runtime.processor import Processor
 
 Outcome = Literal["accepted", "ignored", "poison"]

@@ -18,14 +18,14 @@ from services.cli.claims import claims_command
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
-from services.runtime.log.recovery import (
+from services.runtime.recovery.positions import (
     Move,
     Republishing,
     move_cursors,
     plan_moves,
     plan_republishing,
 )
-from services.runtime.log.recovery import republish as start_over
+from services.runtime.recovery.positions import republish as start_over
 
 POSITION_MAX: Final = (1 << 63) - 1
 _BEGINNING: Final = re.compile(r"(?:([0-9]{1,9}):)?([0-9]{1,19})")
@@ -174,8 +174,8 @@ async def _reread(
 ) -> list[Move]:
     # Only this command needs Kafka, whose client takes longer to import than the others to run.
     from services.cli.broker import admitted, broker_settings  # noqa: PLC0415
-    from services.runtime.kafka.topic_bounds import bounds_of  # noqa: PLC0415
-    from services.runtime.kafka.topic_identity import identities  # noqa: PLC0415
+    from services.runtime.kafka.topics.topic_bounds import bounds_of  # noqa: PLC0415
+    from services.runtime.kafka.topics.topic_identity import identities  # noqa: PLC0415
 
     settings = await admitted(broker_settings())
     identity = (await identities(settings, [topic])).get(topic)

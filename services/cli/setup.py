@@ -17,16 +17,16 @@ from services.cli.access import Principals, apply_access, principals
 from services.cli.scram import scram_verifier
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.access import confirm_access
-from services.runtime.kafka.acls import NoAuthorizer
 from services.runtime.kafka.client import client_options
-from services.runtime.kafka.topic_limits import (
+from services.runtime.kafka.patches.acls import NoAuthorizer
+from services.runtime.kafka.topics.topic_limits import (
     Difference,
     differences,
     put_right,
     wanted_limits,
 )
 from services.runtime.log.migrator import RUNTIME_MIGRATIONS, migrate
-from services.runtime.postgres import refusal, verified
+from services.runtime.postgres.dsn import refusal, verified
 from services.runtime.settings import KafkaSettings
 
 _SERVICES_FOLDER: Final = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from rich.text import Text
 from schemas.envelope import utc_text
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.runtime.flow.parking import RESUMED, ParkedShard, ParkingBox
+from services.runtime.flow.operator.parking import RESUMED, ParkedShard, ParkingBox
 
 EXIT_NOT_DONE: Final = 1
 _POLLS_PER_SECOND: Final = 5

@@ -24,12 +24,12 @@ from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError, Transient
-from services.runtime.kafka.acls import read_acls
-from services.runtime.kafka.broker_limits import broker_problems
 from services.runtime.kafka.client import client_options
 from services.runtime.kafka.consumers import build_consumer
-from services.runtime.kafka.reach import log_ends
-from services.runtime.kafka.topic_limits import differences
+from services.runtime.kafka.patches.acls import read_acls
+from services.runtime.kafka.topics.broker_limits import broker_problems
+from services.runtime.kafka.topics.reach import log_ends
+from services.runtime.kafka.topics.topic_limits import differences
 from services.runtime.watch.service_status import Bounds, ServiceStatus, service_status
 
 _PATIENCE_SECONDS: Final = 5

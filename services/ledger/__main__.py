@@ -3,7 +3,7 @@
 from services.ledger.app import open_ledger
 from services.ledger.projection import MIGRATIONS
 from services.ledger.settings import LedgerSettings
-from services.runtime.start import run_service
+from services.runtime.app.start import run_service
 
 if __name__ == "__main__":
     run_service("ledger", LedgerSettings, open_ledger, migrations=[MIGRATIONS])

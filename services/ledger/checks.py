@@ -15,7 +15,7 @@ from services.ledger.projection import AMOUNT_COLUMNS, amount_rows
 from services.ledger.refund_check import RefundCheck
 from services.ledger.rules import RuleSet
 from services.runtime.errors import Park
-from services.runtime.kafka.cloudevents import validation_summary
+from services.runtime.kafka.records.cloudevents import validation_summary
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.verify.checks import Check, place
 

@@ -21,7 +21,7 @@ from services.ledger.postings import Balances
 from services.ledger.replay import Scope
 from services.ledger.rules import RuleSet, missing_rule
 from services.runtime.errors import Transient
-from services.runtime.postgres import verified
+from services.runtime.postgres.dsn import verified
 
 Progress = Callable[[int], None]
 """Called with how many more rows have been read."""

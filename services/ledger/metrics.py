@@ -20,7 +20,7 @@ from schemas.orders import BonusGranted, PaymentCaptured, RefundCompleted, Walle
 from schemas.surplus import SurplusCaptured, SurplusCredited, SurplusReturned
 from schemas.topics import LEDGER, ORDERS
 from services.ledger.amounts import SHAPES
-from services.runtime.watch.event_counter import EventCounter
+from services.runtime.event_counter import EventCounter
 
 _BOOKED: Final = (
     PaymentCaptured,

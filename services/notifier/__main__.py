@@ -4,7 +4,7 @@ from pathlib import Path
 
 from services.notifier.app import open_notifier
 from services.notifier.settings import NotifierSettings
-from services.runtime.start import run_service
+from services.runtime.app.start import run_service
 
 if __name__ == "__main__":
     run_service(

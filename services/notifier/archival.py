@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from services.notifier.evolution import NotificationState, Settled, evolve, initial_state
-from services.runtime.processor import Archival, JsonObject
+from services.runtime.effect import JsonObject
+from services.runtime.processor import Archival
 
 
 def is_over(state: NotificationState) -> bool:

@@ -22,7 +22,7 @@ from services.notifier.contact_check import checked
 from services.notifier.decider import hold_key
 from services.notifier.gathering import Gathered
 from services.runtime.log.event_log import Transaction
-from services.runtime.log.postgres_errors import transient_when_unwell
+from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Filed, Incoming, Projection
 
 _FIND: Final = (

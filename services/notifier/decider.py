@@ -32,7 +32,8 @@ from services.notifier.commands import (
 from services.notifier.evolution import NotificationState, Settled
 from services.notifier.facts import Fact
 from services.notifier.policy import Policy
-from services.runtime.processor import Decision, Ignored, Release, Retry, Start
+from services.runtime.effect import Release, Retry, Start
+from services.runtime.processor import Decision, Ignored
 
 _NO_BYTES: Final = sha256(b"").hexdigest()
 _NO_LANGUAGE: Final = "und"

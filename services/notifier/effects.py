@@ -34,9 +34,10 @@ from services.notifier.emails.wording import VERSIONS
 from services.notifier.facts import Fact
 from services.notifier.mail_limits import Admitted, HeldBack, InDigest, MailKind, MailTurns
 from services.notifier.message import Letterhead, UnsafeMessage, build_mail, sha256_of
+from services.runtime.effect import EffectRun
 from services.runtime.effect_definition import EffectDefinition, Outcome, Restored
 from services.runtime.logs import Logger
-from services.runtime.processor import Effect, EffectRun, Mark, Settlement
+from services.runtime.processor import Effect, Mark, Settlement
 
 Result = RecordNoContact | RecordHeldBack | RecordInDigest | RecordDelivered | RecordNotDelivered
 _WORDS: Final = {Refused: "refused", Deferred: "deferred", Unknown: "unknown"}

@@ -12,7 +12,7 @@ from typing import Any, Final
 import asyncpg
 
 from services.notifier.mailboxes import mailbox_hash, mailbox_key
-from services.runtime.log.postgres_errors import transient_when_unwell
+from services.runtime.postgres.errors import transient_when_unwell
 
 _KNOWN: Final = (
     "SELECT email FROM contact WHERE account_id = $1 AND email IS NOT NULL"

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from schemas import EVENT_TYPES
 from schemas.envelope import Event, name_based_uuid, utc_text
+from services.runtime.effect import JsonObject
 from services.runtime.errors import Park
-from services.runtime.processor import Incoming, JsonObject
+from services.runtime.processor import Incoming
 
 _NAMESPACE: Final = UUID("0c1f7a6e-5b0e-5f7c-8a36-2a3c1d0e9b45")
 

@@ -21,10 +21,11 @@ from services.notifier.facts import Fact
 from services.notifier.gathering import Gathered
 from services.notifier.mailboxes import mailbox_hash, mailbox_key
 from services.notifier.rate_limit import Limit
+from services.runtime.effect import EffectRun, RunKey
 from services.runtime.errors import Transient
 from services.runtime.log.event_log import Transaction
-from services.runtime.log.postgres_errors import transient_when_unwell
-from services.runtime.processor import EffectRun, Filed, Incoming, RunKey
+from services.runtime.postgres.errors import transient_when_unwell
+from services.runtime.processor import Filed, Incoming
 
 DIGEST_FACTS_MAX: Final = 500
 """So many references fit into a message that mail clients show whole; more wait for the next."""

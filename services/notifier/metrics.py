@@ -13,7 +13,7 @@ from schemas.notifier import (
     NotificationSuppressionReason,
 )
 from services.notifier.emails import TEMPLATE_OF
-from services.runtime.watch.event_counter import EventCounter
+from services.runtime.event_counter import EventCounter
 
 _OUTCOMES: Final = (
     ("sent", ""),

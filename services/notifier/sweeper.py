@@ -11,8 +11,8 @@ from typing import Final
 import asyncpg
 
 from services.runtime.errors import Transient
-from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.logs import Logger
+from services.runtime.postgres.errors import transient_when_unwell
 
 SWEPT_EVERY_SECONDS: Final = 60.0
 _SWEPT_AT_ONCE: Final = 1_000

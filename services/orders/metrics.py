@@ -35,7 +35,7 @@ from schemas.orders import (
 )
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCaptured, SurplusReason, SurplusReturned
-from services.runtime.watch.event_counter import EventCounter
+from services.runtime.event_counter import EventCounter
 
 _CURRENCIES: Final = tuple(currency.code for currency in Currency)
 _MONEY_SERIES: Final = frozenset(product(_CURRENCIES, tuple(PaymentMethod)))

@@ -18,9 +18,9 @@ from services.orders.order.identities import request_digest
 from services.orders.order.past import Past, Request
 from services.orders.payments.claims.transactions import restore_claims
 from services.runtime.errors import Poison
-from services.runtime.kafka.cloudevents import Record, read_record
+from services.runtime.kafka.records.cloudevents import Record, read_record
 from services.runtime.log.event_log import StoredEvent
-from services.runtime.log.restoration import restore_effects, streams_of
+from services.runtime.recovery.restoration import restore_effects, streams_of
 
 _REQUESTS: Final[dict[str, type[Request]]] = {
     RenewalRequested.wire_type(): RenewalRequested,

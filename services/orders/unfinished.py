@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from services.orders.effects import EFFECTS
 from services.orders.order.past import Past
-from services.runtime.processor import Start
+from services.runtime.effect import Start
 
 
 def unfinished(past: Past) -> list[Start]:

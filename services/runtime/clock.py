@@ -19,8 +19,8 @@ from typing import Final
 import asyncpg
 
 from services.runtime.errors import Transient
-from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.logs import Logger
+from services.runtime.postgres.errors import transient_when_unwell
 
 TOLERANCE_SECONDS: Final = 5.0
 """Clocks that agree this closely show the same time; further apart, one of them is wrong."""

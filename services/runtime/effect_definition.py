@@ -10,18 +10,9 @@ from typing import Final, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
+from services.runtime.effect import EffectRun, JsonObject, Release, Start
 from services.runtime.errors import SettlementRefused
-from services.runtime.processor import (
-    Effect,
-    EffectRun,
-    JsonObject,
-    Mark,
-    Need,
-    Release,
-    Settle,
-    Settlement,
-    Start,
-)
+from services.runtime.processor import Effect, Mark, Need, Settle, Settlement
 
 PayloadT = TypeVar("PayloadT")
 PortsT_contra = TypeVar("PortsT_contra", contravariant=True)

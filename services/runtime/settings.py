@@ -11,14 +11,14 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import SHARD_COUNT_DEFAULT
+from services.runtime.authenticity import EventKeysText
 from services.runtime.environment import VARIABLE, Environment
 from services.runtime.errors import ConfigurationError
 from services.runtime.hosts import is_loopback
-from services.runtime.kafka.authenticity import EventKeysText
 from services.runtime.key_ring import KeyRingText
 from services.runtime.log.event_log import LEASE_SECONDS_MAX
 from services.runtime.plain_words import problems_of
-from services.runtime.postgres import verified
+from services.runtime.postgres.dsn import verified
 
 SHARED: Final = frozenset({VARIABLE.lower()})
 """Settings whose variable has no prefix: one for all services."""

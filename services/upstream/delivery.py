@@ -16,7 +16,7 @@ from aiokafka.errors import (
 
 from services.runtime.errors import Transient
 from services.runtime.kafka.client import build_producer
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.settings import KafkaSettings
 from services.upstream.requests import Request
 

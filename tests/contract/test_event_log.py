@@ -11,6 +11,8 @@ import asyncpg
 import pytest
 
 from services.cli.setup import set_up_postgres
+from services.runtime.app.start import open_pool
+from services.runtime.effect import Release, Start
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
     BEFORE_ALL,
@@ -26,8 +28,6 @@ from services.runtime.log.event_log import (
 )
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.log.postgres_log import PostgresEventLog
-from services.runtime.processor import Release, Start
-from services.runtime.start import open_pool
 from tests.controls import T0, settings_for
 
 SHARDS = 4

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.cli.setup import set_up_postgres
+from services.runtime.app.start import open_pool
+from services.runtime.effect import Start
 from services.runtime.log.event_log import DeadLetter, EventLog, LastSequence, Parking
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.log.postgres_log import PostgresEventLog
-from services.runtime.processor import Start
-from services.runtime.start import open_pool
 from tests.contract.test_event_log import (
     LEASE_SECONDS,
     SHARDS,

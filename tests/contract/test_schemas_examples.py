@@ -21,7 +21,7 @@ from schemas.envelope import Envelope, Message
 from schemas.generation import JSON_SCHEMAS
 from schemas.generation.asyncapi import EXAMPLES, example_of
 from schemas.topics import REQUESTS
-from services.runtime.kafka.cloudevents import binary_headers, data_schema, read_record
+from services.runtime.kafka.records.cloudevents import binary_headers, data_schema, read_record
 from services.runtime.log.event_log import StoredEvent
 
 MODELS = [model for model, _ in MESSAGES]

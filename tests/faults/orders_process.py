@@ -12,10 +12,10 @@ from pydantic import SecretStr
 
 from services.orders.app import open_orders
 from services.orders.settings import OrdersSettings
+from services.runtime.app.composition import Composition
+from services.runtime.app.process import ServiceProcess
+from services.runtime.app.start import open_pool
 from services.runtime.clock import DatabaseClock
-from services.runtime.composition import Composition
-from services.runtime.process import ServiceProcess
-from services.runtime.start import open_pool
 from services.runtime.stopping import Stopping
 from tests.infrastructure.system import SHARDS, System
 

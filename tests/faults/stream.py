@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from aiokafka.errors import KafkaError
 
 from deploy.local.processes import Child
-from services.runtime.start import EXIT_TRY_AGAIN
+from services.runtime.app.start import EXIT_TRY_AGAIN
 from tests.faults.outcome import Outcome
 from tests.faults.requests import Wave, first_wave, second_wave
 from tests.infrastructure.system import System

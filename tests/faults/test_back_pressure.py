@@ -19,7 +19,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from deploy.local.ports import HOST, choose_ports
 from deploy.local.processes import Child
-from services.runtime.flow.effects import BACKLOG_MAX
+from services.runtime.flow.effects.runner import BACKLOG_MAX
 from tests.faults.outcome import Outcome
 from tests.faults.requests import Wave, card_renewal
 from tests.infrastructure.system import System

@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka import Producer
 
 from schemas.topics import LEDGER, ORDERS, REQUESTS
-from services.runtime.flow.letter_room import PER_SOURCE_MAX
-from services.runtime.kafka.partitions import shard_of
-from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.flow.letters.letter_room import PER_SOURCE_MAX
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from tests.infrastructure.system import SHARDS, Headers, System, request_headers
 from tests.integration.test_operator_commands import perennial
 

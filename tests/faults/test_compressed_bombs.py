@@ -8,7 +8,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from schemas.topics import REQUESTS
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import SHARDS, System
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from deploy.local.services import keys_of
 from schemas.topics import ORDERS
-from services.runtime.kafka.authenticity import MAC, EventSigner
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.authenticity import MAC, EventSigner
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.key_ring import KeyRing
 from tests.infrastructure.system import EVENT_KEYS, SHARDS, Headers, System
 from tests.integration.test_verify_logs import failures, rewrite

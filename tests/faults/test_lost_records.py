@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 
 from deploy.local.processes import Child
 from schemas.topics import REQUESTS
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from tests.faults.requests import account, card_renewal
 from tests.infrastructure.system import SHARDS, System, request_headers
 

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 
 from deploy.local.processes import Child
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
+from services.runtime.app.start import open_pool
 from services.runtime.errors import Halt
-from services.runtime.kafka import topic_identity
-from services.runtime.kafka.reach import first_offsets_now
-from services.runtime.kafka.topic_identity import KnownTopics
+from services.runtime.kafka.topics import topic_identity
+from services.runtime.kafka.topics.reach import first_offsets_now
+from services.runtime.kafka.topics.topic_identity import KnownTopics
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.settings import KafkaSettings, RuntimeSettings
-from services.runtime.start import open_pool
 from tests.faults.conftest import Books
 from tests.faults.recovery import SERVICES, make_again, perennial, recover
 from tests.faults.requests import card_renewal

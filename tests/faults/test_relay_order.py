@@ -16,8 +16,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from services.runtime.flow.relay import Relay
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.flow.publishing.relay import Relay
+from services.runtime.kafka.records.partitions import shard_of
 from tests.faults.kafka_proxy import KafkaProxy, Trouble
 from tests.infrastructure import Infrastructure
 from tests.infrastructure.system import read_topics

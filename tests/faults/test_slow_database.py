@@ -13,7 +13,7 @@ import psutil
 from deploy.local.ports import choose_ports
 from deploy.local.processes import Child
 from schemas.topics import REQUESTS
-from services.runtime.flow.effects import BACKLOG_MAX
+from services.runtime.flow.effects.runner import BACKLOG_MAX
 from tests.faults.outcome import Outcome
 from tests.faults.proxy import Proxy
 from tests.faults.requests import Wave, card_renewal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from services.runtime.process import ServiceProcess
+from services.runtime.app.process import ServiceProcess
 from tests.faults.orders_process import orders_process
 from tests.infrastructure.system import SHARDS, System
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from services.runtime.app.process import ServiceProcess
 from services.runtime.errors import Stuck
-from services.runtime.process import ServiceProcess
 from tests.faults.orders_process import orders_process
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import System

@@ -8,8 +8,8 @@ from typing import Any
 
 from schemas import EVENT_TYPES
 from schemas.topics import Topic
-from services.runtime.kafka.partitions import shard_of
-from services.runtime.kafka.record_size import Headers
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.kafka.records.record_size import Headers
 from tests.fuzz import hostile
 from tests.fuzz.examples import example, types_on
 

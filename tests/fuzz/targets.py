@@ -41,11 +41,12 @@ from services.orders.payments.gateways.gateway import Charge, ChargeReference, R
 from services.orders.payments.gateways.http import HttpGateway
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import PlanOrder
+from services.runtime.effect import EffectRun
 from services.runtime.effect_definition import EffectDefinition
 from services.runtime.errors import Halt, Park, Poison, SettlementRefused
-from services.runtime.flow.parsing import RecordParser
-from services.runtime.kafka.cloudevents import validation_summary
-from services.runtime.processor import Decision, EffectRun, Processor, Settlement
+from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.kafka.records.cloudevents import validation_summary
+from services.runtime.processor import Decision, Processor, Settlement
 from services.upstream.files import read_file
 from tests.fuzz import hostile
 from tests.fuzz.contents import ANSWERS, CSV_COLUMNS, FILE_BYTES_MAX, OUTCOMES

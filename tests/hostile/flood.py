@@ -11,8 +11,8 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from schemas.topics import REQUESTS
-from services.runtime.kafka.partitions import shard_of
-from services.runtime.kafka.record_size import Headers
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.kafka.records.record_size import Headers
 from tests.fuzz.examples import example, types_on
 from tests.fuzz.records import Record, record
 

@@ -15,7 +15,7 @@ from deploy.bench.line import producing
 from deploy.bench.load import Load
 from schemas.topics import ORDERS, REQUESTS
 from services.runtime.kafka.consumers import build_consumer
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer

@@ -17,7 +17,7 @@ from deploy.local.processes import Child
 from deploy.local.services import SERVICES
 from schemas.topics import REQUESTS
 from services.runtime.flow.journal import CACHED_STREAMS_MAX
-from services.runtime.flow.letter_room import PER_SOURCE_MAX, SOURCES_MAX
+from services.runtime.flow.letters.letter_room import PER_SOURCE_MAX, SOURCES_MAX
 from tests.hostile.honest import Honest
 from tests.infrastructure.system import SHARDS, System
 

@@ -29,8 +29,8 @@ from schemas import TOPIC_OF
 from schemas.access import our_topics
 from schemas.topics import REQUESTS, TOPICS
 from services.cli.setup import set_up
-from services.runtime.kafka.authenticity import PAIRS, WRITER_OF, EventKeys
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.authenticity import PAIRS, WRITER_OF, EventKeys
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure import Infrastructure
 

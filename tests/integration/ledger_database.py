@@ -19,10 +19,10 @@ from services.ledger.reports import Report, report
 from services.ledger.rules import RuleSet, load_rules
 from services.ledger.verify import verify
 from services.ledger.wallets import WalletState
-from services.runtime.flow.intake import Intake
+from services.runtime.app.start import open_pool
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.log.postgres_log import PostgresEventLog
-from services.runtime.start import open_pool
 from services.runtime.verify.checks import Check
 from tests.books import LOW_BALANCE, SHARDS, Record
 from tests.controls import T0, dsn_for, settings_for

@@ -26,14 +26,14 @@ from services.notifier.mail_limits import MailLimits, settle_held_mail
 from services.notifier.message import Letterhead
 from services.notifier.policy import Policy
 from services.notifier.sweeper import Sweeper
-from services.runtime.flow.dead_letters import RedrivenRecord
-from services.runtime.flow.effects import EffectRunner
-from services.runtime.flow.intake import Intake
+from services.runtime.app.start import open_pool
+from services.runtime.flow.effects.runner import EffectRunner
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.flow.letters.dead_letters import RedrivenRecord
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.processor import Mark
-from services.runtime.start import open_pool
 from tests.controls import T0, settings_for
 
 SHARDS: Final = 2

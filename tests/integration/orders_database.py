@@ -26,16 +26,16 @@ from services.orders.order.state import OrderState
 from services.orders.payments.claims.claim_check import check_claims
 from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
 from services.orders.ports import SandboxPorts, sandbox_ports
+from services.runtime.app.start import open_pool
 from services.runtime.archive.events import Outcome, archive_events
 from services.runtime.archive.ranges import open_archive
-from services.runtime.flow.dead_letters import RedrivenRecord
-from services.runtime.flow.effects import EffectRunner
-from services.runtime.flow.intake import Intake
+from services.runtime.flow.effects.runner import EffectRunner
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.flow.letters.dead_letters import RedrivenRecord
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.key_ring import KeyRing
 from services.runtime.log.postgres_log import PostgresEventLog
-from services.runtime.start import open_pool
 from services.runtime.verify.checks import Check
 from services.runtime.verify.logs import verify_logs
 from tests.controls import dsn_for, settings_for

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from services.cli.app import app
 from services.runtime.errors import ConfigurationError
-from services.runtime.flow import archive
+from services.runtime.flow.operator import archive
 from services.runtime.key_ring import KeyRing
 from tests.integration.ledger_database import LedgerDatabase, open_ledger_database
 from tests.integration.test_ledger_books import played

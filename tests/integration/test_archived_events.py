@@ -16,7 +16,7 @@ from schemas.topics import CONFIRMATIONS
 from services.runtime.archive import events as archiving
 from services.runtime.archive import plan
 from services.runtime.flow.log_ends import LogWatch
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from tests.integration.orders_database import (
     LATER,
     SHARDS,

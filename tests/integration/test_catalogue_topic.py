@@ -23,7 +23,7 @@ from services.orders.catalogue.catalogue_topic import (
     looked,
     rows_of,
 )
-from services.runtime.kafka.cloudevents import read_record
+from services.runtime.kafka.records.cloudevents import read_record
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure.system import SHARDS, System, read_topics
 from tests.integration.test_topic_limits import settings_of, told

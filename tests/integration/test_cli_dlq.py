@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from services.cli.app import app
 from services.runtime.errors import Poison
-from services.runtime.flow.dead_letters import Chosen
+from services.runtime.flow.letters.dead_letters import Chosen
 from tests.controls import dsn_for
 from tests.integration.toy_database import ROLE, ToyDatabase, hostile, open_toy_database
 from tests.unit.runtime.toy import Toy, low_balance, request

@@ -16,9 +16,9 @@ from services.cli import contacts
 from services.cli.setup import set_up_postgres
 from services.notifier.erasure import blank_letters, erase
 from services.runtime.errors import Poison
-from services.runtime.flow.dead_letters import RedrivenRecord
-from services.runtime.flow.letters import dead_letter
-from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.flow.letters.dead_letters import RedrivenRecord
+from services.runtime.flow.letters.letters import dead_letter
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.log.postgres_log import PostgresEventLog
 from tests.controls import T0, dsn_for

@@ -39,8 +39,8 @@ from schemas.topics import (
     SHARD_COUNT_DEFAULT,
     Topic,
 )
-from services.runtime.kafka.acls import ALLOW, LITERAL, Acl, add_acls
 from services.runtime.kafka.client import build_producer, client_options
+from services.runtime.kafka.patches.acls import ALLOW, LITERAL, Acl, add_acls
 from tests.faults.requests import card_renewal
 
 WRITERS: Final = {

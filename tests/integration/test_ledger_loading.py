@@ -15,12 +15,12 @@ import uvloop
 from schemas.requests import PaymentMethod
 from services.ledger.decider import FileFact
 from services.ledger.handlers import build_processor
+from services.runtime.app.start import collect_garbage_seldom
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Work
 from services.runtime.log.event_log import chain_hash
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.processor import Task
-from services.runtime.start import collect_garbage_seldom
 from tests.books import LOW_BALANCE, Books, Kind, Operation
 from tests.integration.ledger_database import RULES, LedgerDatabase, open_ledger_database
 

@@ -11,7 +11,7 @@ from schemas.topics import LEDGER, ORDERS
 from services.cli.connections import connect
 from services.ledger.rules import load_rules
 from services.ledger.verify import verify
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.verify.checks import Check
 from tests.books import Books, Record
 from tests.infrastructure.system import SHARDS, System

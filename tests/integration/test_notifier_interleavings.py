@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.runtime.flow.dead_letters import RedrivenRecord
+from services.runtime.flow.letters.dead_letters import RedrivenRecord
 from tests.controls import T0
 from tests.integration.notifier_database import Notifier, notifier_on
 

@@ -15,8 +15,8 @@ from schemas.notifier import NotificationFailed, NotificationSent, NotificationS
 from services.notifier.channels.email import DeferralCause, Deferred, Mail, Refused
 from services.notifier.erasure import erase
 from services.notifier.sweeper import Sweeper, swept
+from services.runtime.app.start import open_pool
 from services.runtime.processor import Mark
-from services.runtime.start import open_pool
 from tests.controls import T0, settings_for
 from tests.integration.crowded_mailbox import (
     AT_ONCE,

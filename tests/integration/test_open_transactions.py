@@ -15,8 +15,8 @@ from confluent_kafka import Producer
 
 from schemas.topics import REQUESTS
 from services.cli.survey import held_up
-from services.runtime.kafka.broker_limits import TRANSACTION_MS_MAX, broker_problems
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.kafka.topics.broker_limits import TRANSACTION_MS_MAX, broker_problems
 from services.runtime.watch.service_status import Bounds
 from tests.faults.requests import account, card_renewal
 from tests.faults.test_lost_records import message

@@ -9,12 +9,13 @@ from uuid import UUID
 import structlog
 
 from services.cli.connections import connect
-from services.runtime.flow.effect_box import EffectBox
+from services.runtime.effect import EffectRun, Start
 from services.runtime.flow.journal import Journal
-from services.runtime.flow.settlements import SettlementDesk
+from services.runtime.flow.operator.effect_box import EffectBox
+from services.runtime.flow.operator.settlements import SettlementDesk
 from services.runtime.flow.work import Recorded
 from services.runtime.log.event_log import EffectOrigin
-from services.runtime.processor import Decision, Effect, EffectRun, Mark, Settlement, Start
+from services.runtime.processor import Decision, Effect, Mark, Settlement
 from tests.controls import T0, dsn_for
 from tests.integration.toy_database import ROLE, open_toy_database
 from tests.unit.runtime.toy import ACCOUNT, SHARD, Done, Toy, counted

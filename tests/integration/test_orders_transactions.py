@@ -12,7 +12,7 @@ import asyncpg
 
 from services.orders.payments.claims.transactions import PostgresClaims
 from services.orders.sandbox_journal import GATEWAY_JOURNAL, Journal
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from tests.infrastructure.system import SHARDS, System
 
 RACES = 40

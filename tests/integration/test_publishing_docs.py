@@ -23,8 +23,8 @@ from schemas.requests import RenewalRequested
 from schemas.topics import ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
 from services.cli.publish import ExitCode, publish
 from services.cli.setup import set_up_topics
-from services.runtime.kafka.cloudevents import binary_headers, read_record
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.cloudevents import binary_headers, read_record
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure.system import delete_topics

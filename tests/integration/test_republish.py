@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from services.cli.app import app
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from tests.controls import dsn_for
 from tests.integration.orders_database import ROLE, SHARDS, Orders, owner_of
 

@@ -10,10 +10,10 @@ from uuid import UUID
 import asyncpg
 
 from services.cli.connections import connect
+from services.runtime.effect import Release, Start
 from services.runtime.effect_definition import EffectDefinition, Restored
 from services.runtime.log.event_log import EffectOrigin
-from services.runtime.log.restoration import restore_effects, streams_of
-from services.runtime.processor import Release, Start
+from services.runtime.recovery.restoration import restore_effects, streams_of
 from tests.controls import T0, dsn_for
 from tests.integration.toy_database import ROLE, open_toy_database
 from tests.unit.runtime.test_runtime_effect_definition import KNOCK, Knock, Street

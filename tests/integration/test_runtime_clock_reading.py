@@ -10,12 +10,12 @@ import pytest
 import structlog
 
 from services.cli.setup import set_up_postgres
+from services.runtime.app.start import open_pool
 from services.runtime.clock import ClockWatch, DatabaseClock, TimeDisputed
 from services.runtime.errors import Transient
-from services.runtime.flow.intake import Intake
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.log.postgres_log import PostgresEventLog
-from services.runtime.start import open_pool
 from tests.controls import settings_for
 from tests.unit.runtime.toy import SHARD, SHARDS, Toy, request
 

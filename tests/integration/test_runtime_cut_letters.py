@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from schemas.topics import REQUESTS
 from services.runtime.errors import Poison
-from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from tests.infrastructure import Infrastructure
 from tests.infrastructure.system import delete_topics
 from tests.integration.toy_database import ToyDatabase, open_toy_database
@@ -105,7 +105,7 @@ async def test_cut_letter_is_handled_as_the_whole_record_by_a_version_that_takes
     await redriven(toys)
     assert [each.reason for each in await toys.box.listed()] == ["oversized"]
     for limit in ("HEADER_BYTES_MAX", "HEADERS_BYTES_MAX"):
-        monkeypatch.setattr(f"services.runtime.kafka.record_size.{limit}", 1_000_000)
+        monkeypatch.setattr(f"services.runtime.kafka.records.record_size.{limit}", 1_000_000)
     await redriven(toys)
     assert await toys.box.listed() == []
     assert await toys.count("order/t-1") == 1

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.runtime.errors import Park, Poison
-from services.runtime.flow.parking import ParkingBox
+from services.runtime.flow.operator.parking import ParkingBox
 from services.runtime.log.event_log import Parking
 from tests.integration.toy_database import ToyDatabase, hostile, open_toy_database
 from tests.unit.runtime.toy import SHARD, SHARDS, Toy, request, until

@@ -20,8 +20,8 @@ from aiokafka.record.util import calc_crc32c
 
 from services.runtime.errors import Transient
 from services.runtime.kafka.client import Assignment, BatchConsumer
-from services.runtime.kafka.fetch_pace import QUIET_WAIT_MS
-from services.runtime.kafka.fetched_records import LenientRecords
+from services.runtime.kafka.patches.fetch_pace import QUIET_WAIT_MS
+from services.runtime.kafka.patches.fetched_records import LenientRecords
 from tests.controls import settings_for
 from tests.infrastructure import Infrastructure
 

@@ -11,9 +11,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from services.runtime.errors import Transient
-from services.runtime.flow.letter_topic import LetterPublisher
+from services.runtime.flow.letters.letter_topic import LetterPublisher
 from services.runtime.kafka.client import build_producer
-from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.settings import KafkaSettings
 from tests.controls import T0

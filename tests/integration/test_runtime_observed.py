@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from services.cli.setup import set_up_postgres
+from services.runtime.app.start import open_pool
 from services.runtime.kafka.held_back import HeldBack
-from services.runtime.start import open_pool
 from services.runtime.watch.observed import DatabaseView, Observer
 from tests.controls import settings_for
 

@@ -12,11 +12,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
 from schemas.topics import ORDERS
+from services.runtime.authenticity import EventKeys
 from services.runtime.errors import Halt, Transient
-from services.runtime.flow.relay import Relay
-from services.runtime.kafka.authenticity import EventKeys
+from services.runtime.flow.publishing.relay import Relay
 from services.runtime.kafka.client import build_producer
-from services.runtime.kafka.own_topic import check_own_topic
+from services.runtime.kafka.topics.own_topic import check_own_topic
 from services.runtime.log.postgres_log import PostgresEventLog
 from tests.infrastructure import Infrastructure
 from tests.infrastructure.system import EVENT_KEYS, delete_topics

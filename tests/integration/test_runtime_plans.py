@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 
 from services.cli.setup import set_up_postgres
+from services.runtime.effect import Release
 from services.runtime.log.event_log import LastSequence
 from services.runtime.log.postgres_rows import LOAD_STREAMS
 from services.runtime.log.postgres_turns import LOCK_TURN, RECORD_TURN, StagedTurn
-from services.runtime.processor import Release
 from tests.controls import T0
 
 WAITING = 5_000

@@ -11,9 +11,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from services.runtime.flow.relay import Relay
+from services.runtime.flow.publishing.relay import Relay
 from services.runtime.kafka.client import build_producer
-from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from services.runtime.log.event_log import DeadLetter
 from tests.controls import T0, settings_for
 from tests.infrastructure import Infrastructure

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.runtime.processor import Release, Start
+from services.runtime.effect import Release, Start
 from tests.integration.toy_database import ToyDatabase, open_toy_database
 from tests.unit.runtime.toy import Toy, request
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from services.runtime.errors import Park
-from services.runtime.flow.ordering import SEQUENCE_CONFLICT
+from services.runtime.flow.intake.ordering import SEQUENCE_CONFLICT
 from services.runtime.log.taken_events import KEPT, TakenEvents
 from tests.integration.toy_database import ToyDatabase, open_toy_database
 from tests.unit.runtime.toy import Toy, low_balance

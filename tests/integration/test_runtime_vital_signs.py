@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka import Producer
 
 from services.runtime.errors import Stuck, Transient
-from services.runtime.flow.pauses import Pauses
+from services.runtime.flow.intake.pauses import Pauses
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.held_back import HeldBack
 from services.runtime.log.memory_log import MemoryEventLog

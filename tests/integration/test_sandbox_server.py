@@ -39,7 +39,7 @@ from services.orders.payments.gateways.http import HttpGateway
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import Activated, PlanOrder
 from services.orders.sandbox_journal import GATEWAY_JOURNAL
-from services.runtime.processor import EffectRun
+from services.runtime.effect import EffectRun
 
 PAYMENTS: Final = 12
 PRICE: Final = Money(amount_minor=2120, currency="USD")

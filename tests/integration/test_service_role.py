@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 
 from services.cli.setup import set_up_postgres
+from services.runtime.app.start import open_pool
 from services.runtime.log.event_log import LastSequence, StoredEvent, chain_hash
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.log.postgres_rows import EVENT_COLUMNS
-from services.runtime.start import open_pool
 from tests.contract.test_event_log import SHARDS, SOURCE, append, event
 from tests.controls import settings_for
 

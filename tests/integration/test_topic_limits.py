@@ -16,7 +16,7 @@ from schemas.topics import REQUESTS, TOPICS
 from services.cli.setup import set_up_topics
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.limits import FETCH_BYTES_MAX, MESSAGE_BYTES_MAX
-from services.runtime.kafka.topic_limits import Difference, differences, put_right
+from services.runtime.kafka.topics.topic_limits import Difference, differences, put_right
 from services.runtime.settings import KafkaSettings
 from tests.controls import settings_for
 from tests.infrastructure.system import System

@@ -12,14 +12,14 @@ import structlog
 
 from schemas.topics import LEDGER, REQUESTS
 from services.cli.setup import set_up_postgres
+from services.runtime.app.composition import Composition
+from services.runtime.app.start import open_pool
 from services.runtime.clock import ClockWatch, DatabaseClock
-from services.runtime.composition import Composition
-from services.runtime.flow.dead_letters import DeadLetterBox
-from services.runtime.flow.intake import Intake
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
+from services.runtime.flow.letters.dead_letters import DeadLetterBox
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.settings import RuntimeSettings
-from services.runtime.start import open_pool
 from services.runtime.stopping import Stopping
 from tests.controls import T0, settings_for
 from tests.unit.runtime.toy import SHARDS, Record, Toy, request

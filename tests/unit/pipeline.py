@@ -24,13 +24,14 @@ from services.notifier.effects import EMAIL
 from services.notifier.facts import Fact
 from services.notifier.handlers import build_processor as build_notifier
 from services.notifier.policy import Policy
-from services.runtime.flow.intake import Intake
+from services.runtime.effect import EffectRun
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Work, attempted
-from services.runtime.kafka.cloudevents import binary_headers
+from services.runtime.kafka.records.cloudevents import binary_headers
 from services.runtime.log.event_log import LeasedEffect, StoredEvent
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import Effect, EffectRun, Mark, Processor, Settlement, Task
+from services.runtime.processor import Effect, Mark, Processor, Settlement, Task
 from tests.unit.orders.builders import NOW, POLICY
 from tests.unit.orders.builders import RULES as RULES_OF_ORDERS
 from tests.unit.orders.world import World

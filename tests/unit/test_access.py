@@ -10,7 +10,7 @@ from schemas.access import Kind, Operation, grants, our_topics, roles
 from schemas.topics import ALL_TOPICS, CATALOGUE, LEDGER, ORDERS, REQUESTS
 from services.cli.access import findings, principals, too_wide, wanted_acls
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka.acls import ALLOW, DENY, LITERAL, PREFIXED, Acl
+from services.runtime.kafka.patches.acls import ALLOW, DENY, LITERAL, PREFIXED, Acl
 
 USERS = principals("")
 TABLE = wanted_acls(USERS)

@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 LINES_MAX: Final = 300
 """Without the empty ones."""
 FILES_MAX: Final = 15
-"""Of a folder of orders, beside its subfolders."""
+"""Of a folder, beside its subfolders."""
 PURE: Final = (
     *("schemas." + name for name in (
         "catalogue", "envelope", "ledger", "money", "notifier", "orders", "confirmations", "requests",
@@ -60,6 +60,7 @@ PORTS: Final = frozenset(
         "services.orders.payments.claims.port",
         "services.orders.payments.gateways.gateway",
         "services.orders.renewals.providers.provider",
+        "services.runtime.effect",
         "services.runtime.effect_definition",
         "services.runtime.errors",
         "services.runtime.processor",
@@ -292,8 +293,9 @@ def test_file_says_its_business_in_300_lines_and_in_its_name() -> None:
     assert [shown(path) for path in paths if path.name in VAGUE_NAMES] == []
 
 
-def test_folder_of_orders_is_read_at_a_glance() -> None:
-    folders = {path.parent for path in sources("services/orders")}
+@pytest.mark.parametrize("package", ["services/orders", "services/runtime"])
+def test_folder_is_read_at_a_glance(package: str) -> None:
+    folders = {path.parent for path in sources(package)}
     files = {
         shown(each): len([path for path in each.iterdir() if path.is_file()]) for each in folders
     }

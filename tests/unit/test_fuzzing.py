@@ -10,7 +10,7 @@ import pytest
 
 from schemas.topics import REQUESTS
 from services.runtime.errors import Halt
-from services.runtime.flow.parsing import RecordParser
+from services.runtime.flow.intake.parsing import RecordParser
 from services.upstream.files import read_file
 from tests.fuzz import campaign
 from tests.fuzz.campaign import Campaign

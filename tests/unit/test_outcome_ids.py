@@ -15,7 +15,7 @@ from schemas.envelope import Event
 from schemas.topics import CONFIRMATIONS, REQUESTS
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.processor import Settlement
 from tests.unit.orders.builders import (
     by_token,

@@ -12,7 +12,7 @@ from schemas import EVENTS, TERMINAL_EVENTS
 from schemas.access import OPERATOR, Kind, Operation, grants
 from schemas.topics import ALL_TOPICS, TOPICS
 from services.orders.payments.payments import RETRYABLE
-from services.runtime.flow.letter_topic import letter_message
+from services.runtime.flow.letters.letter_topic import letter_message
 from services.runtime.log.event_log import DeadLetter, Whole
 from tests.controls import T0
 

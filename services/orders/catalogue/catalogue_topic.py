@@ -19,10 +19,9 @@ from schemas.topics import CATALOGUE
 from services.orders.catalogue.catalogue import Catalogue
 from services.orders.catalogue.offers import plans_offered
 from services.runtime.errors import Transient
-from services.runtime.kafka.bounded_batches import UnreadBatch
 from services.runtime.kafka.client import build_producer
 from services.runtime.kafka.reading import reader, records_until
-from services.runtime.kafka.record_size import KEY_BYTES_MAX, Head
+from services.runtime.kafka.records.record_size import KEY_BYTES_MAX, Head, UnreadBatch
 from services.runtime.logs import Logger
 from services.runtime.settings import KafkaSettings
 

@@ -22,7 +22,8 @@ from services.orders.order.state import (
     TopUp,
     external_of,
 )
-from services.runtime.processor import Archival, JsonObject
+from services.runtime.effect import JsonObject
+from services.runtime.processor import Archival
 
 _OVER: Final = (Active, Credited, Expired, NotActivated, NotPaid)
 

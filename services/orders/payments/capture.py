@@ -33,8 +33,9 @@ from services.orders.order.state import (
 from services.orders.payments.credit import credit
 from services.orders.payments.effects.expire import expiry_key
 from services.orders.payments.refunds import give_back, refund_completed
+from services.runtime.effect import Drop, EffectChange, Release, Start
 from services.runtime.errors import Poison
-from services.runtime.processor import Decision, Drop, EffectChange, Ignored, Release, Start
+from services.runtime.processor import Decision, Ignored
 
 WALLET_GATEWAY: Final = "wallet"
 

@@ -42,8 +42,9 @@ from services.orders.payments.gateways.gateway import (
     OutcomeUnknown,
     Unavailable,
 )
+from services.runtime.effect import Drop, Retry
 from services.runtime.errors import Poison
-from services.runtime.processor import Decision, Drop, Ignored, Retry
+from services.runtime.processor import Decision, Ignored
 
 NOT_FOUND_COUNT_MIN: Final = 2
 """One "not found" may be the gateway's own delay; a charge is written off after two at least."""

@@ -22,8 +22,9 @@ from services.orders.order.state import (
 from services.orders.payments.commands import ConfirmRefund, RecordRefund
 from services.orders.payments.effects.refund import drop_refund, keep_refund, refund_effect
 from services.orders.payments.gateways.gateway import NotRefundable, Refunded
+from services.runtime.effect import Retry, Start
 from services.runtime.errors import Poison
-from services.runtime.processor import Decision, Ignored, Retry, Start
+from services.runtime.processor import Decision, Ignored
 
 
 def give_back(

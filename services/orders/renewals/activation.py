@@ -19,8 +19,9 @@ from services.orders.renewals.providers.provider import (
     Refused,
     Unavailable,
 )
+from services.runtime.effect import Retry
 from services.runtime.errors import Park
-from services.runtime.processor import Decision, Ignored, Retry
+from services.runtime.processor import Decision, Ignored
 
 _NOT_AWAITED: Final = Ignored(IgnoredReason.ACTIVATION_NOT_AWAITED)
 

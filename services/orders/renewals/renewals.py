@@ -25,7 +25,8 @@ from services.orders.payments.effects.charge import charge_effect
 from services.orders.payments.effects.expire import expire_effect
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.renewals.effects.activate import activate_effect
-from services.runtime.processor import Decision, Ignored, Start
+from services.runtime.effect import Start
+from services.runtime.processor import Decision, Ignored
 
 _DETAILS: Final = {
     RejectionReason.ACCOUNT_BLOCKED: "this account may not buy: contact support",

@@ -22,7 +22,8 @@ from services.orders.order.state import NewOrder, OrderState
 from services.orders.payments.effects.charge import charge_effect
 from services.orders.payments.effects.expire import expire_effect
 from services.orders.topups.commands import AcceptTopUp
-from services.runtime.processor import Decision, Ignored, Start
+from services.runtime.effect import Start
+from services.runtime.processor import Decision, Ignored
 
 _DETAILS: Final = {
     TopUpRejectionReason.ACCOUNT_BLOCKED: "this account may not buy: contact support",

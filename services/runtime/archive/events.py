@@ -27,9 +27,9 @@ from services.runtime.archive.plan import Held, Plan, plan_range
 from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
 from services.runtime.log.event_log import GENESIS_HASH
-from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 from services.runtime.log.taken_events import KEPT
+from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Archival
 
 AGE_MIN: Final = KEPT

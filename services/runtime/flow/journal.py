@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Final, Generic
 
 from schemas.envelope import Event, derived_event_id
+from services.runtime.effect import Drop, Release, Retry, Start
 from services.runtime.flow.log_ends import LogEnd, in_the_log, positions_of, refuse_lost
 from services.runtime.flow.pace import shared
 from services.runtime.flow.work import (
@@ -25,17 +26,7 @@ from services.runtime.flow.work import (
     refused_stream_id,
 )
 from services.runtime.log.event_log import StoredEvent, Transaction, chain_hash
-from services.runtime.processor import (
-    Decision,
-    Drop,
-    Ignored,
-    Incoming,
-    Processor,
-    Release,
-    Retry,
-    Start,
-    StateT,
-)
+from services.runtime.processor import Decision, Ignored, Incoming, Processor, StateT
 
 CACHED_STREAMS_MAX: Final = 10_000
 CACHED_EVENTS_MAX: Final = 400_000

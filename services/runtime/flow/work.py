@@ -11,14 +11,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 from schemas.envelope import Envelope, Event
+from services.runtime.effect import Release, Retry, Start
+from services.runtime.errors import Poison
+from services.runtime.kafka.records.cloudevents import Record
 from services.runtime.log.event_log import REMAINS, EffectOrigin, LeasedEffect, StoredEvent
 from services.runtime.processor import (
     Filed,
+    Ignored,
     Incoming,
     Processor,
-    Release,
-    Retry,
-    Start,
     StateT,
     Task,
     archival_of,
@@ -51,6 +52,19 @@ class Work(NamedTuple):
             correlation_id=self.correlation_id,
             traceparent=self.traceparent,
         )
+
+
+class Parsed(NamedTuple):
+    """A record after parsing: `work` to do, or why there is none (`poison`, `ignored`).
+
+    `sequenced` is the envelope of an event that one of our services wrote: its `sequence` counts.
+    """
+
+    record: Record
+    sequenced: Envelope | None = None
+    work: Work | None = None
+    poison: Poison | None = None
+    ignored: Ignored | None = None
 
 
 @dataclass(slots=True)

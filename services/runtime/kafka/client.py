@@ -12,10 +12,10 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from services.runtime.errors import ConfigurationError, Halt
 from services.runtime.kafka.access import check_credentials, tls_context
-from services.runtime.kafka.closed_connections import expect_closed_connections
 from services.runtime.kafka.consumers import READING
-from services.runtime.kafka.fetch_pace import QUIET_BYTES_MIN, QUIET_WAIT_MS, FetchPace
-from services.runtime.kafka.fetched_records import tolerate_header_names
+from services.runtime.kafka.patches.closed_connections import expect_closed_connections
+from services.runtime.kafka.patches.fetch_pace import QUIET_BYTES_MIN, QUIET_WAIT_MS, FetchPace
+from services.runtime.kafka.patches.fetched_records import tolerate_header_names
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 
-from services.runtime.kafka.fetched_records import tolerate_header_names
 from services.runtime.kafka.limits import FETCH_BYTES_MAX, MESSAGE_BYTES_MAX
+from services.runtime.kafka.patches.fetched_records import tolerate_header_names
 
 READING: Final[Mapping[str, Any]] = {
     # What a transaction took back did not happen: nobody may charge, book or mail for it.

@@ -16,8 +16,8 @@ from uuid import UUID
 
 import schemas
 from schemas.envelope import Event, utc_text
+from services.runtime.effect import EffectRun, JsonObject, Release, RunKey, Start
 from services.runtime.errors import Park
-from services.runtime.processor import EffectRun, JsonObject, Release, RunKey, Start
 
 GENESIS_HASH = bytes(32)
 UNKNOWN_STORED_EVENT = "unknown_stored_event"

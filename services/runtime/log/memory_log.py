@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.runtime.clock import TOLERANCE_SECONDS
+from services.runtime.effect import JsonObject, Release, RunKey, Start
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
     LEASE_SECONDS_MAX,
@@ -27,7 +28,6 @@ from services.runtime.log.event_log import (
     Unpublished,
 )
 from services.runtime.log.memory_tables import Effect, Tables, due_at_of, hashes_at, lease, running
-from services.runtime.processor import JsonObject, Release, RunKey, Start
 
 
 class MemoryTransaction:

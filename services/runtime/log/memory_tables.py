@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
+from services.runtime.effect import EffectRun, RunKey, Start
 from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
@@ -19,7 +20,6 @@ from services.runtime.log.event_log import (
     StoredEvent,
     TopicPartition,
 )
-from services.runtime.processor import EffectRun, RunKey, Start
 
 
 @dataclass(slots=True)

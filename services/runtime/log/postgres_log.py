@@ -11,6 +11,7 @@ from weakref import WeakSet
 import asyncpg
 
 from services.runtime.clock import TOLERANCE_SECONDS, DatabaseClock
+from services.runtime.effect import RunKey
 from services.runtime.errors import Transient
 from services.runtime.log.event_log import (
     LEASE_SECONDS_MAX,
@@ -21,7 +22,6 @@ from services.runtime.log.event_log import (
     TopicPartition,
     Unpublished,
 )
-from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.log.postgres_rows import (
     HASHES_AT,
     LEASE_DUE,
@@ -33,7 +33,7 @@ from services.runtime.log.postgres_rows import (
     stored_lease,
 )
 from services.runtime.log.postgres_transaction import PostgresTransaction
-from services.runtime.processor import RunKey
+from services.runtime.postgres.errors import transient_when_unwell
 
 
 class PostgresEventLog:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
+from services.runtime.effect import EffectRun, RunKey, Start
 from services.runtime.log.event_log import (
     REMAINS,
     DeadLetter,
@@ -15,7 +16,6 @@ from services.runtime.log.event_log import (
     LeasedEffect,
     StoredEvent,
 )
-from services.runtime.processor import EffectRun, RunKey, Start
 
 EVENT_COLUMNS: Final = ", ".join(StoredEvent._fields)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.runtime.clock import DatabaseClock
+from services.runtime.effect import JsonObject, Release, RunKey, Start
 from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
@@ -34,7 +35,6 @@ from services.runtime.log.postgres_rows import (
     stored_event,
 )
 from services.runtime.log.postgres_turns import StagedTurn, lock_turn
-from services.runtime.processor import JsonObject, Release, RunKey, Start
 
 _ROWS_AT_ONCE_MAX: Final = 250
 """How many rows are received and converted before whoever else waits for the loop comes first."""

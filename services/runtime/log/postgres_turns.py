@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from services.runtime.clock import DatabaseClock
+from services.runtime.effect import JsonObject, Release, RunKey, Start
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (
     EffectOrigin,
@@ -21,7 +22,6 @@ from services.runtime.log.event_log import (
     TopicPartition,
 )
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, LEASED, effect_row, stored_lease
-from services.runtime.processor import JsonObject, Release, RunKey, Start
 
 _EVENTS_AS_ARGUMENTS_MAX: Final = 32
 """Of more events, a COPY costs less than the arrays."""

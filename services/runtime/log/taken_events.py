@@ -11,7 +11,7 @@ import asyncpg
 
 from schemas.topics import TOPICS
 from services.runtime.errors import Transient
-from services.runtime.log.postgres_errors import transient_when_unwell
+from services.runtime.postgres.errors import transient_when_unwell
 
 KEPT: Final = timedelta(days=8 + max(topic.retention_days for topic in TOPICS))
 """A broker deletes whole segments: their oldest record outlives its retention by up to a week."""

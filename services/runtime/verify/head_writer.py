@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from services.runtime.errors import Transient
 from services.runtime.key_ring import KeyRing
-from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.logs import Logger
+from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.settings import RuntimeSettings
 from services.runtime.verify.anchors import heads_line
 from services.runtime.verify.slices import heads_of

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka import TopicPartition
 
 from services.runtime.archive.ranges import Archive
+from services.runtime.authenticity import CHAIN_HASH, MAC, WRITER_OF, EventKeys
 from services.runtime.errors import Poison
-from services.runtime.kafka.authenticity import CHAIN_HASH, MAC, WRITER_OF, EventKeys
-from services.runtime.kafka.cloudevents import binary_headers
 from services.runtime.kafka.reading import reader, records_until
+from services.runtime.kafka.records.cloudevents import binary_headers
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 from services.runtime.settings import KafkaSettings

@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from services.runtime.clock import ClockCounts
-from services.runtime.flow.relay import RelayCounts
+from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.held_back import HeldBack
+from services.runtime.metrics.metrics import Metrics
 from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings
 from services.runtime.verify.head_writer import KeptHeads
 from services.runtime.watch.gauges import ObservedCollector
-from services.runtime.watch.metrics import Metrics
 from services.runtime.watch.observed import Observer, View
 
 

@@ -11,9 +11,8 @@ from prometheus_client.registry import Collector
 
 from schemas import EVENT_TYPES
 from services.runtime.clock import ClockCounts
-from services.runtime.flow.relay import RelayCounts
-from services.runtime.verify.head_writer import KeptHeads
-from services.runtime.watch.meanings import (
+from services.runtime.flow.publishing.relay import RelayCounts
+from services.runtime.metrics.meanings import (
     CLOCK_JUMPS,
     FAILURES,
     OBSERVED,
@@ -23,6 +22,7 @@ from services.runtime.watch.meanings import (
     RELAY,
     Meaning,
 )
+from services.runtime.verify.head_writer import KeptHeads
 from services.runtime.watch.observed import EFFECT_STATES, BrokerView, DatabaseView, View
 
 DEAD_LETTER_REASONS_MAX: Final = 30

@@ -18,9 +18,9 @@ from aiokafka.errors import KafkaError
 
 from services.runtime.errors import Transient
 from services.runtime.kafka.held_back import Held, HeldBack
-from services.runtime.kafka.reach import by_partition, log_ends
+from services.runtime.kafka.topics.reach import by_partition, log_ends
 from services.runtime.log.event_log import TopicPartition
-from services.runtime.log.postgres_errors import UNWELL
+from services.runtime.postgres.errors import UNWELL
 
 READ_SECONDS: Final = 2.0
 KEPT_SECONDS: Final = 2.0

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from services.runtime.log.event_log import Parking, TopicPartition
-from services.runtime.log.postgres_errors import transient_when_unwell
 from services.runtime.log.postgres_rows import PARKINGS
+from services.runtime.postgres.errors import transient_when_unwell
 
 _SHARDS: Final = (
     "SELECT shard, head_position, head_hash, published_position FROM shard ORDER BY shard"

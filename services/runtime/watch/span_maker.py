@@ -11,8 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from services.runtime.flow.parsing import Parsed
-from services.runtime.flow.work import Work
+from services.runtime.flow.work import Parsed, Work
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.processor import Incoming
 from services.runtime.watch.trace_ids import TraceIds, context_of

@@ -14,8 +14,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
-from services.runtime.flow.parsing import Parsed
-from services.runtime.flow.work import Recorded, Work
+from services.runtime.flow.tracing import is_sampled
+from services.runtime.flow.work import Parsed, Recorded, Work
 from services.runtime.log.event_log import DeadLetter, LeasedEffect, StoredEvent
 from services.runtime.watch.span_maker import Attributes, SpanMaker, failed, link
 from services.runtime.watch.trace_ids import (
@@ -24,7 +24,6 @@ from services.runtime.watch.trace_ids import (
     span_context_of,
     traceparent_of,
 )
-from services.runtime.watch.tracing import is_sampled
 
 
 async def _close_nothing() -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,20 +24,19 @@ from services.runtime.errors import ConfigurationError
 from services.runtime.logs import Logger
 from services.runtime.watch.spans import Spans
 from services.runtime.watch.trace_ids import TraceIds
-from services.runtime.watch.tracing import ENDPOINTS
 
 CLOSE_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 60.0
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
-def open_spans(service: str, logger: Logger) -> Spans:
-    """Begin to export spans of `service` to where the OTEL_ variables say.
+def open_spans(service: str, logger: Logger, endpoints: Sequence[str]) -> Spans:
+    """Begin to export spans of `service` to where `endpoints`, variables, say.
 
     Raises:
         ConfigurationError: they ask for what cannot be done.
     """
-    _check()
+    _check(endpoints)
     libraries = logging.getLogger("opentelemetry")
     libraries.handlers = [TroubleLog(logger)]
     libraries.propagate = False
@@ -110,8 +109,8 @@ class TroubleLog(logging.Handler):
         self._logger.warning("tracing_trouble", source=record.name, problem=problem)
 
 
-def _check() -> None:
-    for name in ENDPOINTS:
+def _check(endpoints: Sequence[str]) -> None:
+    for name in endpoints:
         if (endpoint := os.environ.get(name)) and urlsplit(endpoint).scheme not in {
             "http",
             "https",

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import PerennialError, Transient
-from services.runtime.flow.pauses import Pauses
+from services.runtime.flow.intake.pauses import Pauses
 from services.runtime.kafka.client import (
     Assignment,
     BatchConsumer,
@@ -19,7 +19,7 @@ from services.runtime.kafka.client import (
 )
 from services.runtime.kafka.consumers import build_consumer
 from services.runtime.kafka.held_back import HeldBack
-from services.runtime.kafka.reach import by_partition, log_ends
+from services.runtime.kafka.topics.reach import by_partition, log_ends
 from services.runtime.log.event_log import EventLog
 from services.runtime.settings import RuntimeSettings
 from services.runtime.watch.health import Readiness

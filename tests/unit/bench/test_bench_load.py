@@ -15,7 +15,7 @@ from schemas import EVENT_TYPES
 from schemas.requests import RenewalRequested
 from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
-from services.runtime.kafka.cloudevents import read_record
+from services.runtime.kafka.records.cloudevents import read_record
 from services.runtime.log.event_log import GENESIS_HASH, ShardHead, chain_hash
 
 

@@ -36,8 +36,8 @@ from services.orders.order.rules import Rules
 from services.orders.payments.gateways.sandbox import CustomerPayment
 from services.orders.settings import OrdersSettings, policy_of
 from services.runtime.errors import Poison
-from services.runtime.flow.dead_letters import RedrivenRecord
-from services.runtime.flow.parsing import RecordParser
+from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.flow.letters.dead_letters import RedrivenRecord
 from services.runtime.processor import Decision, Incoming, Task
 from services.runtime.settings import load_settings
 from tests.unit.orders.builders import NOW

@@ -8,7 +8,7 @@ import pytest
 from deploy.demo.expected.records import RawRecord, event_record, from_line, structured, to_line
 from deploy.demo.expected.scenarios import CUSTOMERS
 from deploy.demo.publish import REQUESTS_FILE, load_records, partition_of
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 
 HOSTILE = RawRecord(
     phase=3,

@@ -41,13 +41,13 @@ from schemas.orders import (
 )
 from schemas.surplus import SurplusCaptured, SurplusReason
 from services.runtime.clock import ClockCounts
-from services.runtime.flow.relay import RelayCounts
+from services.runtime.event_counter import EventCounter
+from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.kafka.held_back import Held
+from services.runtime.metrics.metrics import Metrics
 from services.runtime.verify.head_writer import KeptHeads
-from services.runtime.watch.event_counter import EventCounter
 from services.runtime.watch.exposition import MetricsPage
 from services.runtime.watch.gauges import ObservedCollector
-from services.runtime.watch.metrics import Metrics
 from services.runtime.watch.observed import BrokerView, DatabaseView, View
 
 ROOT: Final = Path(__file__).parents[3]

@@ -28,7 +28,8 @@ from services.notifier.commands import (
 from services.notifier.decider import IgnoredReason, decide
 from services.notifier.evolution import NotificationState, evolve, initial_state
 from services.notifier.facts import Fact
-from services.runtime.processor import Decision, Ignored, Release, Retry, Start
+from services.runtime.effect import Release, Retry, Start
+from services.runtime.processor import Decision, Ignored
 from tests.given_when_then import Decider
 from tests.unit.notifier.builders import NOW, POLICY, fact_of
 

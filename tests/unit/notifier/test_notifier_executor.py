@@ -32,7 +32,8 @@ from services.notifier.emails import TEMPLATE_OF
 from services.notifier.facts import Fact
 from services.notifier.mail_limits import Admitted, HeldBack, InDigest, MailKind, MailTurn
 from services.notifier.message import sha256_of
-from services.runtime.processor import EffectRun, Mark
+from services.runtime.effect import EffectRun
+from services.runtime.processor import Mark
 from tests.unit.notifier.builders import CONTACT, LETTERHEAD, NOW, fact_of
 
 ADMITTED = Admitted("ab" * 16)

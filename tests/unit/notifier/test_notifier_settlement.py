@@ -13,8 +13,9 @@ from services.notifier.commands import SettleEmail
 from services.notifier.decider import IgnoredReason, decide
 from services.notifier.effects import EMAIL
 from services.notifier.evolution import NotificationState, Settled, Untold
+from services.runtime.effect import EffectRun
 from services.runtime.errors import SettlementRefused
-from services.runtime.processor import Decision, EffectRun, Ignored, Settlement
+from services.runtime.processor import Decision, Ignored, Settlement
 from tests.unit.notifier.builders import NOW, POLICY, fact_of
 
 BY = {"by": "li.wei", "reason": "log of the mail server"}

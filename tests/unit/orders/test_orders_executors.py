@@ -32,7 +32,7 @@ from services.orders.renewals.commands import AcceptRenewal, RecordActivation
 from services.orders.renewals.effects.activate import activate_effect, look_up_activation
 from services.orders.renewals.providers import provider
 from services.orders.renewals.providers.provider import PlanOrder
-from services.runtime.processor import EffectRun, JsonObject
+from services.runtime.effect import EffectRun, JsonObject
 from tests.unit.orders.builders import NOW, PAYABLE, RULES, by_token, renewal, usd
 from tests.unit.orders.forgetful import (
     ACTIVATED,

@@ -41,7 +41,8 @@ from services.orders.payments.gateways import gateway
 from services.orders.renewals.commands import AcceptRenewal, RecordActivation
 from services.orders.renewals.providers import provider
 from services.orders.topups.commands import AcceptTopUp
-from services.runtime.processor import Decision, Ignored, Retry, Start
+from services.runtime.effect import Retry, Start
+from services.runtime.processor import Decision, Ignored
 from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,

@@ -8,8 +8,12 @@ import pytest
 
 from schemas.catalogue import PlanOffered
 from services.orders.catalogue.catalogue_topic import FOREIGN_MAX, Table, headers_of, rows_of
-from services.runtime.kafka.bounded_batches import UnreadBatch
-from services.runtime.kafka.record_size import KEY_BYTES_MAX, HeadRecord, LargeValue
+from services.runtime.kafka.records.record_size import (
+    KEY_BYTES_MAX,
+    HeadRecord,
+    LargeValue,
+    UnreadBatch,
+)
 from tests.unit.orders.builders import CATALOGUE, NOW
 
 

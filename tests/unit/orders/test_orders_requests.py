@@ -25,7 +25,8 @@ from services.orders.order.rules import IgnoredReason
 from services.orders.order.state import OrderState
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.topups.commands import AcceptTopUp
-from services.runtime.processor import Decision, Ignored, Start
+from services.runtime.effect import Start
+from services.runtime.processor import Decision, Ignored
 from tests.given_when_then import Decider
 from tests.unit.orders.builders import (
     CONTACT,

@@ -44,7 +44,8 @@ from services.orders.payments.gateways.gateway import (
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.topups.commands import AcceptTopUp
 from services.orders.unfinished import unfinished
-from services.runtime.processor import Decision, Retry, Start
+from services.runtime.effect import Retry, Start
+from services.runtime.processor import Decision
 from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,

@@ -26,8 +26,9 @@ from services.orders.payments.gateways.gateway import (
     Unavailable,
 )
 from services.orders.renewals.commands import ActivatedElsewhere, SettleActivation
+from services.runtime.effect import EffectRun, JsonObject
 from services.runtime.errors import SettlementRefused
-from services.runtime.processor import EffectRun, JsonObject, Settlement
+from services.runtime.processor import Settlement
 from tests.unit.orders.builders import NOW, usd
 
 EFFECTS: dict[str, Any] = {each.kind: each for each in orders.EFFECTS}

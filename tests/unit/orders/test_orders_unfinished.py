@@ -13,7 +13,8 @@ from schemas.requests import PaymentInstruction
 from services.orders.order.past import Past, Request
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.renewals.effects.activate import ACTIVATE
-from services.runtime.processor import Release, Settlement, Start
+from services.runtime.effect import Release, Start
+from services.runtime.processor import Settlement
 from tests.unit.orders.builders import (
     CATALOGUE,
     NOW,

@@ -20,17 +20,8 @@ from services.orders.order.state import OrderState
 from services.orders.payments.claims.transactions import MemoryClaims
 from services.orders.ports import Ports, sandbox_ports
 from services.orders.unfinished import unfinished
-from services.runtime.processor import (
-    Decision,
-    Drop,
-    EffectRun,
-    Ignored,
-    JsonObject,
-    Release,
-    Retry,
-    Settlement,
-    Start,
-)
+from services.runtime.effect import Drop, EffectRun, JsonObject, Release, Retry, Start
+from services.runtime.processor import Decision, Ignored, Settlement
 from tests.unit.orders.builders import NOW, RULES
 
 ResultT = TypeVar("ResultT")

@@ -8,21 +8,14 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from services.runtime.flow.effects import EffectRunner
+from services.runtime.effect import Drop, EffectRun, Release, Start
+from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.journal import Journal
+from services.runtime.flow.tracing import UNTRACED, Tracing
 from services.runtime.flow.work import Recorded
 from services.runtime.log.event_log import LeasedEffect
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import (
-    Decision,
-    Drop,
-    EffectRun,
-    Mark,
-    Processor,
-    Release,
-    Start,
-)
-from services.runtime.watch.tracing import UNTRACED, Tracing
+from services.runtime.processor import Decision, Mark, Processor
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     SHARD,

@@ -13,8 +13,8 @@ import structlog
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
 from schemas.topics import ORDERS
-from services.runtime.flow.dead_letters import DeadLetterBox, StoredDeadLetter
-from services.runtime.flow.relay import Relay
+from services.runtime.flow.letters.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.runtime.flow.publishing.relay import Relay
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import (
     OTHER_ACCOUNT,

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from schemas.requests import PaymentMethod
+from services.runtime.authenticity import PAIRS, EventKeys, EventVerifier
 from services.runtime.errors import ConfigurationError
-from services.runtime.kafka.authenticity import PAIRS, EventKeys, EventVerifier
-from services.runtime.log.adoption import events_after
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
+from services.runtime.recovery.adoption import events_after
 from tests.books import Books, Operation, Record, record_of
 
 SOURCE = "/billing/orders"

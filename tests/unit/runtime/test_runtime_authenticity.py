@@ -18,9 +18,8 @@ from deploy.local.processes import ROOT
 from deploy.local.services import SERVICES, keys_of
 from schemas.envelope import Source
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS
-from services.runtime.errors import ConfigurationError, Poison
-from services.runtime.flow.parsing import RecordParser
-from services.runtime.kafka.authenticity import (
+from services.runtime.app.start import require_event_keys
+from services.runtime.authenticity import (
     MAC,
     PAIRS,
     WRITER_OF,
@@ -28,9 +27,10 @@ from services.runtime.kafka.authenticity import (
     EventSigner,
     EventVerifier,
 )
+from services.runtime.errors import ConfigurationError, Poison
+from services.runtime.flow.intake.parsing import RecordParser
 from services.runtime.key_ring import KeyRing
 from services.runtime.settings import KafkaSettings, RuntimeSettings, load_settings
-from services.runtime.start import require_event_keys
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     SHARD,

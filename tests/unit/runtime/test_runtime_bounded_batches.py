@@ -11,10 +11,14 @@ from aiokafka import codec
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from services.runtime.errors import Poison
-from services.runtime.kafka.bounded_batches import BATCH_BYTES_MAX, UNPACKED_BYTES_MAX, cramjam
-from services.runtime.kafka.cloudevents import read_record
-from services.runtime.kafka.fetched_records import LenientRecords
-from services.runtime.kafka.record_size import BODY_BYTES_MAX, HEADERS_BYTES_MAX, HeadRecord
+from services.runtime.kafka.patches.bounded_batches import (
+    BATCH_BYTES_MAX,
+    UNPACKED_BYTES_MAX,
+    cramjam,
+)
+from services.runtime.kafka.patches.fetched_records import LenientRecords
+from services.runtime.kafka.records.cloudevents import read_record
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX, HEADERS_BYTES_MAX, HeadRecord
 from tests.unit.runtime.toy import request
 
 CODECS: dict[int, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.kafka.broker_limits import setting_problems
+from services.runtime.kafka.topics.broker_limits import setting_problems
 
 NAME = "transaction.max.timeout.ms"
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from services.runtime.effect import RunKey
 from services.runtime.errors import Transient
-from services.runtime.flow.checkpoints import Checkpoints
+from services.runtime.flow.effects.checkpoints import Checkpoints
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import RunKey
 from tests.unit.runtime.toy import memory_log
 
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.clock import SETTLE_SECONDS, DatabaseClock, TimeDisputed
-from services.runtime.flow.intake import Intake
+from services.runtime.effect import Start
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.log.event_log import EffectOrigin
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import Start
 from tests.controls import T0
 from tests.unit.runtime.toy import SHARD, SHARDS, Toy, begin, memory_log, request
 

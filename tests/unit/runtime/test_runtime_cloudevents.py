@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.errors import Poison
-from services.runtime.kafka.cloudevents import (
+from services.runtime.kafka.records.cloudevents import (
     binary_headers,
     data_schema,
     read_record,
 )
-from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from services.runtime.log.event_log import StoredEvent
 from tests.controls import T0
 from tests.unit.runtime.toy import ACCOUNT, Record, counted, request

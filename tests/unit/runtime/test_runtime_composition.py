@@ -9,8 +9,8 @@ from unittest.mock import Mock
 import pytest
 import structlog
 
+from services.runtime.app.composition import Composition
 from services.runtime.clock import DatabaseClock
-from services.runtime.composition import Composition
 from services.runtime.stopping import Stopping
 from tests.controls import settings_for
 from tests.unit.runtime.toy import Toy

@@ -13,10 +13,11 @@ from uuid import UUID
 import pytest
 
 from services.runtime.clock import TimeDisputed
-from services.runtime.flow.due_times import NEAR, DueTimes
+from services.runtime.effect import EffectRun, Retry, Start
+from services.runtime.flow.effects.due_times import NEAR, DueTimes
 from services.runtime.flow.work import Recorded
 from services.runtime.log.event_log import EffectOrigin
-from services.runtime.processor import Decision, EffectRun, Mark, Retry, Start
+from services.runtime.processor import Decision, Mark
 from tests.controls import T0
 from tests.unit.runtime.greetings import GREETED, Greeter, World
 from tests.unit.runtime.toy import ACCOUNT, SHARD, Done, counted
@@ -27,7 +28,7 @@ SOON = 0.2
 
 @pytest.fixture(autouse=True)
 def nobody_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 60)
+    monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", 60)
 
 
 class Clock:
@@ -107,7 +108,7 @@ async def test_what_was_due_before_its_commit_is_looked_for_at_once() -> None:
 async def test_without_a_near_time_the_wait_ends_when_it_is_time_to_poll(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", SOON)
+    monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", SOON)
     clock = Clock()
     due = DueTimes(clock)
     due.note(recorded)
@@ -115,7 +116,7 @@ async def test_without_a_near_time_the_wait_ends_when_it_is_time_to_poll(
 
 
 async def test_effect_that_runs_already_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", SOON)
+    monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", SOON)
     clock = Clock()
     due = DueTimes(clock)
     world = World(Greeter(), Start("greet/t-1", "greet", due_at=T0))
@@ -128,7 +129,7 @@ async def test_effect_that_runs_already_is_not_waited_for(monkeypatch: pytest.Mo
 async def test_while_it_is_not_known_what_time_it_is_there_is_the_poll(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", SOON)
+    monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", SOON)
     running = Clock()
     disputed = False
 
@@ -173,7 +174,7 @@ async def test_retry_runs_when_it_is_due_though_nobody_polls() -> None:
 async def test_more_that_is_due_than_is_taken_at_once_is_taken_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.runtime.flow.effects.LEASED_PER_POLL_MAX", 2)
+    monkeypatch.setattr("services.runtime.flow.effects.runner.LEASED_PER_POLL_MAX", 2)
     starts = [Start(f"greet/{n}", "greet") for n in range(5)]
     world = World(greet, *starts)
     await world.count()  # leased to a process that dies before it runs them

@@ -10,11 +10,12 @@ from datetime import timedelta
 import pytest
 import structlog
 
+from services.runtime.effect import EffectRun, Start
 from services.runtime.errors import Park, Transient
-from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.journal import Journal
 from services.runtime.log.event_log import Parking
-from services.runtime.processor import Decision, EffectRun, Mark, Start
+from services.runtime.processor import Decision, Mark
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     ACCOUNT,

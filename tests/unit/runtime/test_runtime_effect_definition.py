@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import generate_latest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from services.runtime.effect import EffectRun, Start
 from services.runtime.effect_definition import (
     HIDDEN,
     Command,
@@ -19,8 +20,8 @@ from services.runtime.effect_definition import (
     payload_of,
 )
 from services.runtime.errors import SettlementRefused
-from services.runtime.processor import EffectRun, Mark, Settlement, Start
-from services.runtime.watch.metrics import Metrics
+from services.runtime.metrics.metrics import Metrics
+from services.runtime.processor import Mark, Settlement
 from tests.controls import T0
 from tests.unit.runtime.greetings import GREETED, World
 from tests.unit.runtime.toy import Done, Toy

@@ -7,10 +7,11 @@ import asyncio
 import pytest
 import structlog
 
+from services.runtime.effect import EffectRun, Start
 from services.runtime.errors import Halt
-from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.journal import Journal
-from services.runtime.processor import EffectRun, Executor, Mark, Start
+from services.runtime.processor import Executor, Mark
 from tests.controls import T0
 from tests.unit.runtime.toy import ACCOUNT, Count, Toy, begin, intake_of, memory_log, request
 

@@ -6,14 +6,15 @@ import asyncio
 
 import pytest
 
-from services.runtime.processor import Decision, EffectRun, Mark, Start
+from services.runtime.effect import EffectRun, Start
+from services.runtime.processor import Decision, Mark
 from tests.unit.runtime.greetings import GREETED, World
 from tests.unit.runtime.toy import Done, counted
 
 
 @pytest.fixture(autouse=True)
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.effects.BACKLOG_MAX", 1)
+    monkeypatch.setattr("services.runtime.flow.effects.runner.BACKLOG_MAX", 1)
 
 
 async def test_backlog_at_its_limit_holds_up_the_intake_until_there_is_room() -> None:

@@ -10,16 +10,9 @@ from typing import Any
 
 import pytest
 
+from services.runtime.effect import Drop, EffectRun, Release, Retry, Start
 from services.runtime.errors import Transient
-from services.runtime.processor import (
-    Decision,
-    Drop,
-    EffectRun,
-    Mark,
-    Release,
-    Retry,
-    Start,
-)
+from services.runtime.processor import Decision, Mark
 from tests.controls import T0
 from tests.unit.runtime.greetings import GREETED, STREAM, Greeter, World
 from tests.unit.runtime.toy import (
@@ -37,7 +30,7 @@ from tests.unit.runtime.toy import (
 
 @pytest.fixture(autouse=True)
 def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", 0.01)
 
 
 async def test_result_of_an_effect_is_recorded_in_its_stream_and_its_row_is_gone() -> None:
@@ -115,11 +108,11 @@ async def test_worker_that_lost_its_lease_neither_marks_nor_records(
         return Done(Decision((counted(topup_id=f"by-{run.attempt}"),)))
 
     world = World(greet)
-    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 60)
+    monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", 60)
     async with world.running() as slow:
         slow.submit(await world.count())
         await until(lambda: _has(runs, 1))
-        monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 0.01)
+        monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", 0.01)
         world.now += timedelta(seconds=61)
         async with world.running():
             await world.until_events(2)
@@ -267,7 +260,7 @@ async def test_result_of_an_effect_whose_row_is_gone_is_not_recorded_again() -> 
 
 
 async def test_results_wait_out_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.effects.RETRY_SECONDS_FIRST", 0.01)
+    monkeypatch.setattr("services.runtime.flow.effects.runner.RETRY_SECONDS_FIRST", 0.01)
     world = World(Greeter(GREETED))
     leased = await world.count()
     away = [Transient("Postgres is unwell")] * 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.kafka.fetch_pace import QUIET_WAIT_MS, FetchPace
+from services.runtime.kafka.patches.fetch_pace import QUIET_WAIT_MS, FetchPace
 
 QUIET = (1, QUIET_WAIT_MS)
 

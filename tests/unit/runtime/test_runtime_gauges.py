@@ -13,12 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.runtime.clock import ClockCounts
-from services.runtime.flow.relay import RelayCounts
+from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.kafka.held_back import Held, HeldBack
+from services.runtime.metrics.metrics import Metrics
 from services.runtime.watch import observed
 from services.runtime.watch.exposition import MetricsPage
 from services.runtime.watch.gauges import DEAD_LETTER_REASONS_MAX, ObservedCollector
-from services.runtime.watch.metrics import Metrics
 from services.runtime.watch.observed import BrokerView, DatabaseView, Observer, View
 
 TOPIC = "billing.requests.v1"

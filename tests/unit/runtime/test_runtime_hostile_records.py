@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from schemas.requests import TopUpRequested
 from services.runtime.errors import Halt, Poison
-from services.runtime.flow.letters import dead_letter, source_of
-from services.runtime.flow.parsing import RecordParser
-from services.runtime.kafka.cloudevents import validation_summary
+from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.flow.letters.letters import dead_letter, source_of
+from services.runtime.kafka.records.cloudevents import validation_summary
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.processor import Incoming, Processor, Task
 from tests.controls import T0

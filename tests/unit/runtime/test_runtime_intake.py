@@ -9,7 +9,7 @@ import pytest
 
 from schemas.topics import LEDGER, REQUESTS
 from services.runtime.errors import Park, Poison, Transient
-from services.runtime.flow.intake import Intake
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.log.event_log import Parking
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import (

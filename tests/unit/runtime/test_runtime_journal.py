@@ -8,12 +8,13 @@ import pytest
 import structlog
 
 from schemas.envelope import Source
+from services.runtime.effect import Retry
 from services.runtime.errors import VersionConflict
-from services.runtime.flow.guard import ShardGuard
-from services.runtime.flow.intake import Intake
+from services.runtime.flow.intake.guard import ShardGuard
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.log.event_log import chain_hash
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import Decision, Retry
+from services.runtime.processor import Decision
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     ACCOUNT,

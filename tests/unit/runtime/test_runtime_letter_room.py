@@ -11,15 +11,15 @@ import pytest
 
 from schemas.topics import ORDERS, REQUESTS
 from services.runtime.errors import Poison, Transient
-from services.runtime.flow.intake import Intake
-from services.runtime.flow.letter_room import (
+from services.runtime.flow.intake.intake import Intake
+from services.runtime.flow.letters.letter_room import (
     OTHER_SOURCES,
     PER_ACCOUNT_MAX,
     PER_SOURCE_MAX,
     SOURCES_MAX,
     LetterRoom,
 )
-from services.runtime.flow.letters import Refused, dead_letter
+from services.runtime.flow.letters.letters import Refused, dead_letter
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.controls import T0

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from services.runtime.errors import Halt, Transient
-from services.runtime.flow.intake import Intake
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.log_ends import LogWatch
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import SHARD, Toy, begin, intake_of, memory_log, request, streams_of

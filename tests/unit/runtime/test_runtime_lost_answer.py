@@ -10,11 +10,12 @@ from typing import Any
 
 import structlog
 
+from services.runtime.effect import EffectRun, Retry, Start
 from services.runtime.errors import Transient
-from services.runtime.flow.effects import EffectRunner
+from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.journal import Journal
 from services.runtime.log.memory_log import MemoryEventLog, MemoryTransaction
-from services.runtime.processor import Decision, EffectRun, Mark, Retry, Start
+from services.runtime.processor import Decision, Mark
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     SHARDS,
@@ -45,7 +46,7 @@ class Unanswered(MemoryEventLog):
 
 
 async def test_result_that_has_its_effect_run_again_is_recorded_once(monkeypatch: Any) -> None:
-    monkeypatch.setattr("services.runtime.flow.effects.RETRY_SECONDS_FIRST", 0.01)
+    monkeypatch.setattr("services.runtime.flow.effects.runner.RETRY_SECONDS_FIRST", 0.01)
     log = Unanswered(shard_count=SHARDS, lease_seconds=60, wall_clock=lambda: T0)
     log.lost = 1
     await begin(log)

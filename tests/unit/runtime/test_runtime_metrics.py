@@ -13,13 +13,14 @@ from prometheus_client import Counter
 
 from schemas.envelope import Event
 from schemas.orders import OrderExpired
+from services.runtime.effect import EffectRun
 from services.runtime.errors import Transient
-from services.runtime.flow.intake import Intake
+from services.runtime.event_counter import EventCounter
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Recorded
-from services.runtime.processor import Effect, EffectRun, Mark
-from services.runtime.watch.event_counter import EventCounter
-from services.runtime.watch.metrics import REASONS_MAX, Metrics
+from services.runtime.metrics.metrics import REASONS_MAX, Metrics
+from services.runtime.processor import Effect, Mark
 from tests.controls import T0
 from tests.unit.runtime.toy import SHARDS, Toy, begin, counted, memory_log, request
 

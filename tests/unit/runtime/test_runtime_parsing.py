@@ -11,7 +11,8 @@ import pytest
 from schemas.requests import TopUpRequested
 from schemas.topics import CONFIRMATIONS
 from services.orders.handlers import build_processor
-from services.runtime.flow.parsing import Parsed, RecordParser
+from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.flow.work import Parsed
 from services.runtime.processor import Ignored
 from tests.controls import T0
 from tests.unit.orders.builders import RULES, confirmation

@@ -11,7 +11,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.kafka.partitions import murmur2, shard_of
+from services.runtime.kafka.records.partitions import murmur2, shard_of
 
 
 @pytest.mark.parametrize(

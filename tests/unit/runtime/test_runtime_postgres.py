@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from services.runtime.errors import ConfigurationError
-from services.runtime.postgres import is_local, verified, weakness
+from services.runtime.postgres.dsn import is_local, verified, weakness
 
 
 def asked(dsn: str) -> dict[str, str]:

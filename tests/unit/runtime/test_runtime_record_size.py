@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.errors import Poison
-from services.runtime.flow.letter_topic import letter_message
-from services.runtime.flow.letters import dead_letter
-from services.runtime.kafka.cloudevents import read_record
-from services.runtime.kafka.fetched_records import LenientRecords
-from services.runtime.kafka.record_size import (
+from services.runtime.flow.letters.letter_topic import letter_message
+from services.runtime.flow.letters.letters import dead_letter
+from services.runtime.kafka.patches.fetched_records import LenientRecords
+from services.runtime.kafka.records.cloudevents import read_record
+from services.runtime.kafka.records.record_size import (
     BODY_BYTES_MAX,
     HEADER_BYTES_MAX,
     HEADERS_BYTES_MAX,

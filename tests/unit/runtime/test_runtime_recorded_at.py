@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.flow.intake import Intake
+from services.runtime.effect import EffectChange
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import EffectChange
 from tests.controls import T0
 from tests.unit.runtime.toy import SHARD, SHARDS, Count, Toy, begin, memory_log, request, until
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.runtime.errors import Poison
-from services.runtime.kafka.cloudevents import check_body, read_record
-from services.runtime.kafka.record_size import HEADER_BYTES_MAX
+from services.runtime.kafka.records.cloudevents import check_body, read_record
+from services.runtime.kafka.records.record_size import HEADER_BYTES_MAX
 from tests.unit.runtime.test_runtime_cloudevents import TRACE, structured
 from tests.unit.runtime.toy import Record, request
 

@@ -11,9 +11,9 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from schemas.topics import ORDERS, REQUESTS
 from services.runtime.errors import Transient
-from services.runtime.flow.dead_letters import StoredDeadLetter
-from services.runtime.kafka.partitions import shard_of
-from services.runtime.kafka.record_size import BODY_BYTES_MAX
+from services.runtime.flow.letters.dead_letters import StoredDeadLetter
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from tests.controls import T0
 from tests.unit.runtime.relays import (
     FakeProducer,
@@ -111,7 +111,7 @@ async def test_failed_send_moves_nothing_and_everything_is_sent_again(world: Wor
 async def test_producer_with_a_broken_sequence_is_replaced_by_a_new_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.runtime.flow.relay.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.publishing.relay.RETRY_SECONDS", 0.01)
     world.producers = [FakeProducer([], fails_after=0), FakeProducer([], fails_after=0)]
     async with running(world.relay()):
         await until(world.all_published)

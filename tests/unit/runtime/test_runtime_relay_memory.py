@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.runtime.flow.committed_events import KEPT_PER_SHARD_MAX, CommittedEvents
-from services.runtime.flow.intake import Intake
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
-from services.runtime.flow.relay import Relay
+from services.runtime.flow.publishing.committed_events import KEPT_PER_SHARD_MAX, CommittedEvents
+from services.runtime.flow.publishing.relay import Relay
 from services.runtime.flow.work import Recorded
 from services.runtime.log.event_log import StoredEvent, Unpublished
 from tests.controls import T0
@@ -116,8 +116,8 @@ class Served:
 @pytest.fixture
 async def served(world: World, monkeypatch: pytest.MonkeyPatch) -> Served:
     """Return a process that publishes; its log is read once a minute unless memory cannot tell."""
-    monkeypatch.setattr("services.runtime.flow.relay.POLL_SECONDS", 60)
-    monkeypatch.setattr("services.runtime.flow.relay.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.publishing.relay.POLL_SECONDS", 60)
+    monkeypatch.setattr("services.runtime.flow.publishing.relay.RETRY_SECONDS", 0.01)
     relay = world.relay()
 
     def committed(recorded: Recorded) -> None:

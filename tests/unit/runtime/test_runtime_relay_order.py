@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiokafka.errors import KafkaError
 
-from services.runtime.kafka.partitions import shard_of
+from services.runtime.kafka.records.partitions import shard_of
 from tests.unit.runtime.relays import FakeProducer, World, running, world
 from tests.unit.runtime.toy import OTHER_ACCOUNT, SHARD, SHARDS, until
 

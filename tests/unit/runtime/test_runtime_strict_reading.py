@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from services.runtime.errors import Poison
-from services.runtime.flow.parsing import RecordParser
-from services.runtime.kafka.cloudevents import read_record
+from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.kafka.records.cloudevents import read_record
 from tests.controls import T0
 from tests.unit.runtime.test_runtime_cloudevents import structured
 from tests.unit.runtime.toy import SHARDS, Record, Toy, request

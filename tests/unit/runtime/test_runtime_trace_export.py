@@ -13,12 +13,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from services.runtime.errors import ConfigurationError
+from services.runtime.flow.tracing import UNTRACED
 from services.runtime.logs import Logger
 from services.runtime.watch import trace_export
+from services.runtime.watch.open_tracing import open_tracing
 from services.runtime.watch.spans import Spans
 from services.runtime.watch.trace_export import TroubleLog, resource_of, spans_to
 from services.runtime.watch.trace_ids import derived_trace_id
-from services.runtime.watch.tracing import UNTRACED, open_tracing
 from tests.unit.runtime.toy import NAMESPACE, Toy, begin, intake_of, memory_log, request
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"

@@ -11,9 +11,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from schemas.envelope import Source
 from schemas.ledger import LowBalanceDetected
 from schemas.topics import LEDGER, REQUESTS
+from services.runtime.effect import Start
 from services.runtime.errors import Poison, Transient
 from services.runtime.log.event_log import chain_hash
-from services.runtime.processor import Start
 from services.runtime.watch.span_maker import LINKS_MAX
 from services.runtime.watch.trace_ids import derived_trace_id
 from tests.unit.runtime.toy import (
@@ -329,7 +329,7 @@ async def test_record_that_cannot_be_read_leaves_its_neighbour_traced(traced: Tr
 
 def test_service_that_traces_nothing_does_not_even_load_the_packages() -> None:
     code = (
-        "import sys, services.runtime.start, services.orders.app, services.notifier.app;"
+        "import sys, services.runtime.app.start, services.orders.app, services.notifier.app;"
         "sys.exit(bool({'opentelemetry.trace', 'opentelemetry.sdk', 'google.protobuf'}"
         " & sys.modules.keys()))"
     )

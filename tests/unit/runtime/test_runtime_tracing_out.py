@@ -12,10 +12,10 @@ from aiokafka.errors import KafkaConnectionError
 from opentelemetry.trace import SpanKind, StatusCode
 
 from schemas.topics import ORDERS
-from services.runtime.flow.dead_letters import DeadLetterBox
-from services.runtime.flow.relay import Relay
+from services.runtime.flow.letters.dead_letters import DeadLetterBox
+from services.runtime.flow.publishing.relay import Relay
+from services.runtime.flow.tracing import Tracing
 from services.runtime.watch.span_maker import LINKS_MAX
-from services.runtime.watch.tracing import Tracing
 from tests.unit.runtime.greetings import GREETED, STREAM, Greeter, World
 from tests.unit.runtime.relays import FakeBatch
 from tests.unit.runtime.toy import SHARDS, Toy, begin, intake_of, memory_log, request
@@ -37,7 +37,7 @@ EVENT = "publish OrderExpired"
 
 @pytest.fixture(autouse=True)
 def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.flow.due_times.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("services.runtime.flow.effects.due_times.POLL_SECONDS", 0.01)
 
 
 async def test_attempt_is_a_child_of_the_record_that_wanted_it_and_the_parent_of_its_event() -> (

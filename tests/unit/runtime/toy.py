@@ -20,16 +20,17 @@ from schemas.money import Money
 from schemas.orders import OrderExpired
 from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode, TopUpRequested
 from schemas.topics import LEDGER, ORDERS, REQUESTS
-from services.runtime.flow.intake import Intake
+from services.runtime.authenticity import EventVerifier
+from services.runtime.effect import EffectChange
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
-from services.runtime.kafka.authenticity import EventVerifier
-from services.runtime.kafka.partitions import shard_of
-from services.runtime.kafka.record_size import Headers
+from services.runtime.flow.tracing import UNTRACED, Tracing
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.kafka.records.record_size import Headers
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import (
     Decision,
     Effect,
-    EffectChange,
     Executor,
     Ignored,
     Incoming,
@@ -37,7 +38,6 @@ from services.runtime.processor import (
     Subscription,
     Task,
 )
-from services.runtime.watch.tracing import UNTRACED, Tracing
 from tests.controls import T0
 
 SHARDS: Final = 4

@@ -19,7 +19,7 @@ from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCaptured
 from services.runtime.errors import Poison
 from services.runtime.log.event_log import Transaction
-from services.runtime.log.postgres_errors import transient_when_unwell
+from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Filed, Incoming
 
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"

@@ -35,6 +35,7 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
+from services.runtime.effect import EffectRun, JsonObject, Retry, Start
 from services.runtime.effect_definition import (
     HIDDEN,
     Command,
@@ -44,7 +45,7 @@ from services.runtime.effect_definition import (
     payload_of,
 )
 from services.runtime.errors import Halt, SettlementRefused
-from services.runtime.processor import EffectRun, JsonObject, Mark, Retry, Settlement, Start
+from services.runtime.processor import Mark, Settlement
 
 _KIND: Final = "charge"
 _NOT_ASKED: Final = Unavailable()

@@ -14,8 +14,9 @@ from services.orders.order.state import Confirmation, Payable
 from services.orders.payments.commands import RecordConfirmation, SettleConfirmation
 from services.orders.payments.effects.ports import PaymentPorts
 from services.orders.payments.gateways.gateway import Found, NotSupported, TransactionLookUp
+from services.runtime.effect import EffectRun, Retry, Start
 from services.runtime.effect_definition import EffectDefinition, Outcome, Restored, payload_of
-from services.runtime.processor import EffectRun, Mark, Retry, Settlement, Start
+from services.runtime.processor import Mark, Settlement
 
 _KIND: Final = "confirm"
 

@@ -13,8 +13,9 @@ from services.orders.order.past import Past
 from services.orders.order.state import AwaitingConfirmation
 from services.orders.payments.commands import ExpireOrder, SettleExpiry
 from services.orders.payments.effects.ports import PaymentPorts
+from services.runtime.effect import EffectRun, Start
 from services.runtime.effect_definition import EffectDefinition, Outcome, Restored, payload_of
-from services.runtime.processor import EffectRun, Mark, Settlement, Start
+from services.runtime.processor import Mark, Settlement
 
 _KIND: Final = "expire"
 

@@ -14,8 +14,9 @@ from services.orders.order.state import Payable, Payment, Renewal
 from services.orders.payments.commands import RecordRefund, RefundedElsewhere, SettleRefund
 from services.orders.payments.effects.ports import PaymentPorts
 from services.orders.payments.gateways.gateway import NotFound, Refund
+from services.runtime.effect import Drop, EffectRun, Retry, Start
 from services.runtime.effect_definition import EffectDefinition, Outcome, Restored, payload_of
-from services.runtime.processor import Drop, EffectRun, Mark, Retry, Settlement, Start
+from services.runtime.processor import Mark, Settlement
 
 _KIND: Final = "refund"
 

@@ -22,6 +22,7 @@ from services.orders.renewals.commands import (
     SettleActivation,
 )
 from services.orders.renewals.providers.provider import EsimProvider, NotFound, PlanOrder
+from services.runtime.effect import EffectRun, Release, Retry, Start
 from services.runtime.effect_definition import (
     HIDDEN,
     EffectDefinition,
@@ -30,7 +31,7 @@ from services.runtime.effect_definition import (
     payload_of,
 )
 from services.runtime.errors import ConfigurationError
-from services.runtime.processor import EffectRun, Mark, Release, Retry, Settlement, Start
+from services.runtime.processor import Mark, Settlement
 
 _KIND: Final = "activate"
 

@@ -1,0 +1,1 @@
+"""Effects: when they are due, running them, recording their results."""

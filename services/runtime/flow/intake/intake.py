@@ -1,0 +1,324 @@
+"""One consumed batch, one transaction: deduplicate, decide, record, dead-letter, move the cursor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Generic
+
+from schemas.envelope import Envelope
+from services.runtime.authenticity import EventVerifier
+from services.runtime.errors import Park, Poison, Transient
+from services.runtime.flow.intake.next_offsets import NextOffsets
+from services.runtime.flow.intake.ordering import is_next, repeats
+from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.flow.journal import Journal, Session
+from services.runtime.flow.letters.letter_room import KeepAll, Letters
+from services.runtime.flow.letters.letters import Refused, dead_letter
+from services.runtime.flow.pace import shared
+from services.runtime.flow.tracing import UNTRACED, Tracing
+from services.runtime.flow.work import Parsed, Work
+from services.runtime.kafka.records.cloudevents import Record
+from services.runtime.log.event_log import (
+    DeadLetter,
+    EventLog,
+    LastSequence,
+    LeasedEffect,
+    Parking,
+    TopicPartition,
+    Transaction,
+)
+from services.runtime.processor import Decision, Ignored, Processor, StateT
+
+SHARD_PARKED: Final = "shard_parked"
+
+
+class Skipped(StrEnum):
+    """Why the runtime itself had nothing to do for a record."""
+
+    DUPLICATE_OFFSET = "duplicate_offset"
+    DUPLICATE_SEQUENCE = "duplicate_sequence"
+    NOT_HANDLED_HERE = "not_handled_here"
+
+
+@dataclass(slots=True)
+class IntakeResult:
+    """What became of a batch. `seeks` are partitions whose consumer must go back to the cursor.
+
+    `pauses` are those of them whose shard is parked.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    leased: list[LeasedEffect] = field(default_factory=list)
+    seeks: dict[TopicPartition, int] = field(default_factory=dict)
+    pauses: set[TopicPartition] = field(default_factory=set)
+
+    def add(self, other: IntakeResult) -> None:
+        """Take in what became of the records behind these."""
+        self.outcomes += other.outcomes
+        self.events += other.events
+        self.leased += other.leased
+        self.seeks |= other.seeks
+        self.pauses |= other.pauses
+
+
+class Intake(Generic[StateT]):
+    """Turns batches of records into recorded events. One batch at a time."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        log: EventLog,
+        processor: Processor[StateT],
+        journal: Journal[StateT],
+        shard_count: int,
+        clock: Callable[[], datetime],
+        letters: Letters | None = None,
+        tracing: Tracing = UNTRACED,
+        verifier: EventVerifier | None = None,
+    ) -> None:
+        """Serve `processor` on `log`; `clock` gives the time each batch is handled at."""
+        self._log = log
+        self._journal = journal
+        self._parser = RecordParser(processor, shard_count, verifier)
+        self._letters = letters or KeepAll()
+        self._clock = clock
+        self._tracing = tracing
+        self._next = NextOffsets()
+
+    async def handle(self, records: Sequence[Record]) -> IntakeResult:
+        """Handle one batch.
+
+        Raises:
+            Transient: nothing was recorded; deliver the same records again later.
+            Park: nothing was recorded; a shard must be parked first. Its record is named unless
+                only a batch without the others can tell.
+            Halt: going on would be wrong for every shard.
+        """
+        partitions = {(record.topic, record.partition) for record in records}
+        return await self._record(await self._parsed(records), partitions)
+
+    async def refuse(self, record: Record, poison: Poison) -> IntakeResult:
+        """Dead-letter a record of an upstream, and go on behind it."""
+        item = Parsed(record, poison=poison)
+        return await self._record([item], {(record.topic, record.partition)})
+
+    async def redrive(self, record: Record, *, resuming: bool = False) -> IntakeResult:
+        """Handle one dead letter again, outside of any cursor.
+
+        Where its shard is parked, it waits, unless it is `resuming`; what is missing in the order
+        of the shard does not wait.
+
+        Raises:
+            Poison: it still cannot be handled; nothing was recorded.
+            Park: likewise, and its shard must stay parked.
+        """
+        return await self._record(await self._parsed([record]), set(), resuming=resuming)
+
+    def parking(self, record: Record, park: Park) -> Parking:
+        """Return which shard waits because of `record`, and what is known of it."""
+        parsed = self._parser.parse(record, self._clock())
+        incoming = parsed.work.incoming if parsed.work else None
+        envelope = parsed.sequenced or (incoming.envelope if incoming else None)
+        return Parking(
+            shard=parsed.work.shard if parsed.work else record.partition,
+            reason=park.reason,
+            detail=str(park),
+            topic=record.topic,
+            partition=record.partition,
+            record_offset=record.offset,
+            event_id=envelope.id if envelope else None,
+            event_type=envelope.type if envelope else None,
+            source=envelope.source if envelope else None,
+            sequence=envelope.sequence if envelope else None,
+        )
+
+    def ordered(self, record: Record) -> Envelope | None:
+        """Return the envelope of an event of our own services, whose order counts; else None."""
+        return self._parser.parse(record, self._clock()).sequenced
+
+    async def _parsed(self, records: Sequence[Record]) -> list[Parsed]:
+        now = self._clock()
+        return [self._parser.parse(record, now) async for record in shared(records)]
+
+    def sought(self, partition: TopicPartition, offset: int) -> None:
+        """Note that the consumer was really sent to `offset`: what is missing there is a hole."""
+        self._next.sought(partition, offset)
+
+    async def _record(
+        self, items: list[Parsed], partitions: set[TopicPartition], *, resuming: bool = False
+    ) -> IntakeResult:
+        trace = self._tracing.batch()
+        parsed = trace.begun(items)
+        shards = {item.work.shard for item in parsed if item.work is not None}
+        sources = {
+            (item.sequenced.source, item.record.partition)
+            for item in parsed
+            if item.sequenced is not None
+        }
+        result = IntakeResult()
+        refused = _refused(self._next.expected(parsed)) if partitions else []
+        sent = await self._letters.send_ahead(refused, self._clock())
+        async with (
+            trace,
+            self._journal.session(
+                self._log.transaction(
+                    # A partition stands still with the shard of its number, whatever it holds.
+                    partitions=partitions,
+                    shards=shards | {partition for _, partition in partitions},
+                    sources=sources,
+                )
+            ) as session,
+        ):
+            tx = session.tx
+            # Decided and recorded as of the time under the locks: who waited must not date it back.
+            now = self._clock()
+            parked = frozenset(shard for shard, head in tx.heads.items() if head.parked)
+            if resuming:
+                parked = frozenset()
+            await session.load(
+                [item.work for item in parsed if item.work and not _waits(item, parked)]
+            )
+            again = repeats(
+                tx, ((each.sequenced, each.record.partition) for each in parsed if each.sequenced)
+            )
+            if again:
+                await tx.load_taken(again)
+            letters: list[DeadLetter] = []
+            waiting: list[DeadLetter] = []
+            cursors = dict(tx.next_offsets)
+            found = self._in_sequence(tx, parsed, parked, cursors, result) if partitions else parsed
+            for item in found:
+                try:
+                    _check_parked(item, parked)
+                    outcome = self._apply(tx, session, item, now)
+                except Poison as poison:
+                    if not partitions:
+                        raise
+                    place = item.record.topic, item.record.partition, item.record.offset
+                    letter = sent.get(place) or dead_letter(item.record, poison, now)
+                    if poison.reason == SHARD_PARKED and item.work is not None:
+                        waiting.append(letter._replace(parked_shard=item.work.shard))
+                    else:
+                        letters.append(letter)
+                    outcome = f"dead_lettered:{poison.reason}"
+                except Park as park:
+                    park.record = item.record
+                    raise
+                result.outcomes[outcome] += 1
+            if waiting:
+                await tx.add_dead_letters(waiting)
+            if letters:
+                await self._letters.keep(tx, letters, now, sent)
+            trace.writes(session.recorded, [*waiting, *letters])
+            recorded = await session.flush(now)
+        self._next.committed(cursors)
+        result.events = len(recorded.events)
+        result.leased = recorded.leased
+        return result
+
+    def _in_sequence(
+        self,
+        tx: Transaction,
+        parsed: Sequence[Parsed],
+        parked: frozenset[int],
+        expected: dict[TopicPartition, int],
+        result: IntakeResult,
+    ) -> Iterator[Parsed]:
+        """Yield what each cursor expects next; drop duplicates, and stop a partition at a gap.
+
+        Moves `expected` on, which begins as the cursors are.
+        """
+        behind: dict[TopicPartition, int] = {}
+        for item in parsed:
+            partition = (item.record.topic, item.record.partition)
+            if partition not in expected:
+                message = f"no cursor for {partition[0]}/{partition[1]} yet"
+                raise Transient(message)
+            if partition in result.seeks:
+                continue
+            if partition[1] in parked:
+                result.seeks[partition] = expected[partition]
+                result.pauses.add(partition)
+                continue
+            offset, wanted = item.record.offset, expected[partition]
+            if offset < wanted:
+                behind.setdefault(partition, wanted)
+                result.outcomes[f"ignored:{Skipped.DUPLICATE_OFFSET}"] += 1
+                continue
+            if not self._next.follows(partition, offset, wanted):
+                result.seeks[partition] = wanted
+                continue
+            behind.pop(partition, None)
+            expected[partition] = offset + 1
+            tx.move_cursor(partition, offset + 1)
+            yield item
+        # Nothing but duplicates: the consumer starts far behind the cursor, so send it ahead.
+        result.seeks |= behind
+
+    def _apply(self, tx: Transaction, session: Session[StateT], item: Parsed, now: datetime) -> str:
+        """Handle one record and return its outcome.
+
+        Raises:
+            Poison: it must be dead-lettered. So is a record on a topic of ours that does not show
+                that it is ours: it neither moves the order of its shard nor stops it. When it was
+                ours after all, the next one shows that it is missing.
+            Park: it breaks the order of our own events, or cannot take its place in it.
+        """
+        partition = item.record.partition
+        if item.sequenced is None:
+            if item.poison is not None:
+                raise item.poison
+        elif not is_next(tx, item.sequenced, partition):
+            return f"ignored:{Skipped.DUPLICATE_SEQUENCE}"
+        elif item.poison is not None:
+            raise Park(item.poison.reason, str(item.poison)) from item.poison
+        outcome: Decision | Ignored
+        if item.work is None:
+            outcome = item.ignored or Ignored(Skipped.NOT_HANDLED_HERE)
+        else:
+            outcome = self._decided(session, item, item.work, now)
+        if item.sequenced is not None:
+            last = LastSequence(item.sequenced.sequence or 0, item.sequenced.id)
+            tx.move_sequence(item.sequenced.source, partition, last)
+        return f"ignored:{outcome.reason}" if isinstance(outcome, Ignored) else "applied"
+
+    def _decided(
+        self, session: Session[StateT], item: Parsed, work: Work, now: datetime
+    ) -> Decision | Ignored:
+        try:
+            return session.apply(self._parser.dated(work, now), now)
+        except Poison as poison:
+            if item.sequenced is None:
+                raise
+            raise Park(poison.reason, str(poison)) from poison
+
+
+def _refused(parsed: Sequence[Parsed]) -> list[Refused]:
+    """Return the records that no transaction has to be asked about."""
+    return [
+        Refused(item.record, item.poison)
+        for item in parsed
+        if item.poison is not None and item.sequenced is None
+    ]
+
+
+def _waits(item: Parsed, parked: frozenset[int]) -> bool:
+    """Say whether a record of a parked shard waits that lies in another partition, or was kept.
+
+    What is missing in the order of the shard must be taken, or it could never go on.
+    """
+    return item.work is not None and item.sequenced is None and item.work.shard in parked
+
+
+def _check_parked(item: Parsed, parked: frozenset[int]) -> None:
+    """Raise `Poison` when it waits."""
+    if item.work is not None and _waits(item, parked):
+        message = (
+            f"shard {item.work.shard} is parked, and this waits for it: see `perennial shards list`"
+        )
+        raise Poison("shard_parked", message)

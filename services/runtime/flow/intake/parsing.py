@@ -1,0 +1,165 @@
+"""From a Kafka record to a command: everything that can be said of a record before the transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from schemas import EVENT_TYPES, TOPIC_OF
+from schemas.envelope import AHEAD_MAX, Envelope, Event, happened_field
+from schemas.topics import TOPICS
+from services.runtime.authenticity import WRITER_OF, EventVerifier
+from services.runtime.errors import PerennialError, Poison
+from services.runtime.flow.work import Parsed, Work, consumed
+from services.runtime.kafka.records.cloudevents import (
+    Record,
+    check_body,
+    read_record,
+    validation_summary,
+)
+from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.processor import Ignored, Incoming, Processor, Task
+
+UNREADABLE: Final = "unreadable"
+"""The reason of a record whose reading raised something unforeseen."""
+_RUST_PANIC: Final = "pyo3_runtime"
+"""Where pydantic's core defines what it raises on a defect of its own: it is no `Exception`."""
+_TOPIC: Final = {topic.name: topic for topic in TOPICS}
+
+
+class RecordParser:
+    """Parses records for one service. The worst that comes of any bytes is poison."""
+
+    def __init__(
+        self, processor: Processor[Any], shard_count: int, verifier: EventVerifier | None = None
+    ) -> None:
+        """Parse for `processor`, whose accounts are spread over `shard_count` shards.
+
+        With a `verifier`, nothing on a topic of our own is believed that it does not vouch for.
+        """
+        self._verifier = verifier
+        self._processor = processor
+        self._shard_count = shard_count
+        self._strict = {sub.topic: sub.strict for sub in processor.subscriptions}
+
+    def parse(self, record: Record, now: datetime) -> Parsed:
+        """Return what `record` asks for, or why it cannot be handled.
+
+        Raises:
+            Halt: a handler says that going on would be wrong.
+        """
+        try:
+            return self._parse(record, now)
+        except PerennialError:
+            raise
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__module__ != _RUST_PANIC:
+                raise
+            # Whoever sent the record chose every byte of it: the error's text may repeat them.
+            message = (
+                f"{type(error).__name__} while reading: a defect of this version; report it, deploy "
+                "the version that mends it, then redrive"
+            )
+            return Parsed(record, poison=Poison(UNREADABLE, message))
+
+    def dated(self, work: Work, now: datetime) -> Work:
+        """Return the same work as of `now`: what a handler asks differs with the time alone."""
+        if work.incoming is None:
+            return work
+        task = self._processor.handlers[type(work.incoming.event)](work.incoming, now)
+        return work if isinstance(task, Ignored) else work._replace(task=task)
+
+    def _parse(self, record: Record, now: datetime) -> Parsed:
+        sequenced: Envelope | None = None
+        try:
+            self._check_authentic(record)
+            envelope, body = read_record(record)
+            self._check_origin(record, envelope)
+            sequenced = None if _TOPIC[record.topic].external else envelope
+            model = self._model(record, envelope)
+            if model is None:
+                return Parsed(record, sequenced)
+            if _TOPIC[record.topic].external:
+                check_body(body)
+            event = model.parse(body)
+            if event.account_id != envelope.partitionkey:
+                message = "account_id in the body differs from partitionkey: make them the same"
+                raise Poison("account_mismatch", message)
+            _check_happened(event, now)
+            incoming = Incoming(envelope, event, body)
+            task = self._processor.handlers[model](incoming, now)
+        except ValidationError as error:
+            return Parsed(
+                record, sequenced, poison=Poison("body_invalid", validation_summary(error))
+            )
+        except Poison as poison:
+            return Parsed(record, sequenced, poison=poison)
+        if isinstance(task, Ignored):
+            return Parsed(record, sequenced, ignored=task)
+        return Parsed(record, sequenced, work=self._work(task, incoming))
+
+    def _model(self, record: Record, envelope: Envelope) -> type[Event] | None:
+        model = EVENT_TYPES.get(envelope.type)
+        belongs = model is not None and TOPIC_OF[envelope.type].name == record.topic
+        if model is not None and belongs and model in self._processor.handlers:
+            return model
+        if belongs or not self._strict[record.topic]:
+            return None
+        name = envelope.type.rpartition(".v")[0]
+        if model is None and any(known.rpartition(".v")[0] == name for known in EVENT_TYPES):
+            message = "this major version of the event is not known here: see docs/EVENTS.md"
+            raise Poison("unknown_version", message)
+        where = f"publish it to {TOPIC_OF[envelope.type].name}" if model else "see docs/EVENTS.md"
+        message = f"this event type does not belong on this topic: {where}"
+        raise Poison("unknown_event_type", message)
+
+    def _check_authentic(self, record: Record) -> None:
+        """Refuse what none of our services wrote, before anything of it is looked at.
+
+        A forged record has no place in any sequence: it neither takes a number nor leaves a gap.
+        """
+        if self._verifier is not None and record.topic in WRITER_OF:
+            self._verifier.check(record)
+
+    def _check_origin(self, record: Record, envelope: Envelope) -> None:
+        """Refuse events on a topic that belongs to another writer, and misplaced ones of our own.
+
+        A record from around us may lie in any partition: we compute the shard ourselves.
+        """
+        topic = _TOPIC[record.topic]
+        if not topic.admits(envelope.source):
+            message = f"only {topic.source_rule} writes to {topic.name}"
+            raise Poison("source_not_allowed", message)
+        if topic.external:
+            return
+        if envelope.sequence is None:
+            raise Poison("sequence_missing", "events of the services carry ce_sequence")
+        if shard_of(envelope.partitionkey, self._shard_count) != record.partition:
+            raise Poison("partition_mismatch", "the record is not in its account's partition")
+
+    def _work(self, task: Task, incoming: Incoming) -> Work:
+        envelope = incoming.envelope
+        inherited = None if TOPIC_OF[envelope.type].external else envelope.correlationid
+        return Work(
+            task=task,
+            shard=shard_of(envelope.partitionkey, self._shard_count),
+            account_id=envelope.partitionkey,
+            cause=consumed(envelope),
+            cause_event_id=envelope.id,
+            correlation_id=inherited or task.stream_id.partition("/")[2],
+            traceparent=envelope.traceparent,
+            incoming=incoming,
+        )
+
+
+def _check_happened(event: Event, now: datetime) -> None:
+    """Refuse what its sender dates so far ahead that it is no clock's or time zone's mistake."""
+    field = happened_field(type(event))
+    if field is not None and getattr(event, field) > now + AHEAD_MAX:
+        message = (
+            f"{field} is more than a day ahead of our clock: send the time at which it happened, or "
+            "redrive this record when it has come"
+        )
+        raise Poison("time_ahead", message)

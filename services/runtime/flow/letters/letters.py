@@ -1,0 +1,123 @@
+"""What is kept of a record that cannot be handled, and whom it is from and about as far as it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from schemas.topics import TOPICS
+from services.runtime.errors import Poison
+from services.runtime.kafka.records.cloudevents import Record
+from services.runtime.kafka.records.record_size import BODY_BYTES_MAX, kept
+from services.runtime.log.event_log import DeadLetter
+
+UNKNOWN_SOURCE: Final = "unknown"
+_SOURCE: Final = re.compile(r"/[a-z]{1,16}/[a-z0-9][a-z0-9-]{0,62}")
+_NAME_CHARACTERS_MAX: Final = 64
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_TOPIC: Final = {topic.name: topic for topic in TOPICS}
+
+
+class Refused(NamedTuple):
+    """A record that cannot be handled, and why."""
+
+    record: Record
+    poison: Poison
+
+
+def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
+    """Return the record as it arrived, or its beginning, with why it cannot be handled."""
+    document = _document(record.value)
+    claimed = next(_named(record, document, "source"), "")
+    letter = letter_of(Refused(record, poison), _admitted(record.topic, claimed), now)
+    return letter._replace(account_id=next(_accounts(record, document), None))
+
+
+def letter_of(refused: Refused, source: str, now: datetime) -> DeadLetter:
+    """Return the same, but for whom it is about: for one that no table keeps."""
+    record, poison = refused
+    held = kept(record.key, record.value, record.headers)
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        record_offset=record.offset,
+        key=held.key,
+        value=held.value,
+        headers=held.headers,
+        reason=poison.reason,
+        detail=str(poison),
+        attempts=1,
+        dead_lettered_at=now,
+        source=source,
+        whole=held.whole,
+    )
+
+
+def source_of(record: Record) -> str:
+    """Return who claims to have sent a record, when that one may write to its topic.
+
+    Its value is read only where no header says so: that takes longer than all the rest.
+    """
+    claimed = next(_in_headers(record, "source"), None)
+    if claimed is None:
+        claimed = next(_named(record, _document(record.value), "source"), "")
+    return _admitted(record.topic, claimed)
+
+
+def _admitted(topic_name: str, claimed: str) -> str:
+    """Return the source that is claimed, when it may write to the topic."""
+    topic = _TOPIC.get(topic_name)
+    admitted = topic is not None and topic.admits(claimed) and _SOURCE.fullmatch(claimed)
+    return claimed if admitted else UNKNOWN_SOURCE
+
+
+def _accounts(record: Record, document: dict[str, Any]) -> Iterator[str]:
+    """Yield whom a record is about, what its body says first: that is what may be personal."""
+    bodies = (document.get("data"), document)
+    texts = [body.get("account_id") for body in bodies if isinstance(body, dict)]
+    texts += [*_named(record, document, "partitionkey"), _text(record.key)]
+    for text in texts:
+        if isinstance(text, str) and _ACCOUNT.fullmatch(text):
+            yield text
+
+
+def _named(record: Record, document: dict[str, Any], attribute: str) -> Iterator[str]:
+    """Yield an attribute's values, however its header is spelled, and a structured event's."""
+    yield from _in_headers(record, attribute)
+    if isinstance(value := document.get(attribute), str):
+        yield value
+
+
+def _in_headers(record: Record, attribute: str) -> Iterator[str]:
+    for name, value in record.headers:
+        known = _attribute(name) if len(name) <= _NAME_CHARACTERS_MAX else _spelled_out(name)
+        if known == attribute and (text := _text(value)) is not None:
+            yield text
+
+
+def _spelled_out(header: str) -> str:
+    """Return the attribute that a header may mean, however it is spelled."""
+    return header.strip().lower().replace("-", "_").removeprefix("ce_")
+
+
+_attribute: Final = lru_cache(maxsize=1024)(_spelled_out)
+"""The names of headers are the same again and again; those that are not must not fill the memory."""
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value[:256].decode(errors="replace").strip()
+
+
+def _document(value: bytes | None) -> dict[str, Any]:
+    """Return the record's value as far as it is a JSON object that is not too long to read."""
+    if value is None or len(value) > BODY_BYTES_MAX:
+        return {}
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,1 @@
+"""Records as bytes: CloudEvents, JSON, sizes, partitions."""

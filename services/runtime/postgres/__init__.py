@@ -1,0 +1,1 @@
+"""Reaching Postgres, and which of its failures pass."""
