@@ -10,6 +10,7 @@ import pytest
 
 from schemas.envelope import Event, utc_text
 from schemas.requests import PaymentInstruction
+from services.orders.effects import EFFECTS
 from services.orders.order.past import Past, Request
 from services.orders.payments.gateways.sandbox import TOKENS
 from services.orders.renewals.effects.activate import ACTIVATE
@@ -144,6 +145,25 @@ def test_outcome_that_is_unknown_is_told_as_a_look_up_that_cannot_charge(world: 
     )
 
     assert "token" not in charge.payload
+
+
+def dropped(world: World) -> set[str]:
+    """Return the kinds of which a restored database keeps nothing that is not told."""
+    past = Past(world.events, renewal(), CATALOGUE)
+    return {each.kind for each in EFFECTS if each.restore(past).drop_others}
+
+
+def test_effects_of_a_restored_database_that_may_have_been_settled_go(world: World) -> None:
+    assert dropped(world) == {"refund", "expire", "activate"}
+    ask(world)
+    assert dropped(world) == {"refund", "expire"}
+    (charge,) = [key for key in world.effects if key.startswith("charge/")]
+    world.execute(charge)
+    assert world.names()[-1] == "PaymentCaptured"
+    assert dropped(world) == {"refund", "expire"}
+    world.run_until(NOW)
+    assert world.names()[-1] == "PlanActivated"
+    assert dropped(world) == {"refund", "expire", "activate"}
 
 
 def test_refund_that_its_gateway_does_not_make_is_kept_and_not_asked_for(world: World) -> None:
