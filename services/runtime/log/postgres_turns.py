@@ -77,19 +77,13 @@ async def lock_turn(  # noqa: PLR0913 - what a turn may want, by name
     if missing := wanted - heads.keys():
         message = f"shards {sorted(missing)} do not exist: run `perennial setup`"
         raise Halt(message)
+    sequences = ("sources", "source_shards", "last_sequences", "last_event_ids")
     return Locked(
-        {
-            (topic, partition): next_offset
-            for topic, partition, next_offset in _rows(
-                found, "topics", "partitions", "next_offsets"
-            )
-        },
+        {tuple(place): at for *place, at in _rows(found, "topics", "partitions", "next_offsets")},
         heads,
         {
             (source, shard): LastSequence(sequence, event_id)
-            for source, shard, sequence, event_id in _rows(
-                found, "sources", "source_shards", "last_sequences", "last_event_ids"
-            )
+            for source, shard, sequence, event_id in _rows(found, *sequences)
         },
         set(_rows(found, "live_shards", "live_effect_ids", "live_attempts")),
     )

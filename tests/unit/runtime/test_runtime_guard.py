@@ -12,7 +12,8 @@ import structlog
 from schemas.topics import LEDGER, REQUESTS
 from services.runtime.errors import Halt, Park, Poison, Transient, VersionConflict
 from services.runtime.flow.intake.guard import ATTEMPTS_MAX, CONFLICTS_MAX, ShardGuard
-from services.runtime.flow.intake.intake import Intake, IntakeResult
+from services.runtime.flow.intake.intake import Intake
+from services.runtime.flow.intake.result import IntakeResult
 from services.runtime.processor import Filed, Processor
 from tests.unit.runtime.toy import (
     ACCOUNT,

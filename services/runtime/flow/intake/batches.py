@@ -10,7 +10,8 @@ from typing import Any, Final
 from services.runtime.errors import Halt, Transient
 from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.intake.guard import ShardGuard
-from services.runtime.flow.intake.intake import Intake, IntakeResult
+from services.runtime.flow.intake.intake import Intake
+from services.runtime.flow.intake.result import IntakeResult
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.records.cloudevents import Record
 from services.runtime.kafka.topics.topic_identity import KnownTopics

@@ -13,8 +13,9 @@ from itertools import groupby
 from typing import Any, Final
 
 from services.runtime.errors import Halt, Park, Poison, Transient, VersionConflict
-from services.runtime.flow.intake.intake import Intake, IntakeResult
+from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.intake.ordering import SEQUENCE_GAP
+from services.runtime.flow.intake.result import IntakeResult
 from services.runtime.kafka.records.cloudevents import Record
 from services.runtime.log.event_log import EventLog, Parking, TopicPartition
 from services.runtime.logs import Logger

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import Final, Generic
+from typing import Final, Generic, NamedTuple, TypedDict
 
 from schemas.envelope import Envelope
 from services.runtime.authenticity import EventVerifier
@@ -15,8 +12,9 @@ from services.runtime.errors import Park, Poison, Transient
 from services.runtime.flow.intake.next_offsets import NextOffsets
 from services.runtime.flow.intake.ordering import is_next, repeats
 from services.runtime.flow.intake.parsing import RecordParser
+from services.runtime.flow.intake.result import IntakeResult, Skipped
 from services.runtime.flow.journal import Journal, Session
-from services.runtime.flow.letters.letter_room import KeepAll, Letters
+from services.runtime.flow.letters.letter_room import KeepAll, Letters, Place
 from services.runtime.flow.letters.letters import Refused, dead_letter
 from services.runtime.flow.pace import shared
 from services.runtime.flow.tracing import UNTRACED, Tracing
@@ -26,7 +24,6 @@ from services.runtime.log.event_log import (
     DeadLetter,
     EventLog,
     LastSequence,
-    LeasedEffect,
     Parking,
     TopicPartition,
     Transaction,
@@ -36,34 +33,11 @@ from services.runtime.processor import Decision, Ignored, Processor, StateT
 SHARD_PARKED: Final = "shard_parked"
 
 
-class Skipped(StrEnum):
-    """Why the runtime itself had nothing to do for a record."""
+class Poisoned(NamedTuple):
+    """A record that cannot be handled, and why."""
 
-    DUPLICATE_OFFSET = "duplicate_offset"
-    DUPLICATE_SEQUENCE = "duplicate_sequence"
-    NOT_HANDLED_HERE = "not_handled_here"
-
-
-@dataclass(slots=True)
-class IntakeResult:
-    """What became of a batch. `seeks` are partitions whose consumer must go back to the cursor.
-
-    `pauses` are those of them whose shard is parked.
-    """
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    events: int = 0
-    leased: list[LeasedEffect] = field(default_factory=list)
-    seeks: dict[TopicPartition, int] = field(default_factory=dict)
-    pauses: set[TopicPartition] = field(default_factory=set)
-
-    def add(self, other: IntakeResult) -> None:
-        """Take in what became of the records behind these."""
-        self.outcomes += other.outcomes
-        self.events += other.events
-        self.leased += other.leased
-        self.seeks |= other.seeks
-        self.pauses |= other.pauses
+    item: Parsed
+    poison: Poison
 
 
 class Intake(Generic[StateT]):
@@ -154,72 +128,80 @@ class Intake(Generic[StateT]):
     ) -> IntakeResult:
         trace = self._tracing.batch()
         parsed = trace.begun(items)
-        shards = {item.work.shard for item in parsed if item.work is not None}
-        sources = {
-            (item.sequenced.source, item.record.partition)
-            for item in parsed
-            if item.sequenced is not None
-        }
-        result = IntakeResult()
         refused = _refused(self._next.expected(parsed)) if partitions else []
         sent = await self._letters.send_ahead(refused, self._clock())
+        result = IntakeResult()
         async with (
             trace,
-            self._journal.session(
-                self._log.transaction(
-                    # A partition stands still with the shard of its number, whatever it holds.
-                    partitions=partitions,
-                    shards=shards | {partition for _, partition in partitions},
-                    sources=sources,
-                )
-            ) as session,
+            self._journal.session(self._log.transaction(**_wanted(parsed, partitions))) as session,
         ):
             tx = session.tx
             # Decided and recorded as of the time under the locks: who waited must not date it back.
             now = self._clock()
-            parked = frozenset(shard for shard, head in tx.heads.items() if head.parked)
-            if resuming:
-                parked = frozenset()
-            await session.load(
-                [item.work for item in parsed if item.work and not _waits(item, parked)]
-            )
-            again = repeats(
-                tx, ((each.sequenced, each.record.partition) for each in parsed if each.sequenced)
-            )
-            if again:
-                await tx.load_taken(again)
-            letters: list[DeadLetter] = []
-            waiting: list[DeadLetter] = []
+            parked = frozenset[int]() if resuming else _parked(tx)
+            await _load(session, parsed, parked)
             cursors = dict(tx.next_offsets)
             found = self._in_sequence(tx, parsed, parked, cursors, result) if partitions else parsed
-            for item in found:
-                try:
-                    _check_parked(item, parked)
-                    outcome = self._apply(tx, session, item, now)
-                except Poison as poison:
-                    if not partitions:
-                        raise
-                    place = item.record.topic, item.record.partition, item.record.offset
-                    letter = sent.get(place) or dead_letter(item.record, poison, now)
-                    if poison.reason == SHARD_PARKED and item.work is not None:
-                        waiting.append(letter._replace(parked_shard=item.work.shard))
-                    else:
-                        letters.append(letter)
-                    outcome = f"dead_lettered:{poison.reason}"
-                except Park as park:
-                    park.record = item.record
-                    raise
-                result.outcomes[outcome] += 1
-            if waiting:
-                await tx.add_dead_letters(waiting)
-            if letters:
-                await self._letters.keep(tx, letters, now, sent)
-            trace.writes(session.recorded, [*waiting, *letters])
+            poisoned = self._decided_in_order(session, found, parked, now, result)
+            if poisoned and not partitions:
+                raise poisoned[0].poison
+            letters = await self._keep(tx, poisoned, now, sent)
+            trace.writes(session.recorded, letters)
             recorded = await session.flush(now)
         self._next.committed(cursors)
         result.events = len(recorded.events)
         result.leased = recorded.leased
         return result
+
+    def _decided_in_order(
+        self,
+        session: Session[StateT],
+        items: Iterable[Parsed],
+        parked: frozenset[int],
+        now: datetime,
+        result: IntakeResult,
+    ) -> list[Poisoned]:
+        """Handle one record after the other, count what became of each; return what is poison.
+
+        Raises:
+            Park: as `handle`.
+        """
+        poisoned = []
+        for item in items:
+            try:
+                _check_parked(item, parked)
+                outcome = self._apply(session.tx, session, item, now)
+            except Poison as poison:
+                poisoned.append(Poisoned(item, poison))
+                outcome = f"dead_lettered:{poison.reason}"
+            except Park as park:
+                park.record = item.record
+                raise
+            result.outcomes[outcome] += 1
+        return poisoned
+
+    async def _keep(
+        self,
+        tx: Transaction,
+        poisoned: Sequence[Poisoned],
+        now: datetime,
+        sent: Mapping[Place, DeadLetter],
+    ) -> list[DeadLetter]:
+        """Keep the letters of what is poison; return them, those that wait for a shard first."""
+        letters: list[DeadLetter] = []
+        waiting: list[DeadLetter] = []
+        for item, poison in poisoned:
+            place = item.record.topic, item.record.partition, item.record.offset
+            letter = sent.get(place) or dead_letter(item.record, poison, now)
+            if poison.reason == SHARD_PARKED and item.work is not None:
+                waiting.append(letter._replace(parked_shard=item.work.shard))
+            else:
+                letters.append(letter)
+        if waiting:
+            await tx.add_dead_letters(waiting)
+        if letters:
+            await self._letters.keep(tx, letters, now, sent)
+        return [*waiting, *letters]
 
     def _in_sequence(
         self,
@@ -296,6 +278,40 @@ class Intake(Generic[StateT]):
             if item.sequenced is None:
                 raise
             raise Park(poison.reason, str(poison)) from poison
+
+
+class _Wanted(TypedDict):
+    """What the transaction of a batch locks and reads."""
+
+    partitions: set[TopicPartition]
+    shards: set[int]
+    sources: set[tuple[str, int]]
+
+
+def _wanted(parsed: Sequence[Parsed], partitions: set[TopicPartition]) -> _Wanted:
+    shards = {item.work.shard for item in parsed if item.work is not None}
+    return {
+        "partitions": partitions,
+        # A partition stands still with the shard of its number, whatever it holds.
+        "shards": shards | {partition for _, partition in partitions},
+        "sources": {
+            (item.sequenced.source, item.record.partition)
+            for item in parsed
+            if item.sequenced is not None
+        },
+    }
+
+
+def _parked(tx: Transaction) -> frozenset[int]:
+    return frozenset(shard for shard, head in tx.heads.items() if head.parked)
+
+
+async def _load(session: Session[StateT], parsed: Sequence[Parsed], parked: frozenset[int]) -> None:
+    """Load the streams that are decided on, and the numbers that may have come before."""
+    await session.load([item.work for item in parsed if item.work and not _waits(item, parked)])
+    numbered = [(each.sequenced, each.record.partition) for each in parsed if each.sequenced]
+    if again := repeats(session.tx, numbered):
+        await session.tx.load_taken(again)
 
 
 def _refused(parsed: Sequence[Parsed]) -> list[Refused]:
