@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from deploy.bench.events import BODIES, HEADERS, STEPS
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.ledger.projection import AMOUNT_COLUMNS
+from services.ledger.books.projection import AMOUNT_COLUMNS
 from services.runtime.kafka.consumers import build_consumer
 from services.runtime.log.postgres_rows import EVENT_COLUMNS
 

@@ -15,9 +15,10 @@ from deploy.bench.plan import Plan
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
-from services.ledger.columns import fold_columns
-from services.ledger.replay import Scope, resolve_scope
-from services.ledger.rules import POSTING_RULES, load_rules
+from services.ledger.books.columns import fold_columns
+from services.ledger.books.coverage import resolve_scope
+from services.ledger.reports.scope import Scope
+from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 
 NAMES: Final = ("replay", "replay_vs_eventsourcing", "scaling_replay")
 _REPEATS: Final = 3

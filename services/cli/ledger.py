@@ -14,11 +14,12 @@ from services.cli import ledger_tables as tables
 from services.cli.addresses import load_addresses
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.ledger.cache import cached_report, rebuild_balances
-from services.ledger.replay import covered_rows, resolve_scope
-from services.ledger.reports import Report, canonical_json, report
-from services.ledger.rules import POSTING_RULES, RuleSet, load_rules
-from services.ledger.statement import Statement, statement
+from services.ledger.books.cache import cached_report, rebuild_balances
+from services.ledger.books.coverage import covered_rows, resolve_scope
+from services.ledger.reports.balance_report import Report, canonical_json, report
+from services.ledger.reports.statement import Statement, statement
+from services.ledger.rules.rule_file import POSTING_RULES, load_rules
+from services.ledger.rules.rule_set import RuleSet
 from services.runtime.verify.checks import Check
 from services.runtime.verify.slices import heads_of
 
@@ -170,7 +171,7 @@ async def _replayed(
     async with connect(SERVICE, dsn) as connection:
         # Arrow takes longer to import than the other commands to run.
         from services.cli.progress import progress_bar  # noqa: PLC0415
-        from services.ledger.columns import fold_columns  # noqa: PLC0415
+        from services.ledger.books.columns import fold_columns  # noqa: PLC0415
 
         scope = await resolve_scope(
             connection, known_at=known_at, effective_at=effective_at, account_id=account
@@ -203,7 +204,7 @@ async def _verified(rules: RuleSet) -> list[Check]:
     dsn = load_addresses().dsn(SERVICE)
     async with connect(SERVICE, dsn) as connection:
         from services.cli.progress import progress_bar  # noqa: PLC0415 - as above
-        from services.ledger.verify import verify  # noqa: PLC0415
+        from services.ledger.verification.verify import verify  # noqa: PLC0415
 
         with progress_bar("reading events") as bar:
             heads = await heads_of(connection)

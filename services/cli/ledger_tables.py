@@ -11,8 +11,8 @@ from rich.text import Text
 from schemas.envelope import utc_text
 from schemas.money import decimal_text
 from services.cli.words import counted
-from services.ledger.reports import Report
-from services.ledger.statement import Line, Statement, Totals
+from services.ledger.reports.balance_report import Report
+from services.ledger.reports.statement import Line, Statement, Totals
 from services.runtime.verify.checks import Check
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from schemas import EVENT_TYPES
 from schemas.topics import TOPICS
 from services.ledger.handlers import build_processor as ledger
-from services.ledger.rules import load_rules
+from services.ledger.rules.rule_file import load_rules
 from services.notifier.handlers import build_processor as notifier
 from services.notifier.policy import Policy as NotifierPolicy
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue

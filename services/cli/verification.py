@@ -11,8 +11,8 @@ from services.cli.addresses import load_addresses
 from services.cli.archivals import ARCHIVALS
 from services.cli.progress import progress_bar
 from services.cli.verify import Results
-from services.ledger.rules import POSTING_RULES, load_rules
-from services.ledger.verify import verify as verify_books
+from services.ledger.rules.rule_file import POSTING_RULES, load_rules
+from services.ledger.verification.verify import verify as verify_books
 from services.notifier.claims import told_fact
 from services.orders.payments.claims.claim_check import check_claims
 from services.orders.payments.claims.wallet_claims import wallet_payment

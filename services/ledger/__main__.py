@@ -1,7 +1,7 @@
 """`python -m services.ledger` runs the ledger."""
 
 from services.ledger.app import open_ledger
-from services.ledger.projection import MIGRATIONS
+from services.ledger.books.projection import MIGRATIONS
 from services.ledger.settings import LedgerSettings
 from services.runtime.app.start import run_service
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from services.ledger.handlers import build_processor, load_low_balance
-from services.ledger.rules import load_rules
+from services.ledger.rules.rule_file import load_rules
 from services.ledger.settings import LedgerSettings
 from services.ledger.wallets import WalletState
 from services.runtime.processor import Processor

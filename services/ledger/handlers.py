@@ -15,6 +15,7 @@ from schemas.orders import BonusGranted, RefundCompleted, WalletChargeRequested,
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCredited
 from schemas.topics import LEDGER, ORDERS
+from services.ledger.books.projection import projection
 from services.ledger.decider import (
     AddLot,
     ChargeWallet,
@@ -23,8 +24,7 @@ from services.ledger.decider import (
     decide,
 )
 from services.ledger.metrics import COUNTERS
-from services.ledger.projection import projection
-from services.ledger.rules import RuleSet
+from services.ledger.rules.rule_set import RuleSet
 from services.ledger.wallets import WalletState, evolve, initial_state
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.processor import Handler, Incoming, Processor, Subscription, Task

@@ -19,7 +19,7 @@ from schemas.ledger import (
 from schemas.orders import BonusGranted, PaymentCaptured, RefundCompleted, WalletToppedUp
 from schemas.surplus import SurplusCaptured, SurplusCredited, SurplusReturned
 from schemas.topics import LEDGER, ORDERS
-from services.ledger.amounts import SHAPES
+from services.ledger.rules.amounts import SHAPES
 from services.runtime.event_counter import EventCounter
 
 _BOOKED: Final = (

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.ledger.handlers import LOW_BALANCE
-from services.ledger.rules import POSTING_RULES
+from services.ledger.rules.rule_file import POSTING_RULES
 from services.runtime.settings import FetchWait, RuntimeSettings
 
 

@@ -26,8 +26,8 @@ from schemas.money import Money
 from schemas.requests import PaymentMethod
 from schemas.topics import TOPICS
 from services.ledger import handlers as ledger
-from services.ledger.amounts import amounts_of
-from services.ledger.rules import POSTING_RULES, load_rules
+from services.ledger.rules.amounts import amounts_of
+from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 from services.notifier import effects as notifier_effects
 from services.notifier import handlers as notifier
 from services.notifier.policy import Policy as NotifierPolicy

@@ -12,12 +12,13 @@ import asyncpg
 
 from services.cli.connections import connect
 from services.cli.setup import set_up_postgres
-from services.ledger.columns import fold_columns
+from services.ledger.books.columns import fold_columns
+from services.ledger.books.coverage import resolve_scope
 from services.ledger.handlers import build_processor
-from services.ledger.replay import resolve_scope
-from services.ledger.reports import Report, report
-from services.ledger.rules import RuleSet, load_rules
-from services.ledger.verify import verify
+from services.ledger.reports.balance_report import Report, report
+from services.ledger.rules.rule_file import load_rules
+from services.ledger.rules.rule_set import RuleSet
+from services.ledger.verification.verify import verify
 from services.ledger.wallets import WalletState
 from services.runtime.app.start import open_pool
 from services.runtime.flow.intake.intake import Intake

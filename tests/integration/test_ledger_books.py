@@ -16,11 +16,11 @@ from random import Random
 import pytest
 
 from schemas.requests import PaymentMethod
-from services.ledger.cache import cached_balances, cached_report, rebuild_balances
-from services.ledger.columns import fold_columns
-from services.ledger.replay import resolve_scope
-from services.ledger.sql_fold import fold_sql
-from services.ledger.statement import statement
+from services.ledger.books.cache import cached_balances, cached_report, rebuild_balances
+from services.ledger.books.columns import fold_columns
+from services.ledger.books.coverage import resolve_scope
+from services.ledger.books.sql_fold import fold_sql
+from services.ledger.reports.statement import statement
 from tests.books import Books, Kind, Operation
 from tests.controls import T0
 from tests.integration.ledger_database import RULES, LedgerDatabase, open_ledger_database

@@ -17,12 +17,12 @@ import pytest
 
 from schemas.envelope import utc_text
 from schemas.requests import PaymentMethod
-from services.ledger.cache import cached_report, rebuild_balances
-from services.ledger.replay import resolve_scope
-from services.ledger.reports import report
-from services.ledger.rules import POSTING_RULES, load_rules
-from services.ledger.sql_fold import fold_sql
-from services.ledger.statement import Statement, statement
+from services.ledger.books.cache import cached_report, rebuild_balances
+from services.ledger.books.coverage import resolve_scope
+from services.ledger.books.sql_fold import fold_sql
+from services.ledger.reports.balance_report import report
+from services.ledger.reports.statement import Statement, statement
+from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 from tests.books import Books, Operation, record_of
 from tests.integration.ledger_database import LedgerDatabase, open_ledger_database
 from tests.integration.test_ledger_books import command

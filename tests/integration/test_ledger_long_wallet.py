@@ -7,12 +7,12 @@ import asyncio
 from schemas.ledger import WalletCharged
 from schemas.money import AMOUNT_MINOR_MAX
 from schemas.requests import PaymentMethod
-from services.ledger.cache import cached_balances, rebuild_balances
-from services.ledger.columns import fold_columns
+from services.ledger.books.cache import cached_balances, rebuild_balances
+from services.ledger.books.columns import fold_columns
+from services.ledger.books.coverage import resolve_scope
+from services.ledger.books.sql_fold import fold_sql
 from services.ledger.handlers import build_processor
-from services.ledger.replay import resolve_scope
-from services.ledger.sql_fold import fold_sql
-from services.ledger.statement import statement
+from services.ledger.reports.statement import statement
 from services.runtime.flow.journal import Journal
 from tests.books import LOW_BALANCE, Books, Kind, Operation
 from tests.integration.ledger_database import RULES, open_ledger_database

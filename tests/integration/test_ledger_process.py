@@ -9,8 +9,8 @@ from typing import Any
 from schemas.envelope import Source
 from schemas.topics import LEDGER, ORDERS
 from services.cli.connections import connect
-from services.ledger.rules import load_rules
-from services.ledger.verify import verify
+from services.ledger.rules.rule_file import load_rules
+from services.ledger.verification.verify import verify
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.verify.checks import Check
 from tests.books import Books, Record

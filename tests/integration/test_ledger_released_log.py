@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from services.ledger.cache import cached_report
-from services.ledger.replay import resolve_scope
-from services.ledger.reports import report
-from services.ledger.sql_fold import fold_sql
+from services.ledger.books.cache import cached_report
+from services.ledger.books.coverage import resolve_scope
+from services.ledger.books.sql_fold import fold_sql
+from services.ledger.reports.balance_report import report
 from tests.books import Record
 from tests.controls import T0
 from tests.integration.ledger_database import LedgerDatabase, open_ledger_database

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from services.cli.verification import log_of
-from services.ledger import amount_slices, log_checks
+from services.ledger.books import amount_slices
+from services.ledger.verification import log_checks
 from services.runtime.verify import slices
 from services.runtime.verify.logs import verify_logs
 from tests.integration.ledger_database import LedgerDatabase, open_ledger_database

@@ -11,7 +11,7 @@ from typing import Any, Final
 from schemas.topics import TOPICS
 from services.ledger.handlers import build_processor as build_ledger
 from services.ledger.handlers import load_low_balance
-from services.ledger.rules import load_rules
+from services.ledger.rules.rule_file import load_rules
 from services.notifier.channels.email import Refused
 from services.notifier.commands import (
     RecordDelivered,

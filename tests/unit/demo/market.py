@@ -21,8 +21,8 @@ from schemas.requests import PaymentMethod
 from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
 from services.ledger.handlers import build_processor as build_ledger
 from services.ledger.handlers import load_low_balance
-from services.ledger.postings import post
-from services.ledger.rules import load_rules
+from services.ledger.rules.postings import post
+from services.ledger.rules.rule_file import load_rules
 from services.ledger.wallets import WalletState
 from services.notifier.candidates import ContactChange, answer_of, candidate_of
 from services.notifier.contacts import changed_contact

@@ -10,10 +10,10 @@ import pytest
 
 from schemas.envelope import Event
 from schemas.orders import PlanActivated
-from services.ledger.amounts import amounts_of
-from services.ledger.checks import RESTORE, BodyCheck, Chunk
-from services.ledger.projection import amount_rows
-from services.ledger.rules import load_rules
+from services.ledger.books.projection import amount_rows
+from services.ledger.rules.amounts import amounts_of
+from services.ledger.rules.rule_file import load_rules
+from services.ledger.verification.body_check import RESTORE, BodyCheck, Chunk
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.verify.checks import Check
 from tests.controls import T0

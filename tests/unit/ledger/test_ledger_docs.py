@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from schemas.money import decimal_text
-from services.ledger.accounts import CHART
 from services.ledger.decider import LOT_ORDER_VERSION
 from services.ledger.handlers import load_low_balance
-from services.ledger.rules import POSTING_RULES
+from services.ledger.rules.accounts import CHART
+from services.ledger.rules.rule_file import POSTING_RULES
 from tests.unit.ledger.test_ledger_postings import CASES
 
 DOC = (Path(__file__).parents[3] / "docs" / "ACCOUNTING.md").read_text(encoding="utf-8")

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.envelope import Event
-from services.ledger.accounts import BONUS_OFFSET, WALLET_BONUS, WALLET_PAID, chart_entry
-from services.ledger.amounts import amounts_of
-from services.ledger.columns import ColumnFold
-from services.ledger.postings import Balances, post
-from services.ledger.projection import AMOUNT_COLUMNS, amount_rows
-from services.ledger.replay import Scope
-from services.ledger.reports import report
-from services.ledger.rules import load_rules
+from services.ledger.books.columns import ColumnFold
+from services.ledger.books.projection import AMOUNT_COLUMNS, amount_rows
+from services.ledger.reports.balance_report import report
+from services.ledger.reports.scope import Scope
+from services.ledger.rules.accounts import BONUS_OFFSET, WALLET_BONUS, WALLET_PAID, chart_entry
+from services.ledger.rules.amounts import amounts_of
+from services.ledger.rules.postings import Balances, post
+from services.ledger.rules.rule_file import load_rules
 from tests.books import OPERATIONS, Books, Operation
 from tests.controls import T0
 

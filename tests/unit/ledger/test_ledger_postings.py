@@ -11,9 +11,9 @@ from schemas import EVENTS
 from schemas.envelope import Event
 from schemas.ledger import WalletCharged
 from schemas.topics import LEDGER, ORDERS
-from services.ledger.amounts import SHAPES
-from services.ledger.postings import post
-from services.ledger.rules import load_rules
+from services.ledger.rules.amounts import SHAPES
+from services.ledger.rules.postings import post
+from services.ledger.rules.rule_file import load_rules
 from services.runtime.errors import Park
 from tests.controls import T0
 from tests.unit.ledger.builders import (

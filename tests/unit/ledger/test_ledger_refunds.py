@@ -16,9 +16,9 @@ from schemas.ledger import WalletCharged
 from schemas.orders import Consideration
 from schemas.requests import PaymentMethod
 from services.ledger.decider import RestoreCharge
-from services.ledger.postings import post
-from services.ledger.refund_check import ADVICE, RefundCheck
-from services.ledger.rules import load_rules
+from services.ledger.rules.postings import post
+from services.ledger.rules.rule_file import load_rules
+from services.ledger.verification.refund_check import ADVICE, RefundCheck
 from services.runtime.errors import Park
 from services.runtime.processor import Decision
 from services.runtime.verify.checks import Check

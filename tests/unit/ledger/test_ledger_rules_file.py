@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from services.ledger.accounts import CHART, account_ref, chart_entry
-from services.ledger.postings import post
-from services.ledger.rules import POSTING_RULES, RECORDED, Rule, load_rules, missing_rule
+from services.ledger.rules.accounts import CHART, account_ref, chart_entry
+from services.ledger.rules.postings import post
+from services.ledger.rules.rule_file import POSTING_RULES, RECORDED, load_rules
+from services.ledger.rules.rule_set import Rule, missing_rule
 from services.runtime.errors import ConfigurationError, Park
 from tests.controls import T0
 from tests.unit.ledger.builders import bonus

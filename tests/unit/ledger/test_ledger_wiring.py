@@ -12,7 +12,7 @@ from schemas.envelope import Envelope, Event, Source
 from schemas.topics import ORDERS
 from services.ledger.decider import AddLot, ChargeWallet, FileFact, RestoreCharge
 from services.ledger.handlers import build_processor, load_low_balance
-from services.ledger.rules import RECORDED, load_rules
+from services.ledger.rules.rule_file import RECORDED, load_rules
 from services.ledger.settings import LedgerSettings
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.processor import Incoming, Task

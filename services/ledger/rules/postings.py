@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.envelope import Event
-from services.ledger.amounts import SHAPES, Amount, amounts_of
-from services.ledger.rules import Rule, RuleSet
+from services.ledger.rules.amounts import SHAPES, Amount, amounts_of
+from services.ledger.rules.rule_set import Rule, RuleSet
 
 Balances = dict[tuple[int, str, str], int]
 """(shard, account, currency) -> minor units, debit positive."""

@@ -8,9 +8,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from schemas.envelope import utc_text
-from services.ledger.postings import Balances
-from services.ledger.replay import Scope
-from services.ledger.rules import RuleSet
+from services.ledger.reports.scope import Scope
+from services.ledger.rules.postings import Balances
+from services.ledger.rules.rule_set import RuleSet
 
 
 @dataclass(frozen=True, slots=True)

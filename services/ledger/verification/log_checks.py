@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from schemas.envelope import Source
 from schemas.topics import ORDERS
-from services.ledger.checks import RESTORE
+from services.ledger.verification.body_check import RESTORE
 from services.runtime.log.event_log import ShardHead, StoredEvent
 from services.runtime.verify.checks import Check
 from services.runtime.verify.slices import Mark

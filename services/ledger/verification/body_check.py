@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from schemas.envelope import Event
-from services.ledger.amounts import amounts_of
-from services.ledger.postings import Balances, post
-from services.ledger.projection import AMOUNT_COLUMNS, amount_rows
-from services.ledger.refund_check import RefundCheck
-from services.ledger.rules import RuleSet
+from services.ledger.books.projection import AMOUNT_COLUMNS, amount_rows
+from services.ledger.rules.amounts import amounts_of
+from services.ledger.rules.postings import Balances, post
+from services.ledger.rules.rule_set import RuleSet
+from services.ledger.verification.refund_check import RefundCheck
 from services.runtime.errors import Park
 from services.runtime.kafka.records.cloudevents import validation_summary
 from services.runtime.log.event_log import StoredEvent

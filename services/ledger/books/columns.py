@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi  # type: ignore[import-untyped]
 
-from services.ledger.amount_slices import EXTENT, confirm_same_file, slices
-from services.ledger.postings import Balances
-from services.ledger.replay import Scope
-from services.ledger.rules import RuleSet, missing_rule
+from services.ledger.books.amount_slices import EXTENT, confirm_same_file, slices
+from services.ledger.books.coverage import condition_of, source_of
+from services.ledger.reports.scope import Scope
+from services.ledger.rules.postings import Balances
+from services.ledger.rules.rule_set import RuleSet, missing_rule
 from services.runtime.errors import Transient
 from services.runtime.postgres.dsn import verified
 
@@ -126,7 +127,7 @@ def fold_columns(
 def _batches(dsn: str, schema: str, scope: Scope) -> Iterator[pa.RecordBatch]:
     query = (
         "SELECT amount.shard, kind, account_id, jurisdiction, currency, amount_minor, occurred_at"  # noqa: S608 - COPY takes no parameters; Scope checks every literal
-        f" FROM {scope.covered()} WHERE {scope.condition()}"
+        f" FROM {source_of(scope)} WHERE {condition_of(scope)}"
     )
     try:
         # A transaction for each statement.

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.envelope import Event
-from services.ledger.amounts import SHAPES, Amount, amounts_of
-from services.ledger.postings import Balances, post, postings_of
-from services.ledger.rules import RuleSet
+from services.ledger.rules.amounts import SHAPES, Amount, amounts_of
+from services.ledger.rules.postings import Balances, post, postings_of
+from services.ledger.rules.rule_set import RuleSet
 from services.runtime.log.event_log import StoredEvent, Transaction
 from services.runtime.processor import Filed, Incoming, Projection
 
-MIGRATIONS: Final = Path(__file__).with_name("migrations")
+MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
 AMOUNT_COLUMNS: Final = (
     "shard",
     "position",

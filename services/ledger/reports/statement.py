@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from schemas.envelope import utc_text
-from services.ledger.accounts import AccountRef, chart_entry
-from services.ledger.postings import Posting, post
-from services.ledger.replay import Scope
-from services.ledger.rules import RECORDED, RuleSet
+from services.ledger.reports.scope import Scope
+from services.ledger.rules.accounts import AccountRef, chart_entry
+from services.ledger.rules.postings import Posting, post
+from services.ledger.rules.rule_file import RECORDED
+from services.ledger.rules.rule_set import RuleSet
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 

@@ -6,11 +6,12 @@ from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from services.ledger.accounts import AccountRef
-from services.ledger.amount_slices import EXTENT, confirm_same_file, slices
-from services.ledger.postings import Balances
-from services.ledger.replay import Scope
-from services.ledger.rules import RuleSet, missing_rule
+from services.ledger.books.amount_slices import EXTENT, confirm_same_file, slices
+from services.ledger.books.coverage import condition_of, source_of
+from services.ledger.reports.scope import Scope
+from services.ledger.rules.accounts import AccountRef
+from services.ledger.rules.postings import Balances
+from services.ledger.rules.rule_set import RuleSet, missing_rule
 
 if TYPE_CHECKING:
     import asyncpg
@@ -52,8 +53,8 @@ async def fold_sql(connection: asyncpg.Connection, scope: Scope, rules: RuleSet)
     balances: Balances = defaultdict(int)
     [(pages, file)] = await connection.fetch(EXTENT)
     for part in slices(pages):
-        condition = f"{scope.condition()} AND {part}"
-        query = _FOLD.format(covered=scope.covered(), condition=condition)
+        condition = f"{condition_of(scope)} AND {part}"
+        query = _FOLD.format(covered=source_of(scope), condition=condition)
         for row in await connection.fetch(query, *rule_columns(rules)):
             if row["unruled"] is not None:
                 raise missing_rule(row["unruled"])

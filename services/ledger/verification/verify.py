@@ -8,27 +8,22 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from schemas.envelope import Source
-from services.ledger.accounts import BONUS_OFFSET, WALLET_BONUS, chart_entry
-from services.ledger.cache import cached_balances
-from services.ledger.checks import (
-    REBUILD,
-    RESTORE,
-    BodyCheck,
-    Chunk,
-)
-from services.ledger.columns import Progress, fold_columns
-from services.ledger.log_checks import (
+from services.ledger.books.cache import cached_balances
+from services.ledger.books.columns import Progress, fold_columns
+from services.ledger.books.projection import AMOUNT_COLUMNS
+from services.ledger.books.sql_fold import fold_sql
+from services.ledger.reports.balance_report import report
+from services.ledger.reports.scope import Scope
+from services.ledger.rules.postings import Balances
+from services.ledger.rules.rule_set import RuleSet
+from services.ledger.verification.balance_checks import same, sound
+from services.ledger.verification.body_check import REBUILD, BodyCheck, Chunk
+from services.ledger.verification.log_checks import (
     SequenceCheck,
     check_cursors,
     check_dead_letters,
     check_streams,
 )
-from services.ledger.postings import Balances
-from services.ledger.projection import AMOUNT_COLUMNS
-from services.ledger.replay import Scope
-from services.ledger.reports import report
-from services.ledger.rules import RuleSet
-from services.ledger.sql_fold import fold_sql
 from services.runtime.errors import Park
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.verify.checks import ChainCheck, Check, LogCheck, LogHead, PositionCheck
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
 _FOLDS: Final = (
     "when `amount table` failed too, mend that; else correct posting_rules.toml or the fold"
 )
-_SIDES: Final = "read `perennial ledger statement` of that account: which event took too much?"
 _AMOUNTS: Final = (
     f"SELECT {', '.join(AMOUNT_COLUMNS)} FROM amount"  # noqa: S608 - as above
     " WHERE shard = $1 AND position > $2 AND position <= $3 ORDER BY position, ordinal"
@@ -82,23 +76,28 @@ async def verify(  # noqa: PLR0913 - what the folds need, and what of it is want
     scope = Scope({shard: head.position for shard, head in heads.items()})
     by_columns = await _folded(asyncio.to_thread(fold_columns, dsn, schema, scope, rules))
     by_sql = await _folded(fold_sql(connection, scope, rules))
-    tables = [
+    numbers = await _numbers(connection, sequences)
+    bodies.see_stray(await _beyond(connection, walked))
+    return [
+        *(check.result() for check in log_checks),
+        *numbers,
+        bodies.result(),
+        bodies.amounts(),
+        bodies.refunds.result(),
+        same("SQL fold = body fold", by_sql, bodies.balances, _FOLDS),
+        same("columnar fold = body fold", by_columns, bodies.balances, _FOLDS),
+        same("cache = replay", cached, by_columns, REBUILD),
+        *sound(report(dict(bodies.balances), scope, rules).totals),
+    ]
+
+
+async def _numbers(connection: asyncpg.Connection, sequences: SequenceCheck) -> list[Check]:
+    """Check what is numbered or counted, after the walk."""
+    return [
         await check_streams(connection),
         sequences.result(),
         await check_cursors(connection, sequences.events_of(Source.ORDERS)),
         await check_dead_letters(connection),
-    ]
-    bodies.see_stray(await _beyond(connection, walked))
-    return [
-        *(check.result() for check in log_checks),
-        *tables,
-        bodies.result(),
-        bodies.amounts(),
-        bodies.refunds.result(),
-        _same("SQL fold = body fold", by_sql, bodies.balances, _FOLDS),
-        _same("columnar fold = body fold", by_columns, bodies.balances, _FOLDS),
-        _same("cache = replay", cached, by_columns, REBUILD),
-        *_sound(report(dict(bodies.balances), scope, rules).totals),
     ]
 
 
@@ -148,52 +147,3 @@ async def _folded(fold: Awaitable[Balances]) -> Balances | Park:
         return await fold
     except Park as error:
         return error
-
-
-def _same(name: str, left: Balances | Park, right: Balances | Park, advice: str) -> Check:
-    """Compare two ways to the same balances; the name of the check says which ways."""
-    if isinstance(left, Park):
-        return Check(name, "nothing", str(left), advice)
-    if isinstance(right, Park):
-        return Check(name, "nothing", str(right), advice)
-    first, second = name.split(" = ")
-    compared = f"{len(right)} balances"
-    for key in sorted(left.keys() | right.keys()):
-        if left.get(key) != right.get(key):
-            shard, account, currency = key
-            problem = (
-                f"{account} {currency} in shard {shard}: {first} {_told(left, key)}, "
-                f"{second} {_told(right, key)}"
-            )
-            return Check(name, compared, problem, advice)
-    return Check(name, compared)
-
-
-def _told(balances: Balances, key: tuple[int, str, str]) -> str:
-    return str(balances[key]) if key in balances else "has none"
-
-
-def _sound(totals: Mapping[tuple[str, str], int]) -> list[Check]:
-    """Check what holds of any sound books: sums of zero, normal sides, bonus cancelled."""
-    sums: dict[str, int] = defaultdict(int)
-    bonus: dict[str, int] = defaultdict(int)
-    wrong_side: list[str] = []
-    for (account, currency), minor in sorted(totals.items()):
-        sums[currency] += minor
-        if account == BONUS_OFFSET or account.startswith(WALLET_BONUS):
-            bonus[currency] += minor
-        entry = chart_entry(account)
-        if entry.one_sided and (minor < 0 if entry.normal == "debit" else minor > 0):
-            wrong_side.append(f"{account} holds {minor} {currency}, not a {entry.normal} balance")
-    return [
-        _zero("trial balance is zero", sums, "all accounts"),
-        _zero("bonus is cancelled", bonus, "bonus and its offset"),
-        Check(
-            "normal sides", f"{len(totals)} accounts", wrong_side[0] if wrong_side else None, _SIDES
-        ),
-    ]
-
-
-def _zero(name: str, sums: Mapping[str, int], what: str) -> Check:
-    wrong = [f"{what} sum to {minor} {currency}" for currency, minor in sums.items() if minor]
-    return Check(name, f"{len(sums)} currencies", wrong[0] if wrong else None, RESTORE)

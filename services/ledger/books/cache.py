@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.ledger.accounts import WALLET_BONUS, WALLET_PAID
-from services.ledger.postings import Balances
-from services.ledger.replay import resolve_scope
-from services.ledger.reports import Report, report
-from services.ledger.rules import RuleSet
-from services.ledger.sql_fold import fold_sql
+from services.ledger.books.coverage import resolve_scope
+from services.ledger.books.sql_fold import fold_sql
+from services.ledger.reports.balance_report import Report, report
+from services.ledger.rules.accounts import WALLET_BONUS, WALLET_PAID
+from services.ledger.rules.postings import Balances
+from services.ledger.rules.rule_set import RuleSet
 
 if TYPE_CHECKING:
     import asyncpg

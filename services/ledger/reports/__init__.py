@@ -1,0 +1,1 @@
+"""What is told of the books: the same input gives the same bytes on every machine."""

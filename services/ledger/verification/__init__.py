@@ -1,0 +1,1 @@
+"""The books against the log, and against each other: `perennial ledger verify`."""
