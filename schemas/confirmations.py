@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 from schemas.envelope import Event, HappenedAt, Identifier, ShortText, UtcDatetime
 from schemas.money import Money
@@ -63,6 +66,26 @@ class PaymentConfirmationRefused(OfOneOrder):
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
     refused_at: UtcDatetime
+
+
+PayLink = Annotated[str, StringConstraints(pattern=r"^https://[!-~]+$", max_length=2_000)]
+"""A page of the gateway on which the customer agrees to a payment."""
+
+
+class PaymentActionRequired(OfOneOrder):
+    """The customer has to agree at the gateway before it charges: show `pay_link` until `pay_by`.
+
+    Nothing is charged yet. PaymentCaptured, PaymentFailed or, after `pay_by`, OrderExpired follows.
+    """
+
+    payment_id: Identifier
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    method: PaymentMethod
+    amount: Money
+    pay_link: PayLink
+    pay_by: UtcDatetime
+    required_at: UtcDatetime
 
 
 class RefundInstructed(Event):

@@ -23,6 +23,7 @@ EVENTS: Final[tuple[tuple[type[Event], Topic], ...]] = (
     (orders.PaymentFailed, ORDERS),
     (orders.PaymentOutcomeUnknown, ORDERS),
     (orders.PaymentOutcomeResolved, ORDERS),
+    (confirmations.PaymentActionRequired, ORDERS),
     (orders.PlanActivated, ORDERS),
     (orders.ActivationDelayed, ORDERS),
     (orders.ActivationFailed, ORDERS),

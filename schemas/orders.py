@@ -156,7 +156,7 @@ class RenewalRejected(Event):
 
 
 class OrderExpired(OfOneOrder):
-    """The customer did not confirm the payment in time; nothing was charged.
+    """The customer did not confirm or agree to the payment in time; nothing was charged.
 
     `settled_by` and `settlement_reason` are set when a person closed the order before its time.
     """
@@ -218,13 +218,13 @@ class PaymentOutcomeUnknown(OfOneOrder):
 class PaymentOutcomeResolved(OfOneOrder):
     """The look-up answered, or a person did; PaymentCaptured or PaymentFailed follows at once.
 
-    `settled_by` and `settlement_reason` are set when it was a person, from what the gateway's
-    operator said or its statement shows.
+    After `action_required` it is PaymentActionRequired. `settled_by` and `settlement_reason` are set
+    when it was a person, from what the gateway's operator said or its statement shows.
     """
 
     payment_id: Identifier
     gateway: Identifier | None = None
-    outcome: Literal["captured", "declined", "not_charged"]
+    outcome: Literal["captured", "declined", "not_charged", "action_required"]
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
     resolved_at: UtcDatetime

@@ -330,7 +330,7 @@ type RenewalRejected struct {
 	RejectedAt           time.Time       `json:"rejected_at"`
 }
 
-// OrderExpired: The customer did not confirm the payment in time; nothing was charged. `settled_by` and `settlement_reason` are set when a person closed the order before its time.
+// OrderExpired: The customer did not confirm or agree to the payment in time; nothing was charged. `settled_by` and `settlement_reason` are set when a person closed the order before its time.
 type OrderExpired struct {
 	AccountID        string    `json:"account_id"`
 	RenewalID        *string   `json:"renewal_id,omitzero"`
@@ -414,7 +414,7 @@ type PaymentOutcomeUnknown struct {
 	ObservedAt time.Time     `json:"observed_at"`
 }
 
-// PaymentOutcomeResolved: The look-up answered, or a person did; PaymentCaptured or PaymentFailed follows at once. `settled_by` and `settlement_reason` are set when it was a person, from what the gateway's operator said or its statement shows.
+// PaymentOutcomeResolved: The look-up answered, or a person did; PaymentCaptured or PaymentFailed follows at once. After `action_required` it is PaymentActionRequired. `settled_by` and `settlement_reason` are set when it was a person, from what the gateway's operator said or its statement shows.
 type PaymentOutcomeResolved struct {
 	AccountID        string    `json:"account_id"`
 	RenewalID        *string   `json:"renewal_id,omitzero"`
@@ -425,6 +425,21 @@ type PaymentOutcomeResolved struct {
 	SettledBy        *string   `json:"settled_by,omitzero"`
 	SettlementReason *string   `json:"settlement_reason,omitzero"`
 	ResolvedAt       time.Time `json:"resolved_at"`
+}
+
+// PaymentActionRequired: The customer has to agree at the gateway before it charges: show `pay_link` until `pay_by`. Nothing is charged yet. PaymentCaptured, PaymentFailed or, after `pay_by`, OrderExpired follows.
+type PaymentActionRequired struct {
+	AccountID    string        `json:"account_id"`
+	RenewalID    *string       `json:"renewal_id,omitzero"`
+	TopupID      *string       `json:"topup_id,omitzero"`
+	PaymentID    string        `json:"payment_id"`
+	Gateway      string        `json:"gateway"`
+	GatewayTxnID string        `json:"gateway_txn_id"`
+	Method       PaymentMethod `json:"method"`
+	Amount       Money         `json:"amount"`
+	PayLink      string        `json:"pay_link"`
+	PayBy        time.Time     `json:"pay_by"`
+	RequiredAt   time.Time     `json:"required_at"`
 }
 
 // PlanActivated: The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data. `settled_by` and `settlement_reason` are set when a person found it active at the provider.
@@ -756,6 +771,7 @@ var New = map[string]func() any{
 	"billing.PaymentFailed.v1":               func() any { return new(PaymentFailed) },
 	"billing.PaymentOutcomeUnknown.v1":       func() any { return new(PaymentOutcomeUnknown) },
 	"billing.PaymentOutcomeResolved.v1":      func() any { return new(PaymentOutcomeResolved) },
+	"billing.PaymentActionRequired.v1":       func() any { return new(PaymentActionRequired) },
 	"billing.PlanActivated.v1":               func() any { return new(PlanActivated) },
 	"billing.ActivationDelayed.v1":           func() any { return new(ActivationDelayed) },
 	"billing.ActivationFailed.v1":            func() any { return new(ActivationFailed) },

@@ -216,7 +216,7 @@ export interface RenewalRejected {
   rejected_at: string;
 }
 
-/** The customer did not confirm the payment in time; nothing was charged. `settled_by` and `settlement_reason` are set when a person closed the order before its time. */
+/** The customer did not confirm or agree to the payment in time; nothing was charged. `settled_by` and `settlement_reason` are set when a person closed the order before its time. */
 export interface OrderExpired {
   account_id: string;
   renewal_id?: string;
@@ -300,17 +300,32 @@ export interface PaymentOutcomeUnknown {
   observed_at: string;
 }
 
-/** The look-up answered, or a person did; PaymentCaptured or PaymentFailed follows at once. `settled_by` and `settlement_reason` are set when it was a person, from what the gateway's operator said or its statement shows. */
+/** The look-up answered, or a person did; PaymentCaptured or PaymentFailed follows at once. After `action_required` it is PaymentActionRequired. `settled_by` and `settlement_reason` are set when it was a person, from what the gateway's operator said or its statement shows. */
 export interface PaymentOutcomeResolved {
   account_id: string;
   renewal_id?: string;
   topup_id?: string;
   payment_id: string;
   gateway?: string;
-  outcome: "captured" | "declined" | "not_charged";
+  outcome: "captured" | "declined" | "not_charged" | "action_required";
   settled_by?: string;
   settlement_reason?: string;
   resolved_at: string;
+}
+
+/** The customer has to agree at the gateway before it charges: show `pay_link` until `pay_by`. Nothing is charged yet. PaymentCaptured, PaymentFailed or, after `pay_by`, OrderExpired follows. */
+export interface PaymentActionRequired {
+  account_id: string;
+  renewal_id?: string;
+  topup_id?: string;
+  payment_id: string;
+  gateway: string;
+  gateway_txn_id: string;
+  method: PaymentMethod;
+  amount: Money;
+  pay_link: string;
+  pay_by: string;
+  required_at: string;
 }
 
 /** The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data. `settled_by` and `settlement_reason` are set when a person found it active at the provider. */
@@ -642,6 +657,7 @@ export interface EventData {
   "billing.PaymentFailed.v1": PaymentFailed;
   "billing.PaymentOutcomeUnknown.v1": PaymentOutcomeUnknown;
   "billing.PaymentOutcomeResolved.v1": PaymentOutcomeResolved;
+  "billing.PaymentActionRequired.v1": PaymentActionRequired;
   "billing.PlanActivated.v1": PlanActivated;
   "billing.ActivationDelayed.v1": ActivationDelayed;
   "billing.ActivationFailed.v1": ActivationFailed;

@@ -20,6 +20,7 @@ from services.orders.payments.commands import (
     ConfirmRefund,
     ExpireOrder,
     PaymentCommand,
+    RecordAction,
     RecordCharge,
     RecordConfirmation,
     RecordLookUp,
@@ -39,6 +40,7 @@ from services.orders.payments.payments import (
     apply_wallet_charged,
     apply_wallet_refusal,
     expire,
+    record_action,
     record_charge,
     record_look_up,
     settle,
@@ -100,6 +102,8 @@ def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be for
             return record_charge(command, _order(state), rules)
         case RecordLookUp():
             return record_look_up(command, _order(state), rules)
+        case RecordAction():
+            return record_action(command, _order(state), rules)
         case SettleUnknownPayment():
             return settle(command, _order(state), rules)
         case SettleActivation():

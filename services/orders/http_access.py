@@ -21,7 +21,7 @@ ANSWER_BYTES_MAX: Final = 64 * 1024
 _BEYOND_TIMEOUT: Final = 2
 """How often the time-out for the next sign of life an answer may take in all."""
 _JSON: Final = {"content-type": "application/json"}
-_DONE: Final = frozenset({"captured", "found", "refunded", "activated"})
+_DONE: Final = frozenset({"captured", "action_required", "found", "refunded", "activated"})
 _SAID: Final = frozenset({"not_found", "declined", "refused", "not_refundable"})
 
 

@@ -9,6 +9,7 @@ from iso4217 import Currency
 
 from schemas.confirmations import (
     ConfirmationRefusal,
+    PaymentActionRequired,
     PaymentConfirmationReceived,
     PaymentConfirmationRefused,
 )
@@ -79,21 +80,24 @@ TOP_UPS: Final = EventCounter(
         OrderExpired: lambda event: (("expired", ""), 1 if event.topup_id else 0),
     },
 )
+_RESOLVED: Final = ("captured", "declined", "not_charged", "action_required")
 PAYMENTS: Final = EventCounter(
     name="orders_payments",
-    meaning="Answers of gateways and wallets; `unknown` ones are looked up until `resolved`, and"
-    " `surplus` is money that its order does not take.",
+    meaning="Answers of gateways and wallets; `unknown` ones are looked up until `resolved`,"
+    " `action_required` ones wait for the customer, and `surplus` is money that its order does"
+    " not take.",
     labels=("outcome", "reason"),
     series=frozenset(
-        {("captured", "")}
+        {("captured", ""), ("action_required", "")}
         | {("surplus", reason.value) for reason in SurplusReason}
         | {("failed", reason.value) for reason in DeclineReason}
         | {("unknown", cause.value) for cause in UnknownCause}
-        | {("resolved", outcome) for outcome in ("captured", "declined", "not_charged")}
+        | {("resolved", outcome) for outcome in _RESOLVED}
     ),
     count={
         PaymentCaptured: lambda _: (("captured", ""), 1),
         SurplusCaptured: lambda event: (("surplus", event.reason), 1),
+        PaymentActionRequired: lambda _: (("action_required", ""), 1),
         PaymentFailed: lambda event: (("failed", event.reason), 1),
         PaymentOutcomeUnknown: lambda event: (("unknown", event.cause), 1),
         PaymentOutcomeResolved: lambda event: (("resolved", event.outcome), 1),

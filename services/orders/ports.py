@@ -128,9 +128,10 @@ async def _stripe(settings: OrdersSettings, stack: AsyncExitStack) -> PaymentGat
     except ModuleNotFoundError:
         message = "install the extra `stripe`: the gateway needs Stripe's SDK"
         raise ConfigurationError(message) from None
-    client = _client(settings, HttpAccess(settings.stripe_url, None, None, None))
-    http = await stack.enter_async_context(client)
-    return StripeGateway(open_client(http, settings.stripe_api_key, settings.stripe_url))
+    access = HttpAccess(settings.stripe_url, None, None, None)
+    http = await stack.enter_async_context(_client(settings, access))
+    client = open_client(http, settings.stripe_api_key, settings.stripe_url)
+    return StripeGateway(client, settings.stripe_return_url)
 
 
 def _sandbox(

@@ -50,6 +50,7 @@ class OrdersSettings(RuntimeSettings):
     gateway_password: SecretStr | None = None
     stripe_api_key: SecretStr | None = None
     stripe_url: HttpAddress = "https://api.stripe.com"
+    stripe_return_url: HttpAddress | None = None
     provider: Literal["sandbox", "http"] = "http"
     provider_url: HttpAddress | None = None
     provider_token: SecretStr | None = None

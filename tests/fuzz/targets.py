@@ -209,6 +209,7 @@ class HttpAnswers(Target):
         self._calls: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
             lambda: gateway.charge(charge),
             lambda: gateway.look_up_charge(ChargeReference(payment_id="p")),
+            lambda: gateway.cancel_charge(ChargeReference(payment_id="p")),
             lambda: gateway.look_up_transaction("g", "t"),
             lambda: gateway.refund(refund),
             lambda: gateway.look_up_refund(refund),

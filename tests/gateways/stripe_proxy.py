@@ -1,6 +1,7 @@
 """Stands before localstripe: makes trouble as it is told, and does what of Stripe that one lacks.
 
-It remembers idempotency keys, filters lists by time, and knows parameters that localstripe refuses.
+It remembers idempotency keys, filters lists by time, knows parameters that localstripe refuses, and
+asks for the customer's agreement as Stripe does: off-session by an error, then on a page of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ import httpx
 from deploy.local.ports import HOST
 
 Pairs = list[tuple[str, str]]
-_UNKNOWN_TO_LOCALSTRIPE: Final = ("allowed_payment_method_types",)
+_UNKNOWN_TO_LOCALSTRIPE: Final = (
+    *("allowed_payment_method_types", "return_url", "cancellation_reason"),
+)
 _ALL: Final = 100_000
+_NOT_AGREED: Final = {"code": "authentication_required", "decline_code": "authentication_required"}
 
 
 class Trouble(StrEnum):
@@ -60,6 +64,7 @@ class StripeProxy:
         self._upstream = httpx.Client(base_url=target, trust_env=False)
         self._known: dict[str, tuple[bytes, Answer]] = {}
         self._created: dict[str, int] = {}
+        self._shown: set[str] = set()
         self._lock = threading.Lock()
         self._late: list[threading.Timer] = []
         self._upstream.delete("/_config/data")
@@ -90,6 +95,13 @@ class StripeProxy:
         answer = self._upstream.get(f"/v1/{what}?limit={_ALL}", headers=AUTHORIZED)
         objects: list[dict[str, Any]] = answer.json()["data"]
         return objects
+
+    def agree(self, intent_id: str, *, success: bool = True) -> None:
+        """Be the customer on the page: agree, or fail to."""
+        assert intent_id in self._shown, "the customer was shown no page"
+        secret = self._upstream.get(f"/v1/payment_intents/{intent_id}", headers=AUTHORIZED)
+        params = {"client_secret": secret.json()["client_secret"], "success": str(success).lower()}
+        self.post(f"/v1/payment_intents/{intent_id}/_authenticate", **params)
 
     def post(self, path: str, **params: str) -> dict[str, Any]:
         """Ask localstripe for something past the proxy."""
@@ -137,7 +149,7 @@ class StripeProxy:
         if parts.path == "/v1/payment_intents":
             return self._listed(dict(parse_qsl(parts.query)))
         answer = self._upstream.get(path, headers=AUTHORIZED)
-        return Answer(answer.status_code, answer.content)
+        return Answer(answer.status_code, self._as_stripe_says(answer.content))
 
     def _do(self, path: str, body: bytes, key: str) -> Answer:
         """Do something once per key."""
@@ -154,13 +166,36 @@ class StripeProxy:
             return answer
 
     def _forward(self, path: str, params: Pairs) -> Answer:
+        if path.endswith("/confirm"):
+            return self._show_page(path)
         understood = [pair for pair in params if not pair[0].startswith(_UNKNOWN_TO_LOCALSTRIPE)]
         before = {each["id"] for each in self.held("payment_intents")}
         done = self._upstream.post(path, content=urlencode(understood), headers=FORM)
         for each in self.held("payment_intents"):
             if each["id"] not in before:
                 self._created[each["id"]] = int(self._clock().timestamp())
-        return Answer(done.status_code, done.content)
+        told = json.loads(self._as_stripe_says(done.content))
+        if ("off_session", "true") in params and told.get("last_payment_error") == _NOT_AGREED:
+            error = _NOT_AGREED | {"type": "card_error", "payment_intent": told}
+            return Answer(402, json.dumps({"error": error}).encode())
+        return Answer(done.status_code, json.dumps(told).encode())
+
+    def _show_page(self, path: str) -> Answer:
+        """Let the customer agree on a page: localstripe waits for that already."""
+        self._shown.add(path.split("/")[3])
+        return self.read(path.removesuffix("/confirm"))
+
+    def _as_stripe_says(self, content: bytes) -> bytes:
+        """Return a PaymentIntent that waits for the customer as Stripe shows it."""
+        told = json.loads(content)
+        if told.get("status") == "requires_action":
+            if told["id"] in self._shown:
+                page = {"url": f"https://hooks.stripe.example/{told['id']}", "return_url": "x"}
+                told["next_action"] = {"type": "redirect_to_url", "redirect_to_url": page}
+            else:
+                told |= {"status": "requires_payment_method", "next_action": None}
+                told["last_payment_error"] = _NOT_AGREED
+        return json.dumps(told).encode()
 
     def _listed(self, query: dict[str, str]) -> Answer:
         """List what was created in the time that is asked for, a page at a time, newest first."""

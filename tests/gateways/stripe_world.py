@@ -23,20 +23,21 @@ from tests.unit.orders.builders import NOW, POLICY, RULES
 from tests.unit.orders.world import World
 
 PATIENCE_SECONDS: Final = 0.6
-GOOD, DECLINED = "4242424242424242", "4000000000000341"
-"""Numbers of cards that localstripe knows: one is charged, one is declined."""
+GOOD, DECLINED, ASKING = "4242424242424242", "4000000000000341", "4000002760003184"
+"""Cards that localstripe knows: one is charged, one declined, one needs the customer's agreement."""
+BACK: Final = "https://shop.example/paid"
 OWN: Final = replace(POLICY, own_gateways=frozenset({"sandbox", "stripe"}))
 
 
 @asynccontextmanager
-async def stripe_at(url: str) -> AsyncIterator[StripeGateway]:
+async def stripe_at(url: str, return_url: str | None) -> AsyncIterator[StripeGateway]:
     """Open Stripe as orders does."""
     access = HttpAccess(url, None, None, None)
     # An answer has twice the time-out in all.
     seconds = PATIENCE_SECONDS / 2
     http = http_client(access, ca_file=None, timeout_seconds=seconds, connections_max=4)
     async with http:
-        yield StripeGateway(open_client(http, SecretStr(API_KEY), url))
+        yield StripeGateway(open_client(http, SecretStr(API_KEY), url), return_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +45,30 @@ class Stripe:
     """`PaymentGateway` that opens its connection for each call: every one has a loop of its own."""
 
     url: str
+    return_url: str | None = None
 
     async def charge(self, charge: Charge) -> Any:
-        async with stripe_at(self.url) as gateway:
+        async with stripe_at(self.url, self.return_url) as gateway:
             return await gateway.charge(charge)
 
     async def look_up_charge(self, reference: ChargeReference) -> Any:
-        async with stripe_at(self.url) as gateway:
+        async with stripe_at(self.url, self.return_url) as gateway:
             return await gateway.look_up_charge(reference)
 
+    async def cancel_charge(self, reference: ChargeReference) -> Any:
+        async with stripe_at(self.url, self.return_url) as gateway:
+            return await gateway.cancel_charge(reference)
+
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> Any:
-        async with stripe_at(self.url) as opened:
+        async with stripe_at(self.url, self.return_url) as opened:
             return await opened.look_up_transaction(gateway, gateway_txn_id)
 
     async def refund(self, refund: Refund) -> Any:
-        async with stripe_at(self.url) as gateway:
+        async with stripe_at(self.url, self.return_url) as gateway:
             return await gateway.refund(refund)
 
     async def look_up_refund(self, refund: Refund) -> Any:
-        async with stripe_at(self.url) as gateway:
+        async with stripe_at(self.url, self.return_url) as gateway:
             return await gateway.look_up_refund(refund)
 
 
@@ -97,7 +103,7 @@ class StripeOrders:
 
 def stripe_of(orders: StripeOrders) -> Stripe:
     """Return Stripe as these orders reach it."""
-    return Stripe(orders.url)
+    return Stripe(orders.url, BACK)
 
 
 @contextmanager
@@ -115,7 +121,7 @@ def orders_with_stripe(
     with proxy.serving() as url, sandboxes as sandbox:
         opened = {
             "sandbox": OpenGateway(sandbox.gateway, frozenset({"sandbox"})),
-            "stripe": OpenGateway(Stripe(url), frozenset({"stripe"})),
+            "stripe": OpenGateway(Stripe(url, BACK), frozenset({"stripe"})),
         }
         rules = replace(RULES, policy=OWN, routing=routing)
         outside = Ports(GatewayRouter(opened, "sandbox"), sandbox.provider)

@@ -30,7 +30,8 @@ PURE: Final = (
             "state",
         )),
         *("payments." + name for name in (
-            "capture", "commands", "confirmations", "credit", "payments", "refunds", "settlement",
+            "actions", "capture", "commands", "confirmations", "credit", "payments", "refunds",
+            "settlement",
         )),
         *("renewals." + name for name in (
             "activation", "commands", "renewals", "settlement",

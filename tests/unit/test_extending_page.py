@@ -72,3 +72,85 @@ def test_effect_is_added_by_its_file_a_line_and_what_its_result_means(tmp_path: 
     )
     kinds = done(tmp_path, sys.executable, "-c", program).split()
     assert kinds[-1] == "recheck"
+
+
+def test_gateway_is_added_by_its_file_its_settings_and_where_it_is_opened(tmp_path: Path) -> None:
+    replay("A gateway", tmp_path)
+    done(tmp_path, tool("ruff"), "check", "--no-cache", "services/orders")
+    done(tmp_path, tool("ruff"), "format", "--no-cache", "--check", "services/orders")
+    (tmp_path / "program.py").write_text(ACME, encoding="utf-8")
+    said = done(tmp_path, sys.executable, "program.py").splitlines()
+    assert said[0] == "acme cannot charge paypal"
+    assert said[1:] == ["captured A-7", "declined bank_limit", "outcome_unknown", "unavailable"]
+
+
+ACME: Final = """
+import asyncio
+from datetime import UTC, datetime
+
+import httpx
+
+from schemas.money import Money
+from schemas.requests import PaymentMethod
+from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
+from services.orders.order.routing import Routing
+from services.orders.payments.gateways.acme import AcmeGateway
+from services.orders.payments.gateways.gateway import Charge
+from services.orders.ports import open_ports, routing_of
+from services.orders.settings import OrdersSettings
+from services.runtime.errors import ConfigurationError
+from services.runtime.settings import load_settings
+
+SETTINGS = {
+    "POSTGRES_DSN": "postgresql://orders@127.0.0.1/perennial",
+    "BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "ESIM_HASH_SALT": "salt-for-tests",
+    "PROVIDER_URL": "https://provider.example.com",
+    "ACME_URL": "https://acme.example.com",
+    "GATEWAY": "acme",
+    "ROUTING": "routing.toml",
+}
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+CHARGE = Charge(
+    payment_id="p-1",
+    token="tok",
+    method=PaymentMethod.CARD,
+    amount=Money(amount_minor=100, currency="USD"),
+)
+AMOUNT = CHARGE.amount.model_dump()
+PAID = {"number": "A-7", "amount": AMOUNT, "paid_at": "2026-11-20T08:00:00Z"}
+REFUSED = {"number": "A-8", "amount": AMOUNT, "declined": "over_limit"}
+ANSWERS = [(200, PAID), (402, REFUSED), (500, PAID), None]
+
+
+def reply(request: httpx.Request) -> httpx.Response:
+    answer = ANSWERS.pop(0)
+    if answer is None:
+        raise httpx.ConnectError("nobody is there")
+    assert (request.method, request.url.path) == ("PUT", "/payments/p-1")
+    made = httpx.Response(answer[0], json=answer[1])
+    return httpx.Response(answer[0], stream=httpx.ByteStream(made.content))
+
+
+async def main() -> None:
+    with open("routing.toml", "w") as file:
+        file.write("default = 'acme'\\n[[route]]\\ngateways = { acme = 1 }\\n")
+        file.write("valid_from = 2025-01-01T00:00:00Z\\n")
+    values = {f"PERENNIAL_ORDERS_{name}": value for name, value in SETTINGS.items()}
+    settings = load_settings(OrdersSettings, values)
+    try:
+        routing_of(settings, load_catalogue(CATALOGUE_DEFAULT), NOW)
+    except ConfigurationError as error:
+        print("acme cannot charge paypal" if "acme cannot charge paypal" in str(error) else error)
+    async with open_ports(settings, Routing.to("acme"), lambda: NOW) as ports:
+        assert isinstance(ports.gateway.opened["acme"].gateway, AcmeGateway)
+    transport = httpx.MockTransport(reply)
+    async with httpx.AsyncClient(transport=transport, base_url="https://acme.example.com") as http:
+        for _ in range(len(ANSWERS)):
+            outcome = await AcmeGateway(http).charge(CHARGE)
+            more = getattr(outcome, "gateway_txn_id", getattr(outcome, "reason", None))
+            print(outcome.outcome, *([more] if more else []))
+
+
+asyncio.run(main())
+"""

@@ -13,7 +13,7 @@ from schemas import EVENTS
 from schemas.confirmations import PaymentConfirmed, RefundInstructed
 from schemas.envelope import Event
 from schemas.topics import CONFIRMATIONS, REQUESTS
-from services.orders.payments.gateways.sandbox import TOKENS
+from services.orders.payments.gateways.sandbox_script import TOKENS
 from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.processor import Settlement

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from schemas.confirmations import (
     ConfirmationRefusal,
+    PaymentActionRequired,
     PaymentConfirmationReceived,
     PaymentConfirmationRefused,
     RefundFailed,
@@ -35,6 +36,7 @@ from services.orders.order import identities
 from services.orders.order.state import (
     Active,
     ArchivedOrder,
+    AwaitingAction,
     AwaitingActivation,
     AwaitingCharge,
     AwaitingConfirmation,
@@ -236,7 +238,7 @@ def _evolve_top_up(state: TopUp, event: Event) -> TopUp:
 
 def _unpaid_stage(
     stage: RenewalStage | TopUpStage, event: Event
-) -> AwaitingCharge | Expired | NotPaid | None:
+) -> AwaitingCharge | AwaitingAction | Expired | NotPaid | None:
     match event:
         case PaymentFailed() if isinstance(stage, AwaitingPayment):
             return NotPaid()
@@ -244,6 +246,8 @@ def _unpaid_stage(
             return Expired()
         case PaymentOutcomeUnknown() if isinstance(stage, AwaitingCharge):
             return AwaitingCharge(unknown_since=event.observed_at)
+        case PaymentActionRequired() if isinstance(stage, AwaitingCharge):
+            return AwaitingAction(event.gateway, event.gateway_txn_id, event.pay_by)
         case _:
             return None
 

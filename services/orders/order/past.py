@@ -13,9 +13,7 @@ from services.orders.catalogue.catalogue import Catalogue
 from services.orders.order.evolution import evolve
 from services.orders.order.state import (
     AwaitingActivation,
-    AwaitingCharge,
-    AwaitingConfirmation,
-    AwaitingWallet,
+    AwaitingPayment,
     NewOrder,
     OrderState,
     Renewal,
@@ -23,7 +21,7 @@ from services.orders.order.state import (
 )
 
 Request = RenewalRequested | TopUpRequested
-_OPEN: Final = (AwaitingActivation, AwaitingCharge, AwaitingConfirmation, AwaitingWallet)
+_OPEN: Final = (AwaitingActivation, AwaitingPayment)
 
 
 @dataclass(frozen=True)

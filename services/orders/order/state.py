@@ -156,6 +156,15 @@ class AwaitingCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitingAction:
+    """The customer has to agree at the gateway, until `pay_by`."""
+
+    gateway: str
+    gateway_txn_id: str
+    pay_by: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitingConfirmation:
     """The customer is to pay in the app."""
 
@@ -198,9 +207,9 @@ class Credited:
     """The top-up is in the wallet."""
 
 
-AwaitingPayment = AwaitingCharge | AwaitingConfirmation | AwaitingWallet
+AwaitingPayment = AwaitingCharge | AwaitingAction | AwaitingConfirmation | AwaitingWallet
 RenewalStage = AwaitingPayment | Expired | NotPaid | AwaitingActivation | Active | NotActivated
-TopUpStage = AwaitingCharge | AwaitingConfirmation | Expired | NotPaid | Credited
+TopUpStage = AwaitingCharge | AwaitingAction | AwaitingConfirmation | Expired | NotPaid | Credited
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,8 @@ from schemas.surplus import SurplusCaptured, SurplusReason
 from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import (
-    AwaitingCharge,
     AwaitingConfirmation,
     AwaitingPayment,
-    AwaitingWallet,
     Expired,
     NotPaid,
     Payment,
@@ -118,13 +116,13 @@ def _surplus(state: Renewal | TopUp, receipt: Receipt, rules: Rules, now: dateti
 
 
 def _why_surplus(state: Renewal | TopUp) -> SurplusReason:
+    if isinstance(state.stage, AwaitingPayment):
+        return SurplusReason.PAID_ANOTHER_WAY
     match state.stage:
         case Expired():
             return SurplusReason.ORDER_EXPIRED
         case NotPaid():
             return SurplusReason.PAYMENT_FAILED
-        case AwaitingCharge() | AwaitingConfirmation() | AwaitingWallet():
-            return SurplusReason.PAID_ANOTHER_WAY
         case _:
             return SurplusReason.PAID_TWICE
 

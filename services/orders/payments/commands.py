@@ -87,6 +87,15 @@ class RecordLookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordAction:
+    """The gateway answered about a charge that waits for the customer."""
+
+    outcome: ChargeLookUp
+    attempt: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CapturedElsewhere:
     """A person found the money at `gateway`, under its transaction id.
 
@@ -172,6 +181,7 @@ PaymentCommand = (
     | ExpireOrder
     | RecordCharge
     | RecordLookUp
+    | RecordAction
     | SettleUnknownPayment
     | SettleRefund
     | SettleExpiry

@@ -14,6 +14,7 @@ from schemas.confirmations import (
 from schemas.requests import PaymentMethod
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import ArchivedOrder, AwaitingConfirmation, Confirmation, Order
+from services.orders.payments.actions import look_now
 from services.orders.payments.capture import Receipt, capture, confirmed_payment_id
 from services.orders.payments.commands import ConfirmPayment, RecordConfirmation, SettleConfirmation
 from services.orders.payments.effects.confirm import (
@@ -45,6 +46,8 @@ def confirm(command: ConfirmPayment, state: Order) -> Decision | Ignored:
     key = (hint.gateway, hint.gateway_txn_id)
     if state.payments.by_transaction(*key):
         return Ignored(IgnoredReason.PAYMENT_ALREADY_RECORDED)
+    if looking := look_now(hint, state):
+        return looking
     if any(each.key == key for each in state.confirmations):
         return Ignored(IgnoredReason.CONFIRMATION_UNDER_WAY)
     if len(state.confirmations) >= CONFIRMATIONS_MAX:

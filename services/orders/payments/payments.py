@@ -16,25 +16,29 @@ from schemas.orders import (
 from schemas.requests import PaymentMethod
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import (
+    AwaitingAction,
     AwaitingCharge,
     AwaitingConfirmation,
     AwaitingWallet,
     Order,
     Renewal,
 )
+from services.orders.payments.actions import ask_customer
 from services.orders.payments.capture import WALLET_GATEWAY, Receipt, capture
 from services.orders.payments.commands import (
     ApplyWalletCharged,
     ApplyWalletRefusal,
     CapturedElsewhere,
     ExpireOrder,
+    RecordAction,
     RecordCharge,
     RecordLookUp,
     SettleUnknownPayment,
 )
-from services.orders.payments.effects.charge import look_up_charge
+from services.orders.payments.effects.charge import await_action, look_up_charge
 from services.orders.payments.effects.expire import expiry_key
 from services.orders.payments.gateways.gateway import (
+    ActionRequired,
     Captured,
     Declined,
     NotFound,
@@ -68,6 +72,8 @@ def record_charge(command: RecordCharge, state: Order, rules: Rules) -> Decision
     if not isinstance(state.stage, AwaitingCharge):
         return _NOT_AWAITED
     match outcome:
+        case ActionRequired():
+            return ask_customer(state, outcome, rules, now)
         case Declined():
             return _failed(state, outcome.reason, now)
         case NotSupported():
@@ -98,6 +104,9 @@ def record_look_up(command: RecordLookUp, state: Order, rules: Rules) -> Decisio
         case Captured():
             captured = capture(state, _charged(state, outcome), rules, now)
             return _after(_resolved(state, "captured", now), captured)
+        case ActionRequired():
+            asked = ask_customer(state, outcome, rules, now)
+            return _after(_resolved(state, "action_required", now), asked)
         case Declined():
             return _after(_resolved(state, "declined", now), _failed(state, outcome.reason, now))
         case NotFound():
@@ -116,6 +125,26 @@ def record_look_up(command: RecordLookUp, state: Order, rules: Rules) -> Decisio
         due_at = settled_at
     again = look_up_charge(state.payable, not_found_count, stage.unknown_since, due_at)
     return Decision(effects=(again,))
+
+
+def record_action(command: RecordAction, state: Order, rules: Rules) -> Decision | Ignored:
+    """Take the money that the customer agreed to, look again, or close the order in the end."""
+    stage, outcome, now = state.stage, command.outcome, command.now
+    if isinstance(outcome, Captured):
+        return capture(state, _charged(state, outcome), rules, now)
+    if not isinstance(stage, AwaitingAction):
+        return _NOT_AWAITED
+    match outcome:
+        case Declined() | NotFound() if now >= stage.pay_by:
+            return close_unpaid(state, now)
+        case Declined():
+            return _failed(state, outcome.reason, now)
+        case ActionRequired() | NotFound() | Unavailable():
+            backoff = rules.policy.look_up_backoff
+            again = await_action(state.payable, stage, backoff, command.attempt, now)
+            return Decision(effects=(again,))
+        case _:
+            assert_never(outcome)
 
 
 def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decision | Ignored:
@@ -150,7 +179,7 @@ def expire(command: ExpireOrder, state: Order, rules: Rules) -> Decision | Ignor
 
 def close_unpaid(state: Order, now: datetime) -> Decision | Ignored:
     """Say that the order waits for a payment no more."""
-    if not isinstance(state.stage, AwaitingConfirmation):
+    if not isinstance(state.stage, AwaitingConfirmation | AwaitingAction):
         return _NOT_AWAITED
     payable = state.payable
     expired = OrderExpired(
@@ -267,7 +296,7 @@ def _is_recorded(state: Order) -> bool:
 
 def _resolved(
     state: Order,
-    outcome: Literal["captured", "declined", "not_charged"],
+    outcome: Literal["captured", "declined", "not_charged", "action_required"],
     now: datetime,
     settled: SettleUnknownPayment | None = None,
 ) -> PaymentOutcomeResolved:

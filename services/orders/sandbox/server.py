@@ -25,6 +25,21 @@ _STATUS: Final = {
 def sandbox_app(gateway: SandboxGateway, provider: EsimProvider) -> Starlette:
     """Return the application: POST asks, GET looks up, the body's `outcome` is the answer."""
 
+    async def alive(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    return Starlette(
+        routes=[
+            *_charges(gateway),
+            *_payments(gateway),
+            *_top_ups(provider),
+            Route("/livez", alive),
+        ],
+        exception_handlers={ValidationError: _malformed},
+    )
+
+
+def _charges(gateway: SandboxGateway) -> list[Route]:
     async def charge(request: Request) -> Response:
         return _answer(await gateway.charge(Charge.model_validate_json(await request.body())))
 
@@ -32,6 +47,18 @@ def sandbox_app(gateway: SandboxGateway, provider: EsimProvider) -> Starlette:
         reference = ChargeReference(payment_id=request.path_params["key"])
         return _answer(await gateway.look_up_charge(reference))
 
+    async def charge_cancel(request: Request) -> Response:
+        reference = ChargeReference(payment_id=request.path_params["key"])
+        return _answer(await gateway.cancel_charge(reference))
+
+    return [
+        Route("/charges", charge, methods=["POST"]),
+        Route("/charges/{key}", charge_look_up),
+        Route("/charges/{key}/cancel", charge_cancel, methods=["POST"]),
+    ]
+
+
+def _payments(gateway: SandboxGateway) -> list[Route]:
     async def pay(request: Request) -> Response:
         gateway.pay(CustomerPayment.model_validate_json(await request.body()))
         return JSONResponse({"status": "paid"})
@@ -46,29 +73,25 @@ def sandbox_app(gateway: SandboxGateway, provider: EsimProvider) -> Starlette:
     async def refund_look_up(request: Request) -> Response:
         return _answer(gateway.known_refund(request.path_params["key"]))
 
+    return [
+        Route("/transactions", pay, methods=["POST"]),
+        Route("/transactions/{gateway}/{key}", transaction_look_up),
+        Route("/refunds", refund, methods=["POST"]),
+        Route("/refunds/{key}", refund_look_up),
+    ]
+
+
+def _top_ups(provider: EsimProvider) -> list[Route]:
     async def top_up(request: Request) -> Response:
         return _answer(await provider.top_up(PlanOrder.model_validate_json(await request.body())))
 
     async def top_up_look_up(request: Request) -> Response:
         return _answer(await provider.look_up(request.path_params["key"]))
 
-    async def alive(_request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    return Starlette(
-        routes=[
-            Route("/charges", charge, methods=["POST"]),
-            Route("/charges/{key}", charge_look_up),
-            Route("/transactions", pay, methods=["POST"]),
-            Route("/transactions/{gateway}/{key}", transaction_look_up),
-            Route("/refunds", refund, methods=["POST"]),
-            Route("/refunds/{key}", refund_look_up),
-            Route("/top-ups", top_up, methods=["POST"]),
-            Route("/top-ups/{key}", top_up_look_up),
-            Route("/livez", alive),
-        ],
-        exception_handlers={ValidationError: _malformed},
-    )
+    return [
+        Route("/top-ups", top_up, methods=["POST"]),
+        Route("/top-ups/{key}", top_up_look_up),
+    ]
 
 
 def _answer(outcome: BaseModel) -> Response:

@@ -99,7 +99,7 @@ def test_series_of_a_counter_are_as_many_as_its_sets_and_no_more() -> None:
         "orders_renewals": 5 + len(RejectionReason) + len(ActivationFailureReason),
         "orders_top_ups": 3 + len(TopUpRejectionReason),
         "orders_confirmations": 1 + len(ConfirmationRefusal),
-        "orders_payments": 4 + len(DeclineReason) + len(UnknownCause) + len(SurplusReason),
+        "orders_payments": 6 + len(DeclineReason) + len(UnknownCause) + len(SurplusReason),
         "ledger_wallet_decisions": 2 + len(ChargeRefusalReason),
         "ledger_entries": 2,
         "notifier_notifications": 8 * (2 + len(NotificationFailureReason)),

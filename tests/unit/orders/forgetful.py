@@ -64,6 +64,10 @@ class Forgetful:
         """Say something about a charge."""
         return self._look_up("look_up_charge", reference, reference.payment_id, "charge")
 
+    async def cancel_charge(self, reference: ChargeReference) -> Any:
+        """Say something about a charge that is to end."""
+        return self._look_up("cancel_charge", reference, reference.payment_id, "charge")
+
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> Any:
         """Say what it is told to say."""
         self.asked.append(("look_up_transaction", (gateway, gateway_txn_id)))

@@ -34,7 +34,7 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
-from services.orders.payments.gateways.sandbox import TOKENS
+from services.orders.payments.gateways.sandbox_script import TOKENS
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
 from services.runtime.processor import Decision, Ignored
@@ -124,6 +124,10 @@ class WatchedGateway:
         found = await self.inner.look_up_charge(reference)
         self.known_not_charged = isinstance(found, NotFound)
         return found
+
+    async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
+        """Pass on."""
+        return await self.inner.cancel_charge(reference)
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Pass on."""

@@ -12,7 +12,7 @@ from schemas.envelope import Event, utc_text
 from schemas.requests import PaymentInstruction
 from services.orders.effects import EFFECTS
 from services.orders.order.past import Past, Request
-from services.orders.payments.gateways.sandbox import TOKENS
+from services.orders.payments.gateways.sandbox_script import TOKENS
 from services.orders.renewals.effects.activate import ACTIVATE
 from services.runtime.effect import Release, Start
 from services.runtime.processor import Settlement

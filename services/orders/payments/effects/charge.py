@@ -16,9 +16,11 @@ from schemas.money import Money
 from schemas.orders import UnknownCause
 from schemas.requests import PaymentInstruction, PaymentMethod
 from services.orders.order.past import Past
-from services.orders.order.state import AwaitingCharge, Payable
+from services.orders.order.policy import Backoff
+from services.orders.order.state import AwaitingAction, AwaitingCharge, Payable
 from services.orders.payments.commands import (
     CapturedElsewhere,
+    RecordAction,
     RecordCharge,
     RecordLookUp,
     SettleUnknownPayment,
@@ -73,7 +75,16 @@ class LookUpCharge(Part):
     until: UtcDatetime | None = None
 
 
-_Payload = ChargeToken | LookUpCharge
+class AwaitAction(Part):
+    """A charge that the customer has to agree to until `pay_by`; then it is cancelled."""
+
+    payment_id: Identifier
+    gateway: Identifier | None = None
+    gateway_txn_id: Identifier
+    pay_by: UtcDatetime
+
+
+_Payload = ChargeToken | LookUpCharge | AwaitAction
 
 
 def charge_effect(
@@ -114,12 +125,48 @@ def _look_up_of(payable: Payable, not_found_count: int, unknown_since: datetime)
     return look_up.model_dump(mode="json")
 
 
+def action_key(payable: Payable) -> str:
+    """Return the key under which a look at the customer's agreement is held: it can be had at once."""
+    return f"{payable.stream_id}/action"
+
+
+def await_action(
+    payable: Payable, stage: AwaitingAction, backoff: Backoff, attempt: int, now: datetime
+) -> Retry:
+    """Look again whether the customer agreed, and at `pay_by` for the last time."""
+    due_at = now + backoff.after(attempt)
+    if now < stage.pay_by < due_at:
+        due_at = stage.pay_by
+    return Retry(due_at, _action_of(payable, stage), hold_key=action_key(payable))
+
+
+def _action_of(payable: Payable, stage: AwaitingAction) -> JsonObject:
+    action = AwaitAction(
+        payment_id=payable.payment_id,
+        gateway=payable.gateway,
+        gateway_txn_id=stage.gateway_txn_id,
+        pay_by=stage.pay_by,
+    )
+    return action.model_dump(mode="json")
+
+
+def _look_at_action(payable: Payable, stage: AwaitingAction) -> Start:
+    """Look at once; what is held runs when it is due all the same."""
+    return Start(
+        f"{_KIND}/{payable.payment_id}",
+        _KIND,
+        _action_of(payable, stage),
+        due_at=payable.accepted_at,
+        hold_key=action_key(payable),
+    )
+
+
 # -- doing it --------------------------------------------------------------------------------------
 
 
 async def _execute(
     ports: PaymentPorts, payload: _Payload, run: EffectRun, _mark: Mark
-) -> RecordCharge | RecordLookUp:
+) -> RecordCharge | RecordLookUp | RecordAction:
     match payload:
         case ChargeToken():
             outcome = await ports.gateway.charge(_charge(payload))
@@ -129,13 +176,20 @@ async def _execute(
         case LookUpCharge(not_found_count=count):
             found = _ours(ports, await ports.gateway.look_up_charge(_reference(payload)))
             return RecordLookUp(found, count, run.attempt, ports.clock())
+        case AwaitAction():
+            reference = _reference(payload)
+            if ports.clock() < payload.pay_by:
+                told = await ports.gateway.look_up_charge(reference)
+            else:
+                told = await ports.gateway.cancel_charge(reference)
+            return RecordAction(_ours(ports, told), run.attempt, ports.clock())
         case _:
             assert_never(payload)
 
 
 async def _look_up(ports: PaymentPorts, payload: _Payload, run: EffectRun) -> RecordCharge | None:
     """Look before charging again under the same key; what stays unclear is looked up later."""
-    if not run.recovered or isinstance(payload, LookUpCharge):
+    if not run.recovered or not isinstance(payload, ChargeToken):
         return None
     found = await ports.gateway.look_up_charge(_reference(payload))
     if isinstance(found, NotFound):
@@ -155,6 +209,12 @@ def _charge(payload: ChargeToken) -> Charge:
 
 
 def _reference(payload: _Payload) -> ChargeReference:
+    if isinstance(payload, AwaitAction):
+        return ChargeReference(
+            payment_id=payload.payment_id,
+            gateway=payload.gateway,
+            gateway_txn_id=payload.gateway_txn_id,
+        )
     return ChargeReference(
         payment_id=payload.payment_id,
         gateway=payload.gateway,
@@ -245,6 +305,8 @@ def _not_charged(
 def _restore(past: Past) -> Restored:
     """Charge where nobody knows that it was tried, which looks it up first; else look it up."""
     order = past.order
+    if order is not None and isinstance(order.stage, AwaitingAction):
+        return Restored((_look_at_action(order.payable, order.stage),))
     if order is None or not isinstance(order.stage, AwaitingCharge):
         return Restored()
     payable, unknown_since = order.payable, order.stage.unknown_since

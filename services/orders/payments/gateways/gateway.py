@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
+from schemas.confirmations import PayLink
 from schemas.envelope import Identifier, Part, UtcDatetime
 from schemas.money import Money
 from schemas.orders import DeclineReason, UnknownCause
@@ -30,12 +31,16 @@ class Charge(Part):
 
 
 class ChargeReference(Part):
-    """A charge that `gateway` was asked for, at some time between `since` and `until`."""
+    """A charge that `gateway` was asked for, at some time between `since` and `until`.
+
+    `gateway_txn_id` is its name at the gateway, where that is known.
+    """
 
     payment_id: Identifier
     gateway: Identifier | None = None
     since: UtcDatetime | None = None
     until: UtcDatetime | None = None
+    gateway_txn_id: Identifier | None = None
 
 
 class Refund(Part):
@@ -73,6 +78,15 @@ class Captured(Part):
         except ValidationError:
             return None
         return fee
+
+
+class ActionRequired(Part):
+    """Nothing was charged yet: the customer has to agree on the page `pay_link`."""
+
+    outcome: Literal["action_required"] = "action_required"
+    gateway: Identifier
+    gateway_txn_id: Identifier
+    pay_link: PayLink
 
 
 class Declined(Part):
@@ -146,11 +160,11 @@ class OutcomeUnknown(Part):
 
 
 ChargeOutcome = Annotated[
-    Captured | Declined | NotSupported | Unavailable | OutcomeUnknown,
+    Captured | ActionRequired | Declined | NotSupported | Unavailable | OutcomeUnknown,
     Field(discriminator="outcome"),
 ]
 ChargeLookUp = Annotated[
-    Captured | Declined | NotFound | Unavailable, Field(discriminator="outcome")
+    Captured | ActionRequired | Declined | NotFound | Unavailable, Field(discriminator="outcome")
 ]
 RefundOutcome = Annotated[
     Refunded | NotRefundable | Unavailable | OutcomeUnknown, Field(discriminator="outcome")
@@ -171,6 +185,9 @@ class PaymentGateway(Protocol):
 
     async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
         """Say what became of a charge."""
+
+    async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
+        """End a charge that waits for the customer, and say how it ended: it may be paid by now."""
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Say what is known of a payment that the customer made at `gateway` without us.

@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.orders import UnknownCause
-from services.orders.http_access import exchange
+from services.orders.http_access import Answer, exchange
 from services.orders.payments.gateways.gateway import (
     Charge,
     ChargeLookUp,
@@ -53,6 +53,15 @@ class HttpGateway:
         """Ask what became of a charge."""
         return await self._look_up(f"/charges/{reference.payment_id}", _CHARGE_LOOK_UP)
 
+    async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
+        """Ask for the end of a charge; what is not answered is asked again."""
+        path = f"/charges/{reference.payment_id}/cancel"
+        try:
+            answer = await exchange(self.client, "POST", path)
+        except httpx.RequestError:
+            return Unavailable()
+        return _read(answer, _CHARGE_LOOK_UP)
+
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Ask what is known of a customer's own payment; an answer about another one is none."""
         found = await self._look_up(f"/transactions/{gateway}/{gateway_txn_id}", _TRANSACTION)
@@ -91,7 +100,14 @@ class HttpGateway:
     async def _look_up(self, path: str, outcomes: TypeAdapter[OutcomeT]) -> OutcomeT | Unavailable:
         try:
             answer = await exchange(self.client, "GET", path)
-            outcome = outcomes.validate_json(answer.body)
-        except (httpx.RequestError, ValidationError):
+        except httpx.RequestError:
             return Unavailable()
-        return outcome if answer.bears(outcome.outcome) else Unavailable()
+        return _read(answer, outcomes)
+
+
+def _read(answer: Answer, outcomes: TypeAdapter[OutcomeT]) -> OutcomeT | Unavailable:
+    try:
+        outcome = outcomes.validate_json(answer.body)
+    except ValidationError:
+        return Unavailable()
+    return outcome if answer.bears(outcome.outcome) else Unavailable()

@@ -61,6 +61,17 @@ class GatewayRouter:
         self._check(name, outcome)
         return outcome
 
+    async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
+        """End a charge at the gateway that was told to charge.
+
+        Raises:
+            Halt: it is not open, or what it reports could not be found again.
+        """
+        name = self._named(reference.gateway)
+        outcome = await self.opened[name].gateway.cancel_charge(reference)
+        self._check(name, outcome)
+        return outcome
+
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Ask the gateway that reports its charges under this name."""
         asked = self._reporting(gateway)

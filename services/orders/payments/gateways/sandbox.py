@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from schemas.money import Money
 from schemas.orders import DeclineReason, UnknownCause
 from schemas.requests import PaymentMethod
 from services.orders.payments.gateways.gateway import (
+    ActionRequired,
     Captured,
     Charge,
     ChargeLookUp,
@@ -34,75 +34,21 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
+from services.orders.payments.gateways.sandbox_script import (
+    ACTION,
+    AT_FIRST,
+    CHARGED,
+    DECLINES,
+    DOWN,
+    FEE_PER_MILLE,
+    LOST,
+    NO_LOOK_UP,
+    REFUND_DOWN_CALLS,
+)
 from services.orders.sandbox_journal import Entry, Journal
 
 GATEWAY: Final = "sandbox"
 _NAMESPACE: Final = UUID("0d4f7c2e-6c4b-5a0e-8f59-30a4b8f1a903")
-
-TOKENS: Final[dict[str, str]] = {
-    "tok_ok": "charged",
-    "tok_insufficient_funds": "declined: insufficient_funds",
-    "tok_bank_limit": "declined: bank_limit",
-    "tok_network": "declined: network_interruption",
-    "tok_risk_declined": "declined: risk_declined",
-    "tok_authentication_required": "declined: authentication_required",
-    "tok_expired": "declined: expired",
-    "tok_cancelled": "declined: cancelled_by_customer",
-    "tok_unknown": "declined: unknown",
-    "tok_slow": "charged, answered slowly",
-    "tok_duplicate": "asked twice at once, charged once",
-    "tok_timeout_before": "never charged, no answer",
-    "tok_timeout_after": "charged, no answer",
-    "tok_timeout_declined": "declined: insufficient_funds, no answer",
-    "tok_error_after": "charged, answered with an error",
-    "tok_down_N": "unavailable for the first N calls (1 to 99), then charged",
-    "tok_refund_down": "charged; its refund is unavailable for the first 2 calls",
-    "tok_refund_lost": "charged; its refund is made, no answer",
-}
-"""What each token makes the gateway do; any other token is declined as `unknown`."""
-
-TRANSACTIONS: Final[dict[str, str]] = {
-    "-down-N": "unavailable for the first N look-ups (1 to 99)",
-    "-late-N": "not found for the first N look-ups (1 to 99)",
-    "-pending-N": "pending for the first N look-ups (1 to 99)",
-    "-cancelled": "held, but never captured",
-}
-"""What the ending of a `gateway_txn_id` makes of its look-ups; with any other it is as it was paid."""
-NO_LOOK_UP: Final = "silent"
-"""A gateway whose name begins so cannot be asked about transactions."""
-
-_DECLINES: Final = {
-    "tok_insufficient_funds": DeclineReason.INSUFFICIENT_FUNDS,
-    "tok_bank_limit": DeclineReason.BANK_LIMIT,
-    "tok_network": DeclineReason.NETWORK_INTERRUPTION,
-    "tok_risk_declined": DeclineReason.RISK_DECLINED,
-    "tok_authentication_required": DeclineReason.AUTHENTICATION_REQUIRED,
-    "tok_expired": DeclineReason.EXPIRED,
-    "tok_cancelled": DeclineReason.CANCELLED_BY_CUSTOMER,
-    "tok_timeout_declined": DeclineReason.INSUFFICIENT_FUNDS,
-}
-_CHARGED: Final = frozenset(
-    {
-        "tok_ok",
-        "tok_slow",
-        "tok_duplicate",
-        "tok_timeout_after",
-        "tok_error_after",
-        "tok_refund_down",
-        "tok_refund_lost",
-    }
-)
-_LOST: Final = frozenset({"tok_timeout_before", "tok_timeout_after", "tok_timeout_declined"})
-_DOWN: Final = re.compile(r"^tok_down_([1-9][0-9]?)$")
-_AT_FIRST: Final = re.compile(r"-(down|late|pending)-([1-9][0-9]?)$")
-_REFUND_DOWN_CALLS: Final = 2
-_FEE_PER_MILLE: Final = {
-    PaymentMethod.CARD: 29,
-    PaymentMethod.PAYPAL: 34,
-    PaymentMethod.ALIPAY: 6,
-    PaymentMethod.WECHAT: 6,
-    PaymentMethod.WALLET: 0,
-}
 
 
 class CustomerPayment(Part):
@@ -135,7 +81,7 @@ class SandboxGateway:
                 outcome = self._charge(charge)
         if script == "tok_slow":
             await asyncio.sleep(self.slow_seconds)
-        if script in _LOST:
+        if script in LOST:
             await asyncio.sleep(self.timeout_seconds)
             return OutcomeUnknown(cause=UnknownCause.TIMEOUT)
         if script == "tok_error_after":
@@ -143,9 +89,20 @@ class SandboxGateway:
         return outcome
 
     async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
-        """Say what became of a charge."""
+        """Say what became of a charge; the customer may have agreed meanwhile."""
         with self.journal.locked():
+            self._let_agree(reference.payment_id)
             return self._known(reference.payment_id) or NotFound()
+
+    async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
+        """End a charge that the customer has not agreed to."""
+        with self.journal.locked():
+            known = self._known(reference.payment_id)
+            if not isinstance(known, ActionRequired):
+                return known or NotFound()
+            reason = DeclineReason.EXPIRED
+            self.journal.append("decline", reference.payment_id, reason=reason.value)
+            return Declined(reason=reason)
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Say what is known of a transaction: a customer's own, or one of our charges."""
@@ -154,7 +111,7 @@ class SandboxGateway:
         key = f"{gateway}/{gateway_txn_id}"
         with self.journal.locked():
             status = "not_captured" if gateway_txn_id.endswith("-cancelled") else "captured"
-            script = _AT_FIRST.search(gateway_txn_id)
+            script = AT_FIRST.search(gateway_txn_id)
             if script and self.journal.count("look_up", key) < int(script[2]):
                 self.journal.append("look_up", key, at=utc_text(self.clock()))
                 status = script[1]
@@ -219,7 +176,7 @@ class SandboxGateway:
             paid = self.journal.first("charge", refund.payment_id)
             script = paid["token"] if paid else "tok_ok"
             calls = self.journal.count("unavailable", refund.refund_id)
-            if script == "tok_refund_down" and calls < _REFUND_DOWN_CALLS:
+            if script == "tok_refund_down" and calls < REFUND_DOWN_CALLS:
                 self.journal.append("unavailable", refund.refund_id, at=utc_text(self.clock()))
                 return Unavailable()
             entry = self.journal.first("refund", refund.refund_id) or self._give_back(refund)
@@ -238,29 +195,60 @@ class SandboxGateway:
             entry = self.journal.first("refund", refund_id)
         return _refunded(entry) if entry else NotFound()
 
-    def _charge(self, charge: Charge) -> Captured | Declined | Unavailable:
+    def _charge(self, charge: Charge) -> Captured | ActionRequired | Declined | Unavailable:
         """Decide and journal one call; `timeout_before` leaves no trace."""
         if known := self._known(charge.payment_id):
             return known
         script, key = charge.token, charge.payment_id
         if script == "tok_timeout_before":
             return Unavailable()
-        if down := _DOWN.match(script):
+        if down := DOWN.match(script):
             if self.journal.count("unavailable", key) < int(down.group(1)):
                 self.journal.append("unavailable", key, at=utc_text(self.clock()))
                 return Unavailable()
-        elif script not in _CHARGED:
-            reason = _DECLINES.get(script, DeclineReason.UNKNOWN)
+        elif ACTION.match(script):
+            self._ask_customer(charge)
+            return _action_required(key)
+        elif script not in CHARGED:
+            reason = DECLINES.get(script, DeclineReason.UNKNOWN)
             self.journal.append("decline", key, reason=reason.value)
             return Declined(reason=reason)
         return _captured(self._take_money(charge))
 
-    def _known(self, payment_id: str) -> Captured | Declined | None:
+    def _known(self, payment_id: str) -> Captured | ActionRequired | Declined | None:
         if charged := self.journal.first("charge", payment_id):
             return _captured(charged)
         if declined := self.journal.first("decline", payment_id):
             return Declined(reason=DeclineReason(declined["reason"]))
-        return None
+        return _action_required(payment_id) if self.journal.first("action", payment_id) else None
+
+    def _ask_customer(self, charge: Charge) -> None:
+        self.journal.append(
+            "action",
+            charge.payment_id,
+            token=charge.token,
+            method=charge.method.value,
+            amount_minor=charge.amount.amount_minor,
+            currency=charge.amount.currency,
+        )
+
+    def _let_agree(self, payment_id: str) -> None:
+        """Count a look-up of a charge that waits for the customer, who agrees when it is time."""
+        if not isinstance(self._known(payment_id), ActionRequired):
+            return
+        self.journal.append("action_look_up", payment_id)
+        asked = self.journal.first("action", payment_id) or {}
+        script = ACTION.match(asked["token"])
+        enough = script[1] if script else None
+        if enough and self.journal.count("action_look_up", payment_id) >= int(enough):
+            self._take_money(
+                Charge(
+                    payment_id=payment_id,
+                    token=asked["token"],
+                    method=PaymentMethod(asked["method"]),
+                    amount=_money(asked, "amount_minor"),
+                )
+            )
 
     def _take_money(self, charge: Charge) -> Entry:
         amount_minor = charge.amount.amount_minor
@@ -272,7 +260,7 @@ class SandboxGateway:
             method=charge.method.value,
             amount_minor=amount_minor,
             currency=charge.amount.currency,
-            fee_minor=amount_minor * _FEE_PER_MILLE[charge.method] // 1000,
+            fee_minor=amount_minor * FEE_PER_MILLE[charge.method] // 1000,
             at=utc_text(self.clock()),
         )
 
@@ -295,6 +283,12 @@ def _reference(kind: str, key: str) -> str:
 
 def _money(entry: Entry, name: str) -> Money:
     return Money(amount_minor=entry[name], currency=entry["currency"])
+
+
+def _action_required(key: str) -> ActionRequired:
+    transaction = _reference("charge", key)
+    link = f"https://sandbox.example/agree/{transaction}"
+    return ActionRequired(gateway=GATEWAY, gateway_txn_id=transaction, pay_link=link)
 
 
 def _captured(entry: Entry) -> Captured:

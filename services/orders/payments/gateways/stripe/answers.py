@@ -58,6 +58,18 @@ class PaymentError(_Answer):
     decline_code: str | None = None
 
 
+class Redirect(_Answer):
+    """The page on which the customer agrees."""
+
+    url: str
+
+
+class NextAction(_Answer):
+    """What the customer has to do; only what can be done on a page is of use."""
+
+    redirect_to_url: Redirect | None = None
+
+
 class Intent(_Answer):
     """A PaymentIntent: what is to be paid, and how far that is."""
 
@@ -77,6 +89,7 @@ class Intent(_Answer):
     metadata: dict[str, str] = {}
     latest_charge: Charge | None = None
     last_payment_error: PaymentError | None = None
+    next_action: NextAction | None = None
 
     @field_validator("latest_charge", mode="before")
     @classmethod

@@ -11,8 +11,9 @@ import httpx
 import stripe
 from pydantic import ValidationError
 
-from schemas.orders import UnknownCause
+from schemas.orders import DeclineReason, UnknownCause
 from services.orders.payments.gateways.gateway import (
+    ActionRequired,
     Captured,
     Charge,
     ChargeLookUp,
@@ -51,6 +52,7 @@ _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NOTHING_DONE: Final = (stripe.RateLimitError, stripe.AuthenticationError, stripe.PermissionError)
 _FOREIGN_REFUND: Final = frozenset({"charge_already_refunded", "charge_disputed"})
 """Somebody else gave it back, or the customer's bank took it: asking again changes nothing."""
+_NOT_AGREED: Final = Declined(reason=DeclineReason.AUTHENTICATION_REQUIRED)
 _GONE: Final = frozenset({"failed", "canceled"})
 
 
@@ -59,6 +61,8 @@ class StripeGateway:
     """`PaymentGateway` over the SDK. A token is `pm_...`, or `cus_...-pm_...` for a saved one."""
 
     client: stripe.StripeClient
+    return_url: str | None = None
+    """Where a customer goes who has agreed; without it nobody is asked to."""
 
     async def charge(self, charge: Charge) -> ChargeOutcome:
         """Create and confirm a PaymentIntent, under the payment's id as idempotency key."""
@@ -78,9 +82,32 @@ class StripeGateway:
         }
         if customer:
             params["customer"] = customer
+        if self.return_url:
+            params["return_url"] = self.return_url
         try:
             answer = await self.client.v1.payment_intents.create_async(
                 params, {"idempotency_key": charge.payment_id}
+            )
+            return _charged(read(Intent, answer)) or _unclear()
+        except stripe.CardError as error:
+            declined = _not_charged(error)
+            intent_id = _intent_of(error)
+            if self.return_url is None or declined != _NOT_AGREED or intent_id is None:
+                return declined
+            return await self._ask_customer(charge, intent_id, self.return_url)
+        except stripe.StripeError as error:
+            return _not_charged(error)
+        except ValidationError:
+            return _unclear()
+
+    async def _ask_customer(self, charge: Charge, intent_id: str, return_url: str) -> ChargeOutcome:
+        """Confirm once more, with the customer there: Stripe then says on which page to agree."""
+        method = charge.token.rpartition("-")[2]
+        try:
+            answer = await self.client.v1.payment_intents.confirm_async(
+                intent_id,
+                {"payment_method": method, "return_url": return_url, "expand": _WITH_FEE},
+                {"idempotency_key": f"{charge.payment_id}/agree"},
             )
             return _charged(read(Intent, answer)) or _unclear()
         except stripe.StripeError as error:
@@ -95,12 +122,28 @@ class StripeGateway:
         written off.
         """
         try:
+            if reference.gateway_txn_id is not None:
+                return _charged(await self._intent(reference.gateway_txn_id)) or Unavailable()
             async for intent in self._intents(reference):
                 if intent.metadata.get("payment_id") == reference.payment_id:
                     return _charged(await self._intent(intent.id)) or Unavailable()
         except (stripe.StripeError, ValidationError, _TooMany):
             return Unavailable()
         return NotFound()
+
+    async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
+        """Cancel the PaymentIntent, so that nobody can agree to it any more."""
+        if reference.gateway_txn_id is None:
+            return Unavailable()
+        try:
+            answer = await self.client.v1.payment_intents.cancel_async(
+                reference.gateway_txn_id, {"cancellation_reason": "abandoned"}
+            )
+            return _charged(read(Intent, answer)) or Unavailable()
+        except stripe.InvalidRequestError:
+            return await self.look_up_charge(reference)  # it was paid, or is cancelled already
+        except (stripe.StripeError, ValidationError):
+            return Unavailable()
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Read a PaymentIntent of the shop, whose metadata has the order as `reference`."""
@@ -184,8 +227,8 @@ class _TooMany(Exception):
     pass
 
 
-def _charged(intent: Intent) -> Captured | Declined | None:
-    """Return how a charge ended; None: it has not ended."""
+def _charged(intent: Intent) -> Captured | ActionRequired | Declined | None:
+    """Return how a charge ended, or what the customer has to do; None: neither."""
     match intent.status:
         case "succeeded":
             return Captured(
@@ -199,8 +242,16 @@ def _charged(intent: Intent) -> Captured | Declined | None:
             why = intent.last_payment_error
             codes = (why.decline_code, why.code) if why else (None, None)
             return Declined(reason=reason_of(*codes))
+        case "requires_action" if intent.next_action and intent.next_action.redirect_to_url:
+            link = intent.next_action.redirect_to_url.url
+            return ActionRequired(gateway=GATEWAY, gateway_txn_id=intent.id, pay_link=link)
         case _:
             return None
+
+
+def _intent_of(error: stripe.CardError) -> str | None:
+    intent = error.error.payment_intent if error.error else None
+    return intent.id if intent else None
 
 
 def _not_charged(error: stripe.StripeError) -> Declined | Unavailable | OutcomeUnknown:
