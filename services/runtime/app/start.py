@@ -197,6 +197,8 @@ async def open_pool(schema: str, settings: RuntimeSettings) -> asyncpg.Pool:
             "application_name": f"perennial-{schema}",
             # A frozen process must not hold its shards: the next one waits for their rows.
             "idle_in_transaction_session_timeout": f"{settings.postgres_timeout_seconds}s",
+            # A plan that is kept was made when a table may have been empty, and reads all of it later.
+            "plan_cache_mode": "force_custom_plan",
         },
     )
 
