@@ -96,6 +96,26 @@ class StripeProxy:
         objects: list[dict[str, Any]] = answer.json()["data"]
         return objects
 
+    def save_card(self, number: str) -> str:
+        """Save a card for a new customer, as the shop does; return the token to charge."""
+        customer = self.post("/v1/customers")["id"]
+        card = {"number": number, "exp_month": "12", "exp_year": "2030", "cvc": "123"}
+        details = {f"card[{name}]": value for name, value in card.items()}
+        method = self.post("/v1/payment_methods", type="card", **details)["id"]
+        self.post(f"/v1/payment_methods/{method}/attach", customer=customer)
+        return f"{customer}-{method}"
+
+    def charged(self) -> list[str]:
+        """Return which payments money was really taken for, each as often as it was."""
+        intents = self.held("payment_intents")
+        return sorted(
+            each["metadata"]["payment_id"] for each in intents if each["status"] == "succeeded"
+        )
+
+    def refunded(self) -> list[str]:
+        """Return which payments really went back, each as often as they did."""
+        return sorted(each["metadata"]["payment_id"] for each in self.held("refunds"))
+
     def agree(self, intent_id: str, *, success: bool = True) -> None:
         """Be the customer on the page: agree, or fail to."""
         assert intent_id in self._shown, "the customer was shown no page"
@@ -245,6 +265,8 @@ class StripeProxy:
         return Handler
 
 
+GOOD, DECLINED, ASKING = "4242424242424242", "4000000000000341", "4000002760003184"
+"""Cards that localstripe knows: one is charged, one declined, one needs the customer's agreement."""
 API_KEY: Final = "sk_test_perennial"
 AUTHORIZED: Final = {"authorization": f"Bearer {API_KEY}"}
 FORM: Final = AUTHORIZED | {"content-type": "application/x-www-form-urlencoded"}

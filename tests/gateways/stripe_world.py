@@ -18,13 +18,11 @@ from services.orders.payments.gateways.router import GatewayRouter, OpenGateway
 from services.orders.payments.gateways.stripe.client import open_client
 from services.orders.payments.gateways.stripe.gateway import StripeGateway
 from services.orders.ports import Ports, sandbox_ports
-from tests.gateways.stripe_proxy import API_KEY, StripeProxy
+from tests.gateways.stripe_proxy import API_KEY, GOOD, StripeProxy
 from tests.unit.orders.builders import NOW, POLICY, RULES
 from tests.unit.orders.world import World
 
 PATIENCE_SECONDS: Final = 0.6
-GOOD, DECLINED, ASKING = "4242424242424242", "4000000000000341", "4000002760003184"
-"""Cards that localstripe knows: one is charged, one declined, one needs the customer's agreement."""
 BACK: Final = "https://shop.example/paid"
 OWN: Final = replace(POLICY, own_gateways=frozenset({"sandbox", "stripe"}))
 
@@ -81,24 +79,16 @@ class StripeOrders:
     url: str
 
     def token(self, number: str = GOOD) -> str:
-        """Save a card for a new customer, as the shop does."""
-        customer = self.proxy.post("/v1/customers")["id"]
-        card = {"number": number, "exp_month": "12", "exp_year": "2030", "cvc": "123"}
-        details = {f"card[{name}]": value for name, value in card.items()}
-        method = self.proxy.post("/v1/payment_methods", type="card", **details)["id"]
-        self.proxy.post(f"/v1/payment_methods/{method}/attach", customer=customer)
-        return f"{customer}-{method}"
+        """Save a card for a new customer."""
+        return self.proxy.save_card(number)
 
     def charged(self) -> list[str]:
         """Return which payments Stripe really took money for, each as often as it did."""
-        intents = self.proxy.held("payment_intents")
-        return sorted(
-            each["metadata"]["payment_id"] for each in intents if each["status"] == "succeeded"
-        )
+        return self.proxy.charged()
 
     def refunded(self) -> list[str]:
         """Return which payments Stripe really gave back, each as often as it did."""
-        return sorted(each["metadata"]["payment_id"] for each in self.proxy.held("refunds"))
+        return self.proxy.refunded()
 
 
 def stripe_of(orders: StripeOrders) -> Stripe:

@@ -20,8 +20,8 @@ from services.orders.payments.gateways.gateway import (
     Declined,
     Unavailable,
 )
-from tests.gateways.stripe_proxy import Trouble
-from tests.gateways.stripe_world import ASKING, Stripe, StripeOrders, orders_with_stripe, stripe_of
+from tests.gateways.stripe_proxy import ASKING, Trouble
+from tests.gateways.stripe_world import Stripe, StripeOrders, orders_with_stripe, stripe_of
 from tests.unit.orders.builders import NOW, POLICY, by_token, usd
 from tests.unit.orders.steps import ask, hint, last
 from tests.unit.orders.world import run

@@ -28,9 +28,8 @@ from services.orders.payments.gateways.gateway import (
     Unavailable,
 )
 from services.orders.renewals.commands import AcceptRenewal
-from tests.gateways.stripe_proxy import Trouble
+from tests.gateways.stripe_proxy import DECLINED, Trouble
 from tests.gateways.stripe_world import (
-    DECLINED,
     Stripe,
     StripeOrders,
     orders_with_stripe,

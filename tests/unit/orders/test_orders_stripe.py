@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
 
@@ -18,9 +19,11 @@ from schemas.money import Money
 from schemas.orders import DeclineReason, UnknownCause
 from schemas.requests import PaymentMethod
 from services.orders.payments.gateways.gateway import (
+    Captured,
     Charge,
     ChargeReference,
     Declined,
+    Found,
     OutcomeUnknown,
     Refund,
     Unavailable,
@@ -37,6 +40,7 @@ TOKEN: Final = "cus_secret-pm_secret"
 CHARGE: Final = Charge(
     payment_id="p-1", token=TOKEN, method=PaymentMethod.CARD, amount=usd(2120), gateway="stripe"
 )
+NAMED: Final = ChargeReference(payment_id="p-1", gateway_txn_id="pi_1")
 REFERENCE: Final = ChargeReference(payment_id="p-1", since=NOW)
 REFUND: Final = Refund(
     refund_id="r-1",
@@ -180,6 +184,77 @@ def test_only_what_surely_did_nothing_is_unavailable(
     said, sent = asked(answer, charge)
     assert said == outcome
     assert len(sent) == 1
+
+
+BOOKED: Final = {"fee": 93, "currency": "eur"}
+PAID: Final[dict[str, Any]] = {
+    "object": "payment_intent",
+    "id": "pi_1",
+    "status": "succeeded",
+    "amount": 2120,
+    "currency": "usd",
+    "created": 1_795_000_000,
+    "metadata": {"payment_id": "p-1"},
+    "latest_charge": {
+        "object": "charge",
+        "id": "ch_1",
+        "created": 1_795_000_007,
+        "balance_transaction": BOOKED,
+        "payment_method_details": {"type": "card"},
+    },
+}
+
+
+def paid(**changes: Any) -> httpx.Response:
+    return httpx.Response(200, json=PAID | changes)
+
+
+def test_captured_payment_says_what_stripe_keeps_and_when() -> None:
+    answer, _ = asked(paid(), charge)
+    assert answer == Captured(
+        gateway="stripe",
+        gateway_txn_id="pi_1",
+        amount=usd(2120),
+        fee=Money(amount_minor=93, currency="EUR"),
+        captured_at=datetime.fromtimestamp(1_795_000_007, UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    "latest",
+    [
+        "ch_1",
+        None,
+        PAID["latest_charge"] | {"balance_transaction": "txn_1"},
+        PAID["latest_charge"] | {"balance_transaction": BOOKED | {"fee": 1, "currency": "isk"}},
+        PAID["latest_charge"] | {"balance_transaction": BOOKED | {"currency": "points"}},
+    ],
+)
+def test_payment_whose_fee_cannot_be_read_came_in_all_the_same(latest: Any) -> None:
+    answer, _ = asked(paid(latest_charge=latest), charge)
+    assert isinstance(answer, Captured)
+    assert (answer.amount, answer.fee) == (usd(2120), None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"amount": 1, "currency": "isk"}, {"currency": "points"}, {"created": 10**18}, {"id": "?"}],
+)
+def test_payment_that_makes_no_sense_is_looked_up(changes: dict[str, Any]) -> None:
+    latest = {} if "created" not in changes else {"latest_charge": None}
+    assert asked(paid(**changes, **latest), charge)[0] == UNCLEAR
+    found, _ = asked(paid(**changes, **latest), lambda gateway: gateway.look_up_charge(NAMED))
+    assert found == Unavailable()
+
+
+def test_shop_is_told_how_its_customer_paid() -> None:
+    details = PAID["latest_charge"] | {"payment_method_details": {"type": "wechat_pay"}}
+    found, _ = asked(
+        paid(latest_charge=details, metadata={"reference": "order/ren-1"}),
+        lambda gateway: gateway.look_up_transaction("stripe", "pi_1"),
+    )
+    assert isinstance(found, Found)
+    assert (found.reference, found.method) == ("order/ren-1", PaymentMethod.WECHAT)
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500])

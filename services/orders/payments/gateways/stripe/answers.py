@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final, Generic, Literal, TypeVar
+from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import stripe
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from schemas.envelope import Identifier
+from schemas.envelope import TIME_END, Identifier
 from schemas.money import Money
 from schemas.requests import PaymentMethod
 from services.orders.payments.gateways.stripe.amounts import money_of
 from services.orders.payments.gateways.stripe.capability import METHODS
 
 _METHOD_OF: Final = {word: method for method, word in METHODS.items()}
+
+
+Seconds = Annotated[int, Field(ge=0, lt=int(TIME_END.timestamp()))]
 
 
 class _Answer(BaseModel):
@@ -40,7 +43,7 @@ class MethodDetails(_Answer):
 class Charge(_Answer):
     """The attempt that succeeded."""
 
-    created: int
+    created: Seconds
     balance_transaction: BalanceTransaction | None = None
     payment_method_details: MethodDetails | None = None
 
@@ -85,7 +88,7 @@ class Intent(_Answer):
     ]
     amount: int
     currency: str
-    created: int
+    created: Seconds
     metadata: dict[str, str] = {}
     latest_charge: Charge | None = None
     last_payment_error: PaymentError | None = None
@@ -99,14 +102,21 @@ class Intent(_Answer):
 
     @property
     def money(self) -> Money:
-        """Return how much it is about."""
+        """Return how much it is about.
+
+        Raises:
+            ValueError: it is no amount.
+        """
         return money_of(self.amount, self.currency)
 
     @property
     def fee(self) -> Money | None:
-        """Return what Stripe keeps, where it says so already."""
+        """Return what Stripe keeps, where it says so already, and in an amount that there is."""
         booked = self.latest_charge and self.latest_charge.balance_transaction
-        return money_of(booked.fee, booked.currency) if booked else None
+        try:
+            return money_of(booked.fee, booked.currency) if booked else None
+        except ValueError:
+            return None  # a bad detail must not hide that money came in
 
     @property
     def method(self) -> PaymentMethod | None:
@@ -125,7 +135,7 @@ class GivenBack(_Answer):
 
     id: Identifier
     status: str | None = None
-    created: int
+    created: Seconds
     metadata: dict[str, str] = Field(default={})
 
 

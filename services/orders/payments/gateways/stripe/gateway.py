@@ -9,7 +9,6 @@ from typing import Final
 
 import httpx
 import stripe
-from pydantic import ValidationError
 
 from schemas.orders import DeclineReason, UnknownCause
 from services.orders.payments.gateways.gateway import (
@@ -97,7 +96,7 @@ class StripeGateway:
             return await self._ask_customer(charge, intent_id, self.return_url)
         except stripe.StripeError as error:
             return _not_charged(error)
-        except ValidationError:
+        except ValueError:
             return _unclear()
 
     async def _ask_customer(self, charge: Charge, intent_id: str, return_url: str) -> ChargeOutcome:
@@ -112,7 +111,7 @@ class StripeGateway:
             return _charged(read(Intent, answer)) or _unclear()
         except stripe.StripeError as error:
             return _not_charged(error)
-        except ValidationError:
+        except ValueError:
             return _unclear()
 
     async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
@@ -127,7 +126,7 @@ class StripeGateway:
             async for intent in self._intents(reference):
                 if intent.metadata.get("payment_id") == reference.payment_id:
                     return _charged(await self._intent(intent.id)) or Unavailable()
-        except (stripe.StripeError, ValidationError, _TooMany):
+        except (stripe.StripeError, ValueError, _TooMany):
             return Unavailable()
         return NotFound()
 
@@ -142,7 +141,7 @@ class StripeGateway:
             return _charged(read(Intent, answer)) or Unavailable()
         except stripe.InvalidRequestError:
             return await self.look_up_charge(reference)  # it was paid, or is cancelled already
-        except (stripe.StripeError, ValidationError):
+        except (stripe.StripeError, ValueError):
             return Unavailable()
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
@@ -155,7 +154,7 @@ class StripeGateway:
             return _found(await self._intent(gateway_txn_id))
         except stripe.InvalidRequestError as error:
             return NotFound() if error.http_status == httpx.codes.NOT_FOUND else Unavailable()
-        except (stripe.StripeError, ValidationError):
+        except (stripe.StripeError, ValueError):
             return Unavailable()
 
     async def refund(self, refund: Refund) -> RefundOutcome:
@@ -177,7 +176,7 @@ class StripeGateway:
             return NotRefundable() if error.code in _FOREIGN_REFUND else Unavailable()
         except stripe.StripeError as error:
             return _unanswered(error)
-        except ValidationError:
+        except ValueError:
             return _unclear()
 
     async def look_up_refund(self, refund: Refund) -> RefundLookUp:
@@ -190,7 +189,7 @@ class StripeGateway:
             for each in page.data:
                 if each.metadata.get("refund_id") == refund.refund_id:
                     return _refunded(each)
-        except (stripe.StripeError, ValidationError):
+        except (stripe.StripeError, ValueError):
             return Unavailable()
         return NotFound() if not page.has_more else Unavailable()
 
