@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from schemas.envelope import Event, Identifier, Part, UtcDatetime
-from schemas.money import Money
+from schemas.money import Money, Moves
 from schemas.orders import Consideration
 
 
@@ -30,7 +30,7 @@ class WalletCharged(Event):
     charge_id: Identifier
     renewal_id: Identifier
     amount: Money
-    consideration: Consideration
+    consideration: Annotated[Consideration, Moves(whole="amount")]
     takes: list[LotTake]
     rule_version: Identifier
     balance_after: Money

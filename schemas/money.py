@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Final
 
@@ -73,6 +74,27 @@ class Money(BaseModel):
         if self.currency != other.currency:
             message = f"cannot combine {self.currency} with {other.currency}"
             raise CurrencyMismatch(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Marks the field of an event that states money which moves; the books take the field's name.
+
+    A field of several amounts, such as `Consideration`, moves each under its own name; `whole`
+    names the field that they add up to, if there is one.
+    """
+
+    whole: str | None = None
+
+
+def moving_fields(model: type[BaseModel]) -> dict[str, Moves]:
+    """Return the marked fields of `model` in their order."""
+    return {
+        name: mark
+        for name, field in model.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Moves)
+    }
 
 
 def decimal_text(amount_minor: int, currency: str) -> str:

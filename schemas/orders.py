@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ from schemas.envelope import (
     SourceName,
     UtcDatetime,
 )
-from schemas.money import Money
+from schemas.money import Money, Moves
 from schemas.requests import OfOneOrder, PaymentMethod, PaymentMode
 
 
@@ -180,8 +180,8 @@ class PaymentCaptured(OfOneOrder):
     gateway_txn_id: Identifier
     method: PaymentMethod
     amount: Money
-    consideration: Consideration
-    fee: Money | None = None
+    consideration: Annotated[Consideration, Moves(whole="amount")]
+    fee: Annotated[Money | None, Moves()] = None
     unverified: Literal[True] | None = None
     external: Literal[True] | None = None
     captured_at: UtcDatetime
@@ -281,7 +281,7 @@ class ActivationFailed(Event):
     payment_id: Identifier
     reason: ActivationFailureReason
     method: PaymentMethod
-    refund: Consideration
+    refund: Annotated[Consideration, Moves()]
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
     failed_at: UtcDatetime
@@ -300,7 +300,7 @@ class RefundCompleted(Event):
     gateway_refund_ref: Identifier
     method: PaymentMethod
     amount: Money
-    refund: Consideration
+    refund: Annotated[Consideration, Moves(whole="amount")]
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
     completed_at: UtcDatetime
@@ -346,7 +346,7 @@ class WalletToppedUp(Event):
     payment_id: Identifier
     lot_id: Identifier
     method: PaymentMethod
-    amount: Money
+    amount: Annotated[Money, Moves()]
     bonus: Money | None = None
     expires_at: UtcDatetime | None = None
     rule_id: Identifier
@@ -360,7 +360,7 @@ class BonusGranted(Event):
     topup_id: Identifier
     payment_id: Identifier
     lot_id: Identifier
-    amount: Money
+    amount: Annotated[Money, Moves()]
     expires_at: UtcDatetime | None = None
     rule_id: Identifier
     rule_version: Identifier

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from schemas.envelope import Event, Identifier, ShortText, UtcDatetime
-from schemas.money import Money
+from schemas.money import Money, Moves
 from schemas.requests import OfOneOrder, PaymentMethod
 
 
@@ -31,8 +31,8 @@ class SurplusCaptured(OfOneOrder):
     gateway: Identifier
     gateway_txn_id: Identifier
     method: PaymentMethod
-    amount: Money
-    fee: Money | None = None
+    amount: Annotated[Money, Moves()]
+    fee: Annotated[Money | None, Moves()] = None
     reason: SurplusReason
     unverified: Literal[True] | None = None
     external: Literal[True] | None = None
@@ -51,7 +51,7 @@ class SurplusReturned(Event):
     gateway: Identifier
     gateway_refund_ref: Identifier
     method: PaymentMethod
-    amount: Money
+    amount: Annotated[Money, Moves()]
     reason: SurplusReason
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
@@ -79,7 +79,7 @@ class SurplusCredited(Event):
     payment_id: Identifier
     lot_id: Identifier
     method: PaymentMethod
-    amount: Money
+    amount: Annotated[Money, Moves()]
     reason: SurplusReason
     expires_at: UtcDatetime | None = None
     rule_id: Identifier

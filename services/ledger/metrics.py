@@ -19,7 +19,7 @@ from schemas.ledger import (
 from schemas.orders import BonusGranted, PaymentCaptured, RefundCompleted, WalletToppedUp
 from schemas.surplus import SurplusCaptured, SurplusCredited, SurplusReturned
 from schemas.topics import LEDGER, ORDERS
-from services.ledger.rules.amounts import SHAPES
+from services.ledger.rules.amounts import MONEY_FACTS
 from services.runtime.event_counter import EventCounter
 
 _BOOKED: Final = (
@@ -61,7 +61,7 @@ ENTRIES: Final = EventCounter(
     labels=("moves_money",),
     series=frozenset({("yes",), ("no",)}),
     count={
-        model: (lambda _: (("yes",), 1)) if model in SHAPES else (lambda _: (("no",), 1))
+        model: (lambda _: (("yes",), 1)) if model in MONEY_FACTS else (lambda _: (("no",), 1))
         for model, topic in EVENTS
         if topic in {ORDERS, LEDGER}
     },

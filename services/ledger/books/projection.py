@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.envelope import Event
-from services.ledger.rules.amounts import SHAPES, Amount, amounts_of
+from services.ledger.rules.amounts import MONEY_FACTS, Amount, amounts_of
 from services.ledger.rules.postings import Balances, post, postings_of
 from services.ledger.rules.rule_set import RuleSet
 from services.runtime.log.event_log import StoredEvent, Transaction
@@ -27,7 +27,7 @@ AMOUNT_COLUMNS: Final = (
     "occurred_at",
     "recorded_at",
 )
-_MOVING: Final = frozenset(model.wire_type() for model in SHAPES)
+_MOVING: Final = frozenset(model.wire_type() for model in MONEY_FACTS)
 
 _ADD_TO_BALANCES: Final = (
     "INSERT INTO balance (shard, account, currency, amount_minor)"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.envelope import Event
-from services.ledger.rules.amounts import SHAPES, Amount, amounts_of
+from services.ledger.rules.amounts import MONEY_FACTS, Amount, amounts_of
 from services.ledger.rules.rule_set import Rule, RuleSet
 
 Balances = dict[tuple[int, str, str], int]
@@ -38,7 +38,7 @@ def post(event: Event, occurred_at: datetime, rules: RuleSet) -> Entry:
     Raises:
         Park: no rule covers the event, or its amounts contradict each other.
     """
-    if type(event) not in SHAPES:
+    if type(event) not in MONEY_FACTS:
         return Entry((), (_reason(rules.for_event(type(event).__name__, occurred_at)),))
     postings: list[Posting] = []
     reasons: list[tuple[str, int, str]] = []

@@ -17,7 +17,7 @@ from schemas.envelope import Event, Identifier
 from schemas.requests import PaymentMethod
 from schemas.topics import LEDGER, ORDERS
 from services.ledger.rules.accounts import account_ref
-from services.ledger.rules.amounts import PURPOSES, SHAPES, kinds_of
+from services.ledger.rules.amounts import MONEY_FACTS, PURPOSES, MoneyFact
 from services.ledger.rules.rule_set import Rule, RuleSet
 from services.runtime.errors import ConfigurationError
 from services.runtime.plain_words import problems_of
@@ -121,27 +121,39 @@ def _expand(
         raise ValueError(message)
     rule = Rule(row.id, row.version, row.valid_from, valid_until, no_posting=row.no_posting)
     model = RECORDED[row.event]
-    if model not in SHAPES:
+    fact = MONEY_FACTS.get(model)
+    if fact is None:
         if row.no_posting is None or row.purpose or row.method or row.amount:
             message = f"{row.event} states no amount: give no_posting alone"
             raise ValueError(message)
         by_event.setdefault(row.event, []).append(rule)
         return
-    shape = SHAPES[model]
-    if (
-        (row.purpose and not (shape.by_purpose and set(row.purpose) <= set(PURPOSES)))
-        or (row.method and not shape.by_method)
-        or not set(row.amount or ()) <= set(shape.names)
-    ):
-        message = f"{row.event} has not this purpose, method or amount: see SHAPES in amounts.py"
-        raise ValueError(message)
-    for purpose, method, name, kind in kinds_of(model):
+    _check_conditions(row, fact)
+    for purpose, method, name, kind in fact.every_kind():
         if (
             (row.purpose is None or purpose in row.purpose)
             and (row.method is None or method in row.method)
             and (row.amount is None or name in row.amount)
         ):
             by_kind.setdefault(kind, []).append(_with_accounts(rule, row, method))
+
+
+def _check_conditions(row: _Row, fact: MoneyFact) -> None:
+    message = None
+    if row.purpose and not fact.by_purpose:
+        message = f"{row.event} has no purpose: leave it out"
+    elif unknown := _beyond(row.purpose, PURPOSES):
+        message = f"there is no purpose {unknown}, only {' and '.join(PURPOSES)}"
+    elif row.method and not fact.by_method:
+        message = f"{row.event} has no method: leave it out"
+    elif unknown := _beyond(row.amount, fact.names):
+        message = f"{row.event} states no amount {unknown}, only {', '.join(fact.names)}"
+    if message is not None:
+        raise ValueError(message)
+
+
+def _beyond(given: list[str] | None, known: tuple[str, ...]) -> str:
+    return next((each for each in given or () if each not in known), "")
 
 
 def _with_accounts(rule: Rule, row: _Row, method: PaymentMethod | None) -> Rule:

@@ -11,7 +11,7 @@ from schemas import EVENTS
 from schemas.envelope import Event
 from schemas.ledger import WalletCharged
 from schemas.topics import LEDGER, ORDERS
-from services.ledger.rules.amounts import SHAPES
+from services.ledger.rules.amounts import MONEY_FACTS
 from services.ledger.rules.postings import post
 from services.ledger.rules.rule_file import load_rules
 from services.runtime.errors import Park
@@ -149,7 +149,7 @@ def test_every_row_has_an_example() -> None:
 
 def test_published_examples_of_events_that_move_money_are_balanced_entries() -> None:
     for model, topic in EVENTS:
-        if topic in {ORDERS, LEDGER} and model in SHAPES:
+        if topic in {ORDERS, LEDGER} and model in MONEY_FACTS:
             path = EXAMPLES / model.__name__ / "v1.json"
             content = json.loads(path.read_text(encoding="utf-8"))
             entry = post(model.parse(json.dumps(content["data"]).encode()), T0, RULES)

@@ -57,11 +57,9 @@ def unbooked(**fields: str) -> str:
     return row(**{"event": '"PlanActivated"', **bare, **fields})
 
 
+BONUS = "rule bonus version 1: "
 NO_RULE = "BonusGranted has neither a rule nor a no_posting row"
 GIVE = "give `amount`, `debit` and `credit`, or `no_posting` with the reason"
-NOT_THESE = (
-    "rule bonus version 1: {} has not this purpose, method or amount: see SHAPES in amounts.py"
-)
 
 
 def problems_of(path: Path) -> list[str]:
@@ -104,11 +102,14 @@ def problems_of(path: Path) -> list[str]:
                 NO_RULE,
             ],
         ),
-        (row(amount='["amount", "net"]'), [NOT_THESE.format("BonusGranted"), NO_RULE]),
-        (row(method='["card"]'), [NOT_THESE.format("BonusGranted"), NO_RULE]),
+        (
+            row(amount='["amount", "net"]'),
+            [f"{BONUS}BonusGranted states no amount net, only amount", NO_RULE],
+        ),
+        (row(method='["card"]'), [f"{BONUS}BonusGranted has no method: leave it out", NO_RULE]),
         (
             BONUS_ROW + row(id='"x"', event='"SurplusCaptured"', purpose='["renewal", "gift"]'),
-            [NOT_THESE.format("SurplusCaptured").replace("rule bonus", "rule x")],
+            ["rule x version 1: there is no purpose gift, only renewal and topup"],
         ),
         (
             BONUS_ROW + row(id='"bonus-again"', version="7"),
@@ -186,9 +187,9 @@ def test_amount_or_event_without_a_rule_halts_with_what_to_do() -> None:
         (row(event='"PlanActivated"'), "states no amount: give no_posting alone"),
         (unbooked(purpose='["renewal"]'), "states no amount: give no_posting alone"),
         (unbooked(method='["card"]'), "states no amount: give no_posting alone"),
-        (row(amount='["net"]'), "has not this purpose, method or amount"),
-        (row(method='["card"]'), "has not this purpose, method or amount"),
-        (row(purpose='["renewal"]'), "has not this purpose, method or amount"),
+        (row(amount='["net"]'), "BonusGranted states no amount net, only amount"),
+        (row(method='["card"]'), "BonusGranted has no method: leave it out"),
+        (row(purpose='["renewal"]'), "BonusGranted has no purpose: leave it out"),
         (row(debit='"Assets:Cash"'), "Assets:Cash is not in the chart of accounts"),
         (row(debit='"Assets:Gateway:{Method}"'), "needs a condition on gateway methods"),
         (BONUS_ROW + row(id='"bonus-again"'), "bonus and bonus-again both book"),
