@@ -18,7 +18,7 @@ from services.ledger.books.cache import cached_report, rebuild_balances
 from services.ledger.books.coverage import covered_rows, resolve_scope
 from services.ledger.reports.balance_report import Report, canonical_json, report
 from services.ledger.reports.statement import Statement, statement
-from services.ledger.rules.rule_file import POSTING_RULES, load_rules
+from services.ledger.rules.rule_file import POSTING_RULES, RELEASED, load_rules
 from services.ledger.rules.rule_set import RuleSet
 from services.runtime.verify.checks import Check
 from services.runtime.verify.slices import heads_of
@@ -49,6 +49,12 @@ def moment(text: str) -> datetime:
     return found.astimezone(UTC)
 
 
+def rules_file(text: str) -> Path:
+    """Return the file of an earlier rule set by its name, or the file of that path."""
+    released = RELEASED / f"{text}.toml"
+    return released if released.parent == RELEASED and released.is_file() else Path(text)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 KnownAt = Annotated[
     datetime | None,
@@ -66,8 +72,10 @@ Rules = Annotated[
     Path,
     typer.Option(
         "--rules",
+        parser=rules_file,
+        metavar="FILE or NAME",
         envvar="PERENNIAL_LEDGER_POSTING_RULES",
-        help="Posting rules to book by, instead of the installed ones.",
+        help="Posting rules to book by, not by the installed: a file, or an earlier set.",
         show_default=False,
     ),
 ]
@@ -102,7 +110,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of the command is one argume
     as_json: AsJson = False,
 ) -> None:
     """Derive the balances from the log, from scratch. The same input gives the same SHA-256."""
-    found = asyncio.run(_replayed(load_rules(rules), account, known_at, effective_at))
+    found = asyncio.run(_replayed(load_rules(rules, whole=False), account, known_at, effective_at))
     if account and not found.totals:
         _refuse_empty(account)
     if output is not None:
@@ -125,7 +133,7 @@ def statement_(  # noqa: PLR0913, PLR0917 - each option of the command is one ar
     as_json: AsJson = False,
 ) -> None:
     """Show every posting of an account with its event, rule and running balance."""
-    found = asyncio.run(_stated(load_rules(rules), of, since, known_at, effective_at))
+    found = asyncio.run(_stated(load_rules(rules, whole=False), of, since, known_at, effective_at))
     if not found.lines and not found.opening:
         _refuse_empty(of)
     if as_json:

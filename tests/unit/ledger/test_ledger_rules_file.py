@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from services.ledger.rules.accounts import CHART, account_ref, chart_entry
 from services.ledger.rules.postings import post
-from services.ledger.rules.rule_file import POSTING_RULES, RECORDED, load_rules
+from services.ledger.rules.rule_file import POSTING_RULES, RECORDED, RELEASED, load_rules
 from services.ledger.rules.rule_set import Rule, missing_rule
 from services.runtime.errors import ConfigurationError, Park
 from tests.controls import T0
@@ -269,3 +270,30 @@ def test_unknown_account_has_no_entry_of_the_chart() -> None:
 
 def test_sound_fact_at_a_usual_moment_is_booked_by_the_installed_rules() -> None:
     assert len(post(bonus(100), T0, load_rules()).postings) == 2
+
+
+def test_file_that_lacks_an_event_is_for_replays_only(tmp_path: Path) -> None:
+    path = changed(tmp_path, BONUS_ROW, "")
+    assert "BonusGranted.amount" not in load_rules(path, whole=False).by_kind
+    assert problems_of(path) == [NO_RULE]
+    broken = changed(tmp_path, BONUS_ROW, row(debit=""))
+    with pytest.raises(ConfigurationError, match="not usable"):
+        load_rules(broken, whole=False)
+
+
+@pytest.mark.parametrize("path", sorted(RELEASED.glob("*.toml")), ids=lambda path: path.stem)
+def test_row_that_was_released_is_never_edited(path: Path) -> None:
+    released, installed = load_rules(path, whole=False), load_rules()
+    for before, now in (
+        (released.by_kind, installed.by_kind),
+        (released.by_event, installed.by_event),
+    ):
+        for what, rules in before.items():
+            begun = [replace(rule, valid_until=None) for rule in now[what]]
+            assert [replace(rule, valid_until=None) for rule in rules] == begun[: len(rules)]
+
+
+def test_released_rule_set_keeps_its_bytes() -> None:
+    assert {path.stem: load_rules(path, whole=False).sha256 for path in RELEASED.iterdir()} == {
+        "2026-11": "461554bf38c152ae708a37706d3cc8471606dfa9878b661ab1ca8c7d81293784"
+    }
