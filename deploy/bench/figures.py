@@ -74,11 +74,14 @@ def steady_rate(samples: Sequence[tuple[float, float]]) -> float:
     of it counts.
 
     Raises:
-        ValueError: nothing was counted.
+        ValueError: nothing was counted, or everything in one moment.
     """
     total = samples[-1][1] if samples else 0
     if total <= 0:
         message = "nothing was counted: measure for longer"
+        raise ValueError(message)
+    if samples[-1][0] <= samples[0][0]:
+        message = "everything was counted at once: measure for longer"
         raise ValueError(message)
     middle = [s for s in samples if _STEADY[0] * total <= s[1] <= _STEADY[1] * total]
     slope = _slope(middle) if len(middle) >= _SAMPLES_MIN else 0.0

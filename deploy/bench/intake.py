@@ -62,7 +62,7 @@ def mail(rig: Rig, plan: Plan) -> list[Figure]:
     sink = rig.stack.children["smtp"]
     port = rig.stack.addresses().smtp_port
     rig.start("notifier", settings=_PATIENT)
-    asyncio.run(_rate(rig, _requests_read, count))
+    asyncio.run(_counted(rig, _requests_read, count))
     asyncio.run(_publish(rig, ORDERS.name, _events(rig, load, count)))
     rate = asyncio.run(_rate(rig, _notified, count))
     rig.stop()
@@ -121,6 +121,15 @@ async def _rate(rig: Rig, progress: Progress, total: int) -> float:
     Raises:
         StackError: it stands still.
     """
+    return steady_rate(await _counted(rig, progress, total))
+
+
+async def _counted(rig: Rig, progress: Progress, total: int) -> list[tuple[float, float]]:
+    """Return (seconds, `progress`) from now until it has reached `total`: once, if it has already.
+
+    Raises:
+        StackError: it stands still.
+    """
     samples: list[tuple[float, float]] = []
     async with watching(rig.line()) as watcher:
         started = last_change = time.monotonic()
@@ -132,7 +141,7 @@ async def _rate(rig: Rig, progress: Progress, total: int) -> float:
                 message = f"{samples[-1][1]:.0f} of {total} were dealt with: see the logs"
                 raise StackError(message)
             await asyncio.sleep(_LOOK_SECONDS)
-    return steady_rate(samples)
+    return samples
 
 
 async def _bare_mail(port: int, content: bytes, count: int) -> float:

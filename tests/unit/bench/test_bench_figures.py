@@ -95,6 +95,14 @@ def test_rate_of_nothing_is_refused(samples: list[tuple[float, float]]) -> None:
         steady_rate(samples)
 
 
+@pytest.mark.parametrize("samples", [[(0.0, 9.0)], [(2.0, 4.0), (2.0, 9.0)]])
+def test_rate_of_what_was_there_in_one_moment_is_refused(
+    samples: list[tuple[float, float]],
+) -> None:
+    with pytest.raises(ValueError, match="counted at once"):
+        steady_rate(samples)
+
+
 def test_flat_values_grow_by_a_factor_of_one() -> None:
     assert growth([10.0, 99.0, 99.0, 99.0, 99.0, 99.0, 99.0, 99.0]) == 1.0
 
