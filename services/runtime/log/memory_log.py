@@ -86,8 +86,14 @@ class MemoryTransaction:
         leased = []
         for origin, start in effects:
             due_at = start.due_at if start.due_at or start.hold_key else now
-            row = Effect(origin, start, due_at, start.hold_key)
-            self._tables.effects[origin.shard, start.effect_id] = row
+            key, row = (
+                (origin.shard, start.effect_id),
+                Effect(origin, start, due_at, start.hold_key),
+            )
+            if key in self._tables.effects:
+                message = f"effect {start.effect_id} is there already"
+                raise ValueError(message)
+            self._tables.effects[key] = row
             if start.hold_key is None and due_at is not None and due_at <= now:
                 leased.append(self._leased(row))
         return leased
