@@ -7,7 +7,9 @@
 -- Locks cursors, then shards, then effects, each in the order that is given, which every turn sorts in
 -- the same way: so two cannot deadlock. What is returned of a kind comes as arrays side by side; NULL
 -- where there is nothing. LATERAL and OFFSET have each row looked up by its key: the plan is made once,
--- when a table may be empty, and would read all of it when it no longer is.
+-- when a table may be empty, and would read all of it when it no longer is. A run that gave up its lease
+-- has recorded its result: it is not live, though no other has begun. Its worker tries to record it
+-- again when the answer to the commit was lost.
 CREATE FUNCTION lock_turn(
     wanted_topics text[], wanted_partitions int[], wanted_shards int[],
     wanted_sources text[], wanted_source_shards int[],
@@ -49,7 +51,7 @@ BEGIN
         FROM unnest(run_shards, run_effect_ids, run_attempts) AS run(shard, effect_id, attempt)
         CROSS JOIN LATERAL (SELECT * FROM effect WHERE effect.shard = run.shard
             AND effect.effect_id = run.effect_id AND effect.attempt = run.attempt
-            OFFSET 0 FOR UPDATE) AS live;
+            AND effect.lease_until IS NOT NULL OFFSET 0 FOR UPDATE) AS live;
     END IF;
     read_at := clock_timestamp();
 END
@@ -146,6 +148,9 @@ BEGIN
         -- plan that was made for an empty table.
         EXECUTE format('ALTER FUNCTION %s SET jit = off', turn);
         EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', turn);
+        -- The connections of a service plan each statement anew. What is done here row by row, by the
+        -- key, keeps one plan: it cannot go wrong, and planning would cost more than the row.
+        EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', turn);
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', turn);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', turn, service);
     END LOOP;

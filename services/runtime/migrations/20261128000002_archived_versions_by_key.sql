@@ -1,18 +1,5 @@
 -- migrate:up
 
--- The connections of a service plan each statement anew. What these functions do row by row, by the key,
--- keeps one plan: it cannot go wrong, and planning would cost more than the row.
-DO $$
-DECLARE
-    turn regprocedure;
-BEGIN
-    FOREACH turn IN ARRAY ARRAY['lock_turn'::regproc::regprocedure, 'record_turn'::regproc::regprocedure]
-    LOOP
-        EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', turn);
-    END LOOP;
-END
-$$;
-
 -- Looks each stream up by its key: a join was planned to read all that is archived, for each append.
 CREATE OR REPLACE FUNCTION refuse_archived_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
