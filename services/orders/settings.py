@@ -90,10 +90,14 @@ class OrdersSettings(RuntimeSettings):
         if self.routing is None:
             message = "set ROUTING to a file that says which of the gateways takes which payments"
             raise ValueError(message)
+        self._check_names(", so that they are told from those of the others")
+
+    def _check_names(self, why: str) -> None:
+        """See that it is known under which names the gateway of GATEWAY_URL reports its charges."""
         if "http" in self.gateway and not self.gateway_names:
             message = (
                 "set GATEWAY_NAMES to the names under which the gateway of GATEWAY_URL reports its "
-                "charges, so that they are told from those of the others"
+                f"charges{why}"
             )
             raise ValueError(message)
 
@@ -118,14 +122,8 @@ class OrdersSettings(RuntimeSettings):
         """See that no gateway that charges is believed about transactions without being asked."""
         if not self.trust_confirmations_of:
             return
-        charges_as = self.own_gateways
-        if "http" in self.gateway and not self.gateway_names:
-            message = (
-                "set GATEWAY_NAMES to the names under which the gateway of GATEWAY_URL reports its "
-                "charges: none of them may be in TRUST_CONFIRMATIONS_OF"
-            )
-            raise ValueError(message)
-        if both := sorted(charges_as & self.trust_confirmations_of):
+        self._check_names(": none of them may be in TRUST_CONFIRMATIONS_OF")
+        if both := sorted(self.own_gateways & self.trust_confirmations_of):
             message = (
                 f"take {', '.join(both)} out of TRUST_CONFIRMATIONS_OF: it charges, and what it "
                 "charged for one order could be confirmed for another"

@@ -75,3 +75,13 @@ async def test_many_events_are_copied(toys: ToyDatabase, statements: list[str]) 
     assert result.events == len(requests)
     assert statements.count("event") == 1
     assert await toys.pool.fetchval("SELECT count(*) FROM event") == len(requests)
+
+
+async def test_turn_that_decides_nothing_writes_nothing(
+    toys: ToyDatabase, statements: list[str]
+) -> None:
+    await toys.intake.handle([request(0)])
+    statements.clear()
+    result = await toys.intake.handle([request(0)])
+    assert result.outcomes == {"ignored:duplicate_offset": 1}
+    assert begins(statements) == ["BEGIN", "SELECT * FROM lock_turn", "COMMIT"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
-from services.runtime.effect import EffectRun, RunKey, Start
+from services.runtime.effect import RunKey, Start
 from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
@@ -20,6 +20,7 @@ from services.runtime.log.event_log import (
     StoredEvent,
     TopicPartition,
 )
+from services.runtime.log.leasing import leased_effect
 
 
 @dataclass(slots=True)
@@ -104,15 +105,10 @@ def lease(row: Effect, until: datetime) -> LeasedEffect:
     recovered, row.interrupted = row.interrupted, True
     row.attempt += 1
     row.lease_until = until
-    run = EffectRun(
-        shard=row.origin.shard,
-        effect_id=row.start.effect_id,
-        kind=row.start.kind,
-        account_id=row.origin.account_id,
-        stream_id=row.origin.stream_id,
-        payload=row.start.payload,
+    return leased_effect(
+        row.origin,
+        row.start,
         attempt=row.attempt,
         recovered=recovered,
         checkpoint=row.checkpoint,
     )
-    return LeasedEffect(run, row.origin)

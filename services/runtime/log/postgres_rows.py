@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from services.runtime.effect import EffectRun, RunKey, Start
+from services.runtime.effect import RunKey, Start
 from services.runtime.log.event_log import (
     REMAINS,
     DeadLetter,
@@ -16,6 +16,7 @@ from services.runtime.log.event_log import (
     LeasedEffect,
     StoredEvent,
 )
+from services.runtime.log.leasing import leased_effect
 
 EVENT_COLUMNS: Final = ", ".join(StoredEvent._fields)
 
@@ -156,29 +157,6 @@ def effect_row(origin: EffectOrigin, start: Start, now: datetime) -> tuple[objec
         due_at,
         start.hold_key is None and due_at is not None and due_at <= now,
     )
-
-
-def leased_effect(
-    origin: EffectOrigin,
-    start: Start,
-    *,
-    attempt: int = 1,
-    recovered: bool = False,
-    checkpoint: str | None = None,
-) -> LeasedEffect:
-    """Return what a worker needs to run the effect and to record its result."""
-    run = EffectRun(
-        shard=origin.shard,
-        effect_id=start.effect_id,
-        kind=start.kind,
-        account_id=origin.account_id,
-        stream_id=origin.stream_id,
-        payload=start.payload,
-        attempt=attempt,
-        recovered=recovered,
-        checkpoint=checkpoint,
-    )
-    return LeasedEffect(run, origin)
 
 
 def dead_letter_row(letter: DeadLetter) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ from services.runtime.log.event_log import (
     StoredEvent,
     TopicPartition,
 )
+from services.runtime.log.leasing import leased_effect
 from services.runtime.log.postgres_rows import (
     COUNT_OVERFLOW,
     HASHES_AT,
@@ -31,7 +32,6 @@ from services.runtime.log.postgres_rows import (
     PARK,
     UNPARK,
     dead_letter_row,
-    leased_effect,
     stored_event,
 )
 from services.runtime.log.postgres_turns import StagedTurn, lock_turn

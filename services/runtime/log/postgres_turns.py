@@ -148,8 +148,9 @@ class StagedTurn:
 
     def free(self, releases: Collection[tuple[int, Release]], now: datetime) -> None:
         """Stage that held effects are due, and leased to who writes this."""
-        self.freed += [(shard, release.hold_key) for shard, release in releases]
-        self.freed_at = now
+        if releases:
+            self.freed += [(shard, release.hold_key) for shard, release in releases]
+            self.freed_at = now
 
     async def write(self, connection: Any, lease_seconds: int) -> list[LeasedEffect]:  # noqa: ANN401
         """Write everything in one call, or two when events are many; return the freed effects.

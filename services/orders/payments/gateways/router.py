@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from services.orders.payments.gateways.gateway import (
     Captured,
@@ -18,6 +19,8 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
 )
 from services.runtime.errors import Halt
+
+OutcomeT = TypeVar("OutcomeT", ChargeOutcome, ChargeLookUp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,7 @@ class GatewayRouter:
             Halt: it is not open, or what it reports could not be found again.
         """
         name = self._named(charge.gateway)
-        outcome = await self.opened[name].gateway.charge(charge)
-        self._check(name, outcome)
-        return outcome
+        return self._checked(name, await self.opened[name].gateway.charge(charge))
 
     async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
         """Ask the gateway that was told to charge.
@@ -57,9 +58,7 @@ class GatewayRouter:
             Halt: it is not open, or what it reports could not be found again.
         """
         name = self._named(reference.gateway)
-        outcome = await self.opened[name].gateway.look_up_charge(reference)
-        self._check(name, outcome)
-        return outcome
+        return self._checked(name, await self.opened[name].gateway.look_up_charge(reference))
 
     async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
         """End a charge at the gateway that was told to charge.
@@ -68,9 +67,7 @@ class GatewayRouter:
             Halt: it is not open, or what it reports could not be found again.
         """
         name = self._named(reference.gateway)
-        outcome = await self.opened[name].gateway.cancel_charge(reference)
-        self._check(name, outcome)
-        return outcome
+        return self._checked(name, await self.opened[name].gateway.cancel_charge(reference))
 
     async def look_up_transaction(self, gateway: str, gateway_txn_id: str) -> TransactionLookUp:
         """Ask the gateway that reports its charges under this name."""
@@ -113,13 +110,14 @@ class GatewayRouter:
         names = (name for name, each in self.opened.items() if reported in each.reported)
         return self.opened[next(names, self.default)].gateway
 
-    def _check(self, name: str, outcome: ChargeOutcome | ChargeLookUp) -> None:
-        """See that a customer's confirmation of this money would be asked of the same gateway."""
+    def _checked(self, name: str, outcome: OutcomeT) -> OutcomeT:
+        """Return what a gateway said, when a confirmation of this money would be asked of it, too."""
         if not isinstance(outcome, Captured) or len(self.opened) == 1:
-            return
+            return outcome
         if outcome.gateway not in self.opened[name].reported:
             message = (
                 f"the gateway {name} charges as {outcome.gateway}: add that to GATEWAY_NAMES and "
                 "start again; the charge is then looked up and recorded"
             )
             raise Halt(message)
+        return outcome

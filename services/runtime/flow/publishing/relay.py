@@ -136,8 +136,9 @@ class Relay:
         Raises:
             KafkaError, Transient, OSError: a shard could not be published from some event on.
         """
-        self._committed.keep_only(self._shards())
-        idle = [shard for shard in self._shards() if shard not in self._under_way]
+        shards = self._shards()
+        self._committed.keep_only(shards)
+        idle = [shard for shard in shards if shard not in self._under_way]
         for shard, news in (await self._unpublished(idle)).items():
             self._under_way[shard] = asyncio.create_task(self._publish_shard(shard, news))
         if not self._under_way:

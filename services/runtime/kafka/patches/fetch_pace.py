@@ -1,6 +1,7 @@
 """How the consumer asks the broker: at once while nothing comes, for many together while it does.
 
-aiokafka takes both numbers once, at the start: here they are set on its fetcher. We know of no issue.
+aiokafka takes both numbers once, at the start, and has no other way to change them: here they are set
+on its fetcher, which reads them for each request. We know of no issue.
 """
 
 from __future__ import annotations
@@ -42,10 +43,6 @@ class FetchPace:
 
 
 def _ask(consumer: AIOKafkaConsumer, bytes_min: int, wait_ms: int) -> None:
-    """Set what the next fetch request says.
-
-    aiokafka takes these from its fetcher for each request, and has no other way to change them: one
-    who wants to gather would make the first record wait, too.
-    """
+    """Set what the next fetch request says."""
     fetcher = consumer._fetcher  # noqa: SLF001 - see above
     fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = bytes_min, wait_ms  # noqa: SLF001
