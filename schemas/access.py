@@ -22,7 +22,7 @@ OBSERVER: Final = "observer"
 OBSERVER_GROUPS: Final = "observer-"
 
 
-class Kind(IntEnum):
+class ResourceKind(IntEnum):
     """What is granted on, with Kafka's number for it."""
 
     TOPIC = 2
@@ -52,7 +52,7 @@ class Grant:
     """One row: `role` may do `operation` on the resource named, or on all that begin so."""
 
     role: str
-    kind: Kind
+    kind: ResourceKind
     name: str
     operation: Operation
     prefixed: bool = False
@@ -76,23 +76,23 @@ def our_topics() -> frozenset[str]:
 
 def _rows() -> Iterator[Grant]:
     for topic in ALL_TOPICS:
-        yield Grant(topic.written_by, Kind.TOPIC, topic.name, Operation.WRITE)
+        yield Grant(topic.written_by, ResourceKind.TOPIC, topic.name, Operation.WRITE)
         for group in topic.groups:
-            yield Grant(group, Kind.TOPIC, topic.name, Operation.READ)
-            yield Grant(group, Kind.TOPIC, topic.dead_letter_topic(group), Operation.WRITE)
+            yield Grant(group, ResourceKind.TOPIC, topic.name, Operation.READ)
+            yield Grant(group, ResourceKind.TOPIC, topic.dead_letter_topic(group), Operation.WRITE)
         if not topic.external:
             # A service reads its own topic: to see that it goes on where its log ends.
-            yield Grant(topic.written_by, Kind.TOPIC, topic.name, Operation.READ)
-            yield Grant(OBSERVER, Kind.TOPIC, topic.name, Operation.READ)
+            yield Grant(topic.written_by, ResourceKind.TOPIC, topic.name, Operation.READ)
+            yield Grant(OBSERVER, ResourceKind.TOPIC, topic.name, Operation.READ)
         if topic.compacted:
             for role in (*SERVICES, REQUESTS.written_by, CONFIRMATIONS.written_by):
-                yield Grant(role, Kind.TOPIC, topic.name, Operation.READ)
+                yield Grant(role, ResourceKind.TOPIC, topic.name, Operation.READ)
     for service in SERVICES:
-        yield Grant(service, Kind.GROUP, service, Operation.READ)
-    yield Grant(OBSERVER, Kind.GROUP, OBSERVER_GROUPS, Operation.READ, prefixed=True)
+        yield Grant(service, ResourceKind.GROUP, service, Operation.READ)
+    yield Grant(OBSERVER, ResourceKind.GROUP, OBSERVER_GROUPS, Operation.READ, prefixed=True)
     for name in sorted(our_topics()):
-        yield Grant(OPERATOR, Kind.TOPIC, name, Operation.READ)
-        yield Grant(OPERATOR, Kind.TOPIC, name, Operation.DESCRIBE_CONFIGS)
-    yield Grant(OPERATOR, Kind.TOPIC, REQUESTS.name, Operation.WRITE)
-    yield Grant(OPERATOR, Kind.CLUSTER, "kafka-cluster", Operation.DESCRIBE)
-    yield Grant(OPERATOR, Kind.CLUSTER, "kafka-cluster", Operation.DESCRIBE_CONFIGS)
+        yield Grant(OPERATOR, ResourceKind.TOPIC, name, Operation.READ)
+        yield Grant(OPERATOR, ResourceKind.TOPIC, name, Operation.DESCRIBE_CONFIGS)
+    yield Grant(OPERATOR, ResourceKind.TOPIC, REQUESTS.name, Operation.WRITE)
+    yield Grant(OPERATOR, ResourceKind.CLUSTER, "kafka-cluster", Operation.DESCRIBE)
+    yield Grant(OPERATOR, ResourceKind.CLUSTER, "kafka-cluster", Operation.DESCRIBE_CONFIGS)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from deploy.bench import append, end_to_end, intake, mac, replay
 from deploy.bench.figures import Figure
-from deploy.bench.plan import FULL, SHORT, Plan
+from deploy.bench.plan import FULL, SHORT, BenchPlan
 from deploy.bench.report import publish
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
@@ -24,7 +24,7 @@ from services.runtime.errors import PerennialError
 FOLDER: Final = STATE / "bench"
 _WIDTH_MIN: Final = 160
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench.json"
-GROUPS: Final[Mapping[str, Callable[[Rig, Plan], list[Figure]]]] = {
+GROUPS: Final[Mapping[str, Callable[[Rig, BenchPlan], list[Figure]]]] = {
     "end_to_end": end_to_end.measure,
     "ledger_intake": intake.ledger_intake,
     "mail": intake.mail,

@@ -13,7 +13,7 @@ import asyncpg
 from deploy.bench.events import stored_events
 from deploy.bench.figures import Figure
 from deploy.bench.load import Load
-from deploy.bench.plan import Plan
+from deploy.bench.plan import BenchPlan
 from deploy.bench.rig import Rig
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
@@ -40,7 +40,7 @@ WHERE found.shard = shard.shard;
 """
 
 
-def append(rig: Rig, plan: Plan) -> list[Figure]:
+def append(rig: Rig, plan: BenchPlan) -> list[Figure]:
     """Return the rate of appending beside COPY of the same rows, and how it grows with the log."""
     rig.fresh()
     loads = [Load(f"append-{turn}") for turn in range(_REPEATS)]
@@ -60,7 +60,7 @@ def append(rig: Rig, plan: Plan) -> list[Figure]:
     return [figure, *_scaling(rig, plan)]
 
 
-def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
+def _scaling(rig: Rig, plan: BenchPlan) -> list[Figure]:
     rig.fresh()
     costs: list[float] = []
     filled = 0

@@ -53,7 +53,7 @@ Row = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class BareFact:
     """What a row says of a message."""
 
     shard: int
@@ -172,7 +172,7 @@ class Stage:
 
     def _take(self, tp: TopicPartition, record: Any, written: Written) -> None:  # noqa: ANN401
         source = json.loads(record.value)
-        fact = Fact(tp.partition, source["account_id"], source["renewal_id"], datetime.now(UTC))
+        fact = BareFact(tp.partition, source["account_id"], source["renewal_id"], datetime.now(UTC))
         if self._name == "orders":
             for step in STEPS:
                 self._decide(step, fact, written)
@@ -181,7 +181,7 @@ class Stage:
         elif tp.topic == self._orders and _step(record) == "PlanActivated":
             self._decide("NotificationSent", fact, written)
 
-    def _decide(self, name: str, fact: Fact, written: Written) -> None:
+    def _decide(self, name: str, fact: BareFact, written: Written) -> None:
         """Make a row and a message."""
         account = fact.account_id.encode()
         value = BODIES[name] % {b"account": account, b"renewal": fact.renewal_id.encode()}
@@ -190,7 +190,7 @@ class Stage:
             {"partition": fact.shard, "key": account, "value": value, "headers": HEADERS[name]}
         )
 
-    def _file(self, name: str, fact: Fact, value: bytes, written: Written) -> None:
+    def _file(self, name: str, fact: BareFact, value: bytes, written: Written) -> None:
         """Make a row of what was read, and rows of its amounts."""
         row = self._row(name, fact, value)
         written.events.append(row)
@@ -201,7 +201,7 @@ class Stage:
                 for ordinal, (kind, minor) in enumerate(_AMOUNTS)
             ]  # fmt: skip
 
-    def _row(self, name: str, fact: Fact, value: bytes) -> Row:
+    def _row(self, name: str, fact: BareFact, value: bytes) -> Row:
         """Return the values of EVENT_COLUMNS."""
         self._heads[fact.shard] = position = self._heads[fact.shard] + 1
         event_id = uuid4()

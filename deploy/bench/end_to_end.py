@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from deploy.bench.figures import Figure, growth, percentile, steady_rate
 from deploy.bench.latency import latencies
-from deploy.bench.line import Line, Run, drive
+from deploy.bench.line import BenchLine, Run, drive
 from deploy.bench.load import Load
-from deploy.bench.plan import Plan
+from deploy.bench.plan import BenchPlan
 from deploy.bench.rig import Rig
 from deploy.bench.statements import statements_per_second
 from deploy.bench.usage import Usage, used
@@ -49,7 +49,7 @@ class Variant(NamedTuple):
     others_cpu: float
 
 
-def measure(rig: Rig, plan: Plan) -> list[Figure]:
+def measure(rig: Rig, plan: BenchPlan) -> list[Figure]:
     """Return the figures of NAMES."""
     rig.fresh()
     rig.start_bare(*SERVICES)
@@ -75,7 +75,9 @@ def measure(rig: Rig, plan: Plan) -> list[Figure]:
     ]
 
 
-def _drive(rig: Rig, line: Line, load: Load, seconds: float, plan: Plan) -> tuple[Run, Usage]:
+def _drive(
+    rig: Rig, line: BenchLine, load: Load, seconds: float, plan: BenchPlan
+) -> tuple[Run, Usage]:
     rig.settle()
     with used(rig.pids()) as usage:
         run = asyncio.run(drive(line, load, seconds=seconds, window=plan.window))
@@ -83,12 +85,12 @@ def _drive(rig: Rig, line: Line, load: Load, seconds: float, plan: Plan) -> tupl
     return run, usage
 
 
-def _variant(rig: Rig, plan: Plan, load: Load) -> Variant:
+def _variant(rig: Rig, plan: BenchPlan, load: Load) -> Variant:
     run, usage = _drive(rig, rig.line(), load, plan.variant_seconds, plan)
     return Variant(steady_rate(run.samples), _per_renewal(run, usage)["all"], usage.others_cpu())
 
 
-def _steady(rig: Rig, plan: Plan, name: str) -> Variant:
+def _steady(rig: Rig, plan: BenchPlan, name: str) -> Variant:
     """Measure when the group is stable and its first batches are over."""
     time.sleep(_REBALANCE_SECONDS)
     warm = Load(f"{name}-warm")
@@ -96,7 +98,7 @@ def _steady(rig: Rig, plan: Plan, name: str) -> Variant:
     return _variant(rig, plan, Load(name))
 
 
-def _slow_gateway(rig: Rig, plan: Plan) -> Figure:
+def _slow_gateway(rig: Rig, plan: BenchPlan) -> Figure:
     """Return the rate with a slow gateway beside that with a fast one, taken before and after."""
     before = _variant(rig, plan, Load("fast")).rate
     slow = _variant(rig, plan, Load("slow", token="tok_slow")).rate  # noqa: S106 - for the sandbox
@@ -105,14 +107,14 @@ def _slow_gateway(rig: Rig, plan: Plan) -> Figure:
     return Figure("end_to_end_slow_gateway", slow, _RATE, "end_to_end", fast, "0.95", note)
 
 
-def _latency(rig: Rig, name: str, load: Load, rate: int, plan: Plan) -> Figure:
+def _latency(rig: Rig, name: str, load: Load, rate: int, plan: BenchPlan) -> Figure:
     rig.settle()
     seconds = asyncio.run(latencies(rig.line(), load, rate=rate, seconds=plan.latency_seconds))
     note = f"at {rate} renewals/s; the median is {1000 * percentile(seconds, 50):.0f} ms"
     return Figure(name, 1000 * percentile(seconds, 99), "ms", target="250", note=note)
 
 
-def _idle(rig: Rig, plan: Plan) -> list[Figure]:
+def _idle(rig: Rig, plan: BenchPlan) -> list[Figure]:
     """Return the CPU time that is used while nobody asks for anything: Kafka's is not ours to change."""
     rig.settle()
     time.sleep(_SETTLED_SECONDS)
@@ -127,7 +129,7 @@ def _idle(rig: Rig, plan: Plan) -> list[Figure]:
     ]
 
 
-def _statements(rig: Rig, plan: Plan) -> list[Figure]:
+def _statements(rig: Rig, plan: BenchPlan) -> list[Figure]:
     found = statements_per_second(
         rig, Load("statements"), rate=_STATEMENTS_RATE, seconds=plan.latency_seconds
     )
@@ -170,7 +172,7 @@ def _memory(usage: Usage) -> list[Figure]:
     ]
 
 
-def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
+def _scaling(rig: Rig, plan: BenchPlan) -> list[Figure]:
     """Return what a renewal costs in CPU time, which depends less than a rate on what else runs."""
     few = _variant(rig, plan, Load("few", accounts=10)).cost
     many = _variant(rig, plan, Load("many", accounts=plan.accounts_many)).cost
@@ -181,7 +183,7 @@ def _scaling(rig: Rig, plan: Plan) -> list[Figure]:
     ]
 
 
-def _instances(rig: Rig, plan: Plan) -> Figure:
+def _instances(rig: Rig, plan: BenchPlan) -> Figure:
     """Return the cost with two instances beside that with one, taken before and after.
 
     Tables grow from drive to drive, and other programs come and go.

@@ -13,7 +13,7 @@ from deploy.bench.events import stored_events
 from deploy.bench.figures import Figure, steady_rate
 from deploy.bench.line import EVENTS_PER_RENEWAL, Watcher, producing, watching
 from deploy.bench.load import Load, Message
-from deploy.bench.plan import Plan
+from deploy.bench.plan import BenchPlan
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST
@@ -36,7 +36,7 @@ _PATIENT: Final = {
 Progress = Callable[[Watcher], Awaitable[float]]
 
 
-def ledger_intake(rig: Rig, plan: Plan) -> list[Figure]:
+def ledger_intake(rig: Rig, plan: BenchPlan) -> list[Figure]:
     """Return how fast the ledger takes in what lies on the orders topic, beside a bare COPY loop."""
     rig.fresh()
     load, count = Load("fill"), plan.intake_renewals
@@ -53,7 +53,7 @@ def ledger_intake(rig: Rig, plan: Plan) -> list[Figure]:
     return [Figure("ledger_intake", rate, "events/s", "bare COPY loop", bare, "0.33; 20,000", note)]
 
 
-def mail(rig: Rig, plan: Plan) -> list[Figure]:
+def mail(rig: Rig, plan: BenchPlan) -> list[Figure]:
     """Return how fast facts become delivered emails, beside an SMTP client that only sends."""
     rig.fresh()
     load, count = Load("mail"), plan.mails

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 
-from deploy.bench.line import Line, producing
+from deploy.bench.line import BenchLine, producing
 from deploy.bench.load import Load
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
@@ -22,7 +22,7 @@ _WAIT_SECONDS: Final = 30
 _TYPE: Final = b"billing.PlanActivated.v1"
 
 
-async def latencies(line: Line, load: Load, *, rate: int, seconds: float) -> list[float]:
+async def latencies(line: BenchLine, load: Load, *, rate: int, seconds: float) -> list[float]:
     """Send `rate` requests a second and return the seconds each took, the first second left out.
 
     Raises:
@@ -49,7 +49,7 @@ async def latencies(line: Line, load: Load, *, rate: int, seconds: float) -> lis
     return [seen[name] - at for name, at in list(sent.items())[warm:]]
 
 
-async def _send(line: Line, load: Load, rate: int, total: int) -> dict[str, float]:
+async def _send(line: BenchLine, load: Load, rate: int, total: int) -> dict[str, float]:
     sent: dict[str, float] = {}
     async with producing(line.bootstrap_servers, linger_ms=0) as producer:
         started = time.monotonic()

@@ -19,7 +19,7 @@ from deploy.bench.events import BODIES, STEPS
 from deploy.local.errors import StackError
 
 
-class Renewal(Aggregate):
+class BareRenewal(Aggregate):
     """A renewal whose three events have the bodies that ours have."""
 
     @event("Accepted")
@@ -54,7 +54,7 @@ def replay_rate(count: int, file: Path) -> float:
         started = time.perf_counter()
         balances: dict[str, int] = defaultdict(int)
         for each in ids:
-            renewal: Renewal = application.repository.get(each)
+            renewal: BareRenewal = application.repository.get(each)
             _book(renewal.captured, balances)
         taken = time.perf_counter() - started
     finally:
@@ -68,7 +68,7 @@ def replay_rate(count: int, file: Path) -> float:
 def _store(application: Application[UUID], number: int) -> UUID:
     names = {b"account": b"acct-%d" % (number % 10_000), b"renewal": b"rnw-%d" % number}
     accepted, captured, activated = (json.loads(BODIES[step] % names) for step in STEPS)
-    renewal = Renewal(body=accepted)
+    renewal = BareRenewal(body=accepted)
     renewal.capture(body=captured)
     renewal.activate(body=activated)
     application.save(renewal)

@@ -31,7 +31,7 @@ _STALLED_SECONDS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BenchLine:
     """Where a line of three stages reads and writes, and how its ledger's cursor is read."""
 
     bootstrap_servers: str
@@ -64,7 +64,7 @@ class Watcher:
     """Counts what a line has done, from end offsets and a cursor: it reads no message."""
 
     def __init__(
-        self, line: Line, consumer: AIOKafkaConsumer, connection: asyncpg.Connection
+        self, line: BenchLine, consumer: AIOKafkaConsumer, connection: asyncpg.Connection
     ) -> None:
         """Watch `line`; `watching` opens what this needs."""
         self._line = line
@@ -86,7 +86,7 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(line: Line) -> AsyncIterator[Watcher]:
+async def watching(line: BenchLine) -> AsyncIterator[Watcher]:
     """Open what counting needs."""
     connection = await asyncpg.connect(line.dsn)
     consumer = build_consumer({"bootstrap_servers": line.bootstrap_servers})
@@ -117,7 +117,7 @@ async def producing(
         await producer.stop()
 
 
-async def drive(line: Line, load: Load, *, seconds: float, window: int) -> Run:
+async def drive(line: BenchLine, load: Load, *, seconds: float, window: int) -> Run:
     """Send `load` for `seconds`, never more than `window` unfinished; return when all is finished.
 
     Raises:
@@ -146,7 +146,9 @@ async def drive(line: Line, load: Load, *, seconds: float, window: int) -> Run:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _send(producer: AIOKafkaProducer, line: Line, load: Load, first: int, limit: int) -> int:
+async def _send(
+    producer: AIOKafkaProducer, line: BenchLine, load: Load, first: int, limit: int
+) -> int:
     """Send the requests from `first` on, below `limit`; return how many."""
     numbers = range(first, limit)
     for number in numbers:

@@ -10,7 +10,7 @@ from typing import Final
 from deploy.bench.events import stored_events
 from deploy.bench.figures import Figure
 from deploy.bench.load import Load
-from deploy.bench.plan import Plan
+from deploy.bench.plan import BenchPlan
 from deploy.bench.rig import Rig
 from schemas.topics import ORDERS, SHARD_COUNT_DEFAULT
 from services.runtime.authenticity import EventKeys, EventVerifier
@@ -33,7 +33,7 @@ class _Record:
     headers: Headers
 
 
-def mac(rig: Rig, _plan: Plan) -> list[Figure]:
+def mac(rig: Rig, _plan: BenchPlan) -> list[Figure]:
     """Return the microseconds that it takes to vouch for an event to all readers, and to check it."""
     keys = EventKeys.read(rig.stack.event_keys_file.read_text(encoding="utf-8"))
     signer, verifier = keys.signer("orders"), keys.verifier("ledger")

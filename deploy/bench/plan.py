@@ -7,7 +7,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchPlan:
     """Seconds of driving and counts of events; the full run takes a quarter of an hour."""
 
     window: int
@@ -26,7 +26,7 @@ class Plan:
     accounts_many: int
 
 
-FULL: Final = Plan(
+FULL: Final = BenchPlan(
     window=2_000,
     end_to_end_seconds=60,
     reference_seconds=20,
@@ -42,7 +42,7 @@ FULL: Final = Plan(
     scaling_append=10_000,
     accounts_many=1_000_000,
 )
-SHORT: Final = Plan(
+SHORT: Final = BenchPlan(
     window=400,
     end_to_end_seconds=4,
     reference_seconds=2,

@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from deploy.bench.figures import Figure
-from deploy.bench.plan import Plan
+from deploy.bench.plan import BenchPlan
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
@@ -40,7 +40,7 @@ WHERE found.shard = shard.shard;
 """
 
 
-def replay(rig: Rig, plan: Plan) -> list[Figure]:
+def replay(rig: Rig, plan: BenchPlan) -> list[Figure]:
     """Return the rate of a replay, what the library manages, and the growth of the cost.
 
     A renewal has three events and states three amounts, so rows of `amount` count as events.

@@ -16,7 +16,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.bench.bare import BOOKED, DSN_VARIABLE, SERVERS_VARIABLE, TABLES
-from deploy.bench.line import Line
+from deploy.bench.line import BenchLine
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST, choose_ports
 from deploy.local.processes import Child
@@ -129,16 +129,16 @@ class Rig:
             "kafka": self.stack.broker.child.pid,
         }
 
-    def line(self) -> Line:
+    def line(self) -> BenchLine:
         """Return the real line."""
         return self._line(REQUESTS.name, ORDERS.name, NOTIFICATIONS.name, _BOOKED)
 
-    def bare_line(self) -> Line:
+    def bare_line(self) -> BenchLine:
         """Return the reference line."""
         return self._line(*BARE_TOPICS, BOOKED)
 
-    def _line(self, requests: str, orders: str, notifications: str, booked: str) -> Line:
-        return Line(
+    def _line(self, requests: str, orders: str, notifications: str, booked: str) -> BenchLine:
+        return BenchLine(
             bootstrap_servers=self.stack.bootstrap_servers,
             dsn=self.stack.admin_dsn,
             requests=requests,

@@ -19,7 +19,7 @@ _TICKS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ChartBar:
     """One bar: `start`, `width` and `mark` (what was expected) are percentages such as `12.50%`."""
 
     label: str
@@ -44,7 +44,7 @@ def percent(part: int, whole: int) -> str:
     return _percent(_hundredths(part, whole))
 
 
-def comparison_bars(comparisons: Iterable[Comparison]) -> list[Bar]:
+def comparison_bars(comparisons: Iterable[Comparison]) -> list[ChartBar]:
     """Return a bar for each name, its details summed; those that differ first, then the largest."""
     sums: dict[str, tuple[int, int, bool]] = {}
     for each in comparisons:
@@ -53,7 +53,7 @@ def comparison_bars(comparisons: Iterable[Comparison]) -> list[Bar]:
     most = max((max(expected, seen) for expected, seen, _ in sums.values()), default=0)
     ranked = sorted(sums.items(), key=lambda item: (item[1][2], -item[1][1], item[0]))
     return [
-        Bar(
+        ChartBar(
             label=words(name),
             value=count_text(seen) if agrees else _difference(expected, seen),
             width=percent(seen, most),
@@ -65,7 +65,7 @@ def comparison_bars(comparisons: Iterable[Comparison]) -> list[Bar]:
     ]
 
 
-def balance_bars(balances: Sequence[tuple[str, int]], exponent: int) -> list[Bar]:
+def balance_bars(balances: Sequence[tuple[str, int]], exponent: int) -> list[ChartBar]:
     """Return a bar for each account: debit to the right of the middle, credit to the left."""
     most = max((abs(minor) for _, minor in balances), default=0)
     bars = []
@@ -73,7 +73,7 @@ def balance_bars(balances: Sequence[tuple[str, int]], exponent: int) -> list[Bar
         width = _hundredths(abs(minor), most) // 2
         debit = minor >= 0
         bars.append(
-            Bar(
+            ChartBar(
                 label=account,
                 value=side_text(minor, exponent),
                 width=_percent(width),
@@ -84,10 +84,10 @@ def balance_bars(balances: Sequence[tuple[str, int]], exponent: int) -> list[Bar
     return bars
 
 
-def quantity_bars(quantities: Sequence[tuple[str, int, str]]) -> list[Bar]:
+def quantity_bars(quantities: Sequence[tuple[str, int, str]]) -> list[ChartBar]:
     """Return a bar for each (label, quantity, quantity as people read it)."""
     most = max((quantity for _, quantity, _ in quantities), default=0)
-    return [Bar(label, text, percent(quantity, most)) for label, quantity, text in quantities]
+    return [ChartBar(label, text, percent(quantity, most)) for label, quantity, text in quantities]
 
 
 def lanes(timeline: Sequence[Moment]) -> list[Lane]:

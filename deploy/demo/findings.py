@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from deploy.demo.expected.comparison import books_seen, compare_books, kinds_of_mails
 from deploy.demo.expected.outcomes import Counts, nested
-from deploy.demo.result import Check, DemoResult, Mail, Moment
+from deploy.demo.result import DemoCheck, DemoMail, DemoResult, Moment
 from deploy.local.processes import ROOT
-from deploy.local.services import SERVICES, Addresses
+from deploy.local.services import SERVICES, LocalAddresses
 from schemas.access import OPERATOR
 from schemas.money import exponent_of
 
@@ -36,7 +36,7 @@ def find_mails(
     """
     files = sorted(folder.glob("*.eml"))
     kinds = kinds_of_mails((str(_message(file)["Message-ID"]) for file in files), notifications)
-    shown: dict[tuple[str, str], Mail] = {}
+    shown: dict[tuple[str, str], DemoMail] = {}
     for kind, file in zip(kinds, files, strict=True):
         if kind not in shown:
             shown[kind] = _mail(file, *kind)
@@ -50,11 +50,11 @@ def _message(file: Path) -> EmailMessage:
     return email.message_from_bytes(file.read_bytes(), policy=modern)
 
 
-def _mail(file: Path, template: str, locale: str) -> Mail:
+def _mail(file: Path, template: str, locale: str) -> DemoMail:
     message = _message(file)
     text = message.get_body(("plain",))
     html = message.get_body(("html",))
-    return Mail(
+    return DemoMail(
         template=template,
         locale=locale,
         subject=str(message["Subject"]),
@@ -64,7 +64,7 @@ def _mail(file: Path, template: str, locale: str) -> Mail:
     )
 
 
-def find_books(result: DemoResult, addresses: Addresses, manifest: Mapping[str, Any]) -> None:
+def find_books(result: DemoResult, addresses: LocalAddresses, manifest: Mapping[str, Any]) -> None:
     """Replay the ledger and compare every account and every wallet; then verify it."""
     replayed = perennial(addresses, "ledger", "replay")
     result.replay_sha256 = replayed["sha256"]
@@ -85,16 +85,16 @@ def find_balances(
     result.exponents = {currency: exponent_of(currency) for currency in result.balances}
 
 
-def verified(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Check]:
+def verified(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[DemoCheck]:
     """Return the checks of each service by its name; one without any is a check that failed."""
     return [
-        Check(f"{service}: {each['name']}", each["ok"], each["compared"])
+        DemoCheck(f"{service}: {each['name']}", each["ok"], each["compared"])
         for service in SERVICES
         for each in found.get(service) or [_UNCHECKED]
     ]
 
 
-def find_timeline(result: DemoResult, addresses: Addresses, renewal_id: str) -> None:
+def find_timeline(result: DemoResult, addresses: LocalAddresses, renewal_id: str) -> None:
     """Tell the life of one renewal across the services."""
     entries = perennial(addresses, "orders", "show", renewal_id)
     result.renewal_id = renewal_id
@@ -110,7 +110,7 @@ def find_timeline(result: DemoResult, addresses: Addresses, renewal_id: str) -> 
     ]
 
 
-def perennial(addresses: Addresses, *arguments: str) -> Any:  # noqa: ANN401 - any JSON
+def perennial(addresses: LocalAddresses, *arguments: str) -> Any:  # noqa: ANN401 - any JSON
     """Run `perennial ... --json` on the demo's stack, as an operator would, and return what it says.
 
     Raises:

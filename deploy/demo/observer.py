@@ -18,7 +18,7 @@ from services.runtime.settings import KafkaSettings
 _TOPICS: Final = (ORDERS, LEDGER, NOTIFICATIONS)
 
 
-class Observer:
+class DemoObserver:
     """Shows every record of the topics to a tally."""
 
     def __init__(self, kafka: KafkaSettings, tally: Tally) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deploy.demo.charts import (
-    Bar,
+    ChartBar,
     balance_bars,
     comparison_bars,
     lanes,
@@ -28,7 +28,7 @@ from deploy.demo.figures import (
     side_text,
     words,
 )
-from deploy.demo.result import DemoResult, Mail
+from deploy.demo.result import DemoMail, DemoResult
 from schemas.money import exponent_of
 
 _AREAS: Final = ("outcomes", "dead letters", "emails", "wallets")
@@ -44,7 +44,7 @@ _ROWS_AT_ONCE: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _PageRow:
     detail: str
     expected: str
     seen: str
@@ -56,12 +56,12 @@ class _Area:
     """`kinds` are the rows under each name; a chart has counts only, never amounts."""
 
     name: str
-    kinds: list[tuple[str, list[_Row]]]
-    bars: list[Bar]
+    kinds: list[tuple[str, list[_PageRow]]]
+    bars: list[ChartBar]
     names: int
 
     @property
-    def rows(self) -> list[_Row]:
+    def rows(self) -> list[_PageRow]:
         return [row for _, rows in self.kinds for row in rows]
 
     @property
@@ -90,7 +90,7 @@ class _TrialBalance:
     credit: str
     difference: str
     balanced: bool
-    bars: list[Bar]
+    bars: list[ChartBar]
 
 
 def page(result: DemoResult) -> str:
@@ -160,14 +160,14 @@ def _areas(result: DemoResult) -> list[_Area]:
 
 
 def _area(name: str, comparisons: Sequence[Comparison], result: DemoResult) -> _Area:
-    kinds: dict[str, list[_Row]] = {}
+    kinds: dict[str, list[_PageRow]] = {}
     counts = []
     for each in comparisons:
         exponent = result.exponents.get(each.detail) if name == "wallets" else None
         if exponent is None:
             counts.append(each)
         kinds.setdefault(each.name, []).append(
-            _Row(
+            _PageRow(
                 each.detail,
                 amount_text(each.expected, exponent or 0),
                 amount_text(each.seen, exponent or 0),
@@ -227,7 +227,7 @@ def _class_of(account: str) -> int:
     return _CHART_ORDER.index(first) if first in _CHART_ORDER else len(_CHART_ORDER)
 
 
-def _by_template(mails: Sequence[Mail]) -> list[tuple[str, list[Mail]]]:
+def _by_template(mails: Sequence[DemoMail]) -> list[tuple[str, list[DemoMail]]]:
     ordered = sorted(mails, key=lambda mail: (mail.template, mail.locale))
     return [
         (template, list(group)) for template, group in groupby(ordered, lambda mail: mail.template)

@@ -9,7 +9,7 @@ from deploy.demo.expected.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DemoCheck:
     """One check of `perennial verify`, with the log that it is of."""
 
     name: str
@@ -28,7 +28,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class DemoMail:
     """One email as the customer got it."""
 
     template: str
@@ -60,10 +60,10 @@ class DemoResult:
     exponents: dict[str, int] = field(default_factory=dict)
     replay_sha256: str = ""
     replay_positions: int = 0
-    checks: list[Check] = field(default_factory=list)
+    checks: list[DemoCheck] = field(default_factory=list)
     renewal_id: str = ""
     timeline: list[Moment] = field(default_factory=list)
-    mails: list[Mail] = field(default_factory=list)
+    mails: list[DemoMail] = field(default_factory=list)
     mail_count: int = 0
     mail_folder: Path = Path()
     memory: list[Used] = field(default_factory=list)

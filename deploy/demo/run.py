@@ -16,13 +16,13 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.demo.expected.outcomes import Counts, flat
 from deploy.demo.expected.records import RawRecord
-from deploy.demo.observer import Observer
+from deploy.demo.observer import DemoObserver
 from deploy.demo.publish import load_records, partition_of
 from deploy.demo.tally import Tally
-from deploy.local.services import SERVICES, Addresses
+from deploy.local.services import SERVICES, LocalAddresses
 from schemas.access import OBSERVER
 from schemas.topics import CONFIRMATIONS, REQUESTS, Topic
-from services.orders.sandbox_journal import GATEWAY_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, SandboxJournal
 from services.runtime.kafka.client import client_options
 
 STALLED_SECONDS: Final = 30
@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 
 async def run_phases(
-    addresses: Addresses, manifest: Mapping[str, Any], progress: Progress
+    addresses: LocalAddresses, manifest: Mapping[str, Any], progress: Progress
 ) -> tuple[Tally, dict[str, float], float]:
     """Publish everything; return what was seen, the seconds of each phase, and renewals/s.
 
@@ -46,7 +46,7 @@ async def run_phases(
     expected: Counts = Counter()
     rate = 0.0
     tally = Tally(manifest["detail_fields"])
-    async with Observer(addresses.kafka_settings(OBSERVER), tally):
+    async with DemoObserver(addresses.kafka_settings(OBSERVER), tally):
         for phase, records in groupby(load_records(), key=lambda record: record.phase):
             started = time.monotonic()
             expected += flat(manifest["outcomes_by_phase"].get(str(phase), {}))
@@ -79,7 +79,7 @@ def _by_topic(records: Iterable[RawRecord]) -> tuple[list[RawRecord], list[RawRe
 
 def _pay(sandbox_folder: Path, confirmations: Iterable[RawRecord]) -> None:
     """Write into the gateway's journal what the customers paid in the app."""
-    with closing(Journal(sandbox_folder / GATEWAY_JOURNAL)) as journal, journal.locked():
+    with closing(SandboxJournal(sandbox_folder / GATEWAY_JOURNAL)) as journal, journal.locked():
         for paid in (record.paid for record in confirmations if record.paid):
             key = f"{paid['gateway']}/{paid['txn']}"
             if journal.first("payment", key) is None:
@@ -90,7 +90,7 @@ def _accepted(expected: Counts) -> Counts:
     return Counter({key: n for key, n in expected.items() if key[0] in _ACCEPTED})
 
 
-async def _publish(addresses: Addresses, topic: Topic, records: Sequence[RawRecord]) -> None:
+async def _publish(addresses: LocalAddresses, topic: Topic, records: Sequence[RawRecord]) -> None:
     """Publish what is for `topic`, as the user of the broker that may."""
     producer = AIOKafkaProducer(
         **client_options(addresses.kafka_settings(topic.written_by)),
@@ -130,7 +130,7 @@ async def _wait_for_outcomes(
     progress(phase, expected.total(), expected.total())
 
 
-async def _wait_until_settled(addresses: Addresses, tally: Tally) -> None:
+async def _wait_until_settled(addresses: LocalAddresses, tally: Tally) -> None:
     """Return when no effect waits anywhere and nothing new has come for a while."""
     ends_at = time.monotonic() + STALLED_SECONDS
     last_seen, last_change = -1, time.monotonic()
@@ -143,7 +143,7 @@ async def _wait_until_settled(addresses: Addresses, tally: Tally) -> None:
         await asyncio.sleep(0.2)
 
 
-async def dead_letters(addresses: Addresses) -> Counts:
+async def dead_letters(addresses: LocalAddresses) -> Counts:
     """Return the dead letters of all services as (group, reason) -> how many."""
     found: Counts = Counter()
     for service in SERVICES:
@@ -154,13 +154,13 @@ async def dead_letters(addresses: Addresses) -> Counts:
     return found
 
 
-async def _count(addresses: Addresses, service: str, table: str) -> int:
+async def _count(addresses: LocalAddresses, service: str, table: str) -> int:
     rows = await _fetch(addresses, service, f"SELECT count(*) AS n FROM {table}")  # noqa: S608
     count: int = rows[0]["n"]
     return count
 
 
-async def _fetch(addresses: Addresses, service: str, statement: str) -> list[asyncpg.Record]:
+async def _fetch(addresses: LocalAddresses, service: str, statement: str) -> list[asyncpg.Record]:
     connection = await asyncpg.connect(
         addresses.postgres[service], server_settings={"search_path": service}
     )

@@ -27,7 +27,7 @@ _SECRETS: Final = ("POSTGRES_DSN", "EVENT_KEYS", "ANCHOR_KEYS", "ESIM_HASH_SALT"
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class LocalAddresses:
     """Where the parts of a running system are; `postgres` and `http` are by service."""
 
     bootstrap_servers: str
@@ -88,7 +88,7 @@ def keys_of(service: str, keys: str) -> str:
 def start_service(  # noqa: PLR0913 - what differs between the services that tests start
     processes: Processes,
     service: str,
-    addresses: Addresses,
+    addresses: LocalAddresses,
     *,
     settings: Mapping[str, str] | None = None,
     name: str | None = None,

@@ -20,12 +20,12 @@ from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Child, Processes
 from deploy.local.services import (
     SERVICES,
-    Addresses,
+    LocalAddresses,
     http_addresses,
     start_service,
     wait_until_ready,
 )
-from services.cli.setup import set_up
+from services.cli.setup.setup import set_up
 
 _PORTS: Final = ("kafka", "kafka-controller", "postgres", "smtp", *SERVICES)
 _PASSWORDS: Final = ("postgres", *SERVICES, "esim-hash-salt")
@@ -136,7 +136,7 @@ class LocalStack:
         parts = {"kafka": self.broker.child, "postgres": self.postgres.child}
         return {**parts, **mail, **self._services}
 
-    def addresses(self) -> Addresses:
+    def addresses(self) -> LocalAddresses:
         """Return where everything is."""
         base = urlsplit(self.admin_dsn)
 
@@ -144,7 +144,7 @@ class LocalStack:
             login = f"perennial_{service}:{self._passwords[service]}"
             return urlunsplit(base._replace(netloc=f"{login}@{HOST}:{base.port}"))
 
-        return Addresses(
+        return LocalAddresses(
             bootstrap_servers=self.bootstrap_servers,
             postgres={service: dsn(service) for service in SERVICES},
             http=http_addresses(self._ports),

@@ -1,1 +1,1 @@
-"""`perennial`: one file per command group. It parses, calls and prints; it decides nothing."""
+"""`perennial`: a file for each group of commands. It parses, calls and prints; it decides nothing."""

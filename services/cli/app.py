@@ -19,47 +19,50 @@ class Commands(LazyGroup):
     """What `perennial` can do."""
 
     entries: ClassVar = {
-        "publish": ("Publish requests from a file.", "services.cli.publish:publish"),
+        "publish": ("Publish requests from a file.", "services.cli.requests.publish:publish"),
         "check-records": (
             "Say what records would become; publish nothing, store nothing.",
-            "services.cli.check_records:check_records",
+            "services.cli.requests.check_records:check_records",
         ),
         "catalogue": (
             "Show plans, prices, taxes, ways to pay, limits and promotions.",
-            "services.cli.catalogue:catalogue",
+            "services.cli.requests.catalogue:catalogue",
         ),
-        "quote": ("Show what an order would cost.", "services.cli.catalogue:quote"),
+        "quote": ("Show what an order would cost.", "services.cli.requests.catalogue:quote"),
         "setup": (
             "Create roles, schemas, tables and topics.",
-            "services.cli.setup_command:setup",
+            "services.cli.setup.setup_command:setup",
         ),
-        "status": ("Show how the services stand.", "services.cli.status:status"),
+        "status": ("Show how the services stand.", "services.cli.operation.status:status"),
         "verify": (
             "Check that no log was changed and that nothing was taken that its producer did not write.",
-            "services.cli.verify:verify",
+            "services.cli.books.verify:verify",
         ),
         "heads": (
             "Print the heads of the logs, a line for each service, to be kept where no database is.",
-            "services.cli.verify:heads",
+            "services.cli.books.verify:heads",
         ),
-        "orders": ("What became of an order.", "services.cli.orders"),
+        "orders": ("What became of an order.", "services.cli.requests.orders"),
         "ledger": (
             "The books: who is owed what, and whether it adds up.",
-            "services.cli.ledger",
+            "services.cli.books.ledger",
         ),
-        "dlq": ("Records that could not be handled.", "services.cli.dlq"),
-        "shards": ("Shards that wait for a person.", "services.cli.shards"),
-        "effects": ("What the services do outside: charges, emails.", "services.cli.effects"),
-        "contacts": ("The contact data of customers.", "services.cli.contacts"),
+        "dlq": ("Records that could not be handled.", "services.cli.operation.dlq"),
+        "shards": ("Shards that wait for a person.", "services.cli.operation.shards"),
+        "effects": (
+            "What the services do outside: charges, emails.",
+            "services.cli.operation.effects",
+        ),
+        "contacts": ("The contact data of customers.", "services.cli.operation.contacts"),
         "recover": (
             "After a topic was made again, a broker moved, or a database restored.",
-            "services.cli.recover",
+            "services.cli.recovery.recover",
         ),
         "archive": (
             "What is settled and old leaves the database for files.",
-            "services.cli.archive",
+            "services.cli.archive.archive",
         ),
-        "sandbox": ("The sandbox: its gateway has no money.", "services.cli.sandbox"),
+        "sandbox": ("The sandbox: its gateway has no money.", "services.cli.requests.sandbox"),
     }
 
 

@@ -54,7 +54,7 @@ class Lot:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class WalletCharge:
     """What a refund of one renewal has to match and to give back.
 
     It is a row of plain values: thousands of whole events would fill the memory.
@@ -83,7 +83,7 @@ class WalletState:
 
     lots: HashTrieMap[str, Lot] = field(default_factory=HashTrieMap)
     filled: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    charges: HashTrieMap[str, Charge] = field(default_factory=HashTrieMap)
+    charges: HashTrieMap[str, WalletCharge] = field(default_factory=HashTrieMap)
     answered: HashTrieSet[str] = field(default_factory=HashTrieSet)
     asked: tuple[str, datetime] | None = None
 
@@ -140,7 +140,7 @@ def _with_lot(state: WalletState, lot: Lot) -> WalletState:
 
 def _charged(state: WalletState, event: WalletCharged) -> WalletState:
     asked = state.asked
-    charge = Charge(
+    charge = WalletCharge(
         amount=(event.amount.amount_minor, event.amount.currency),
         parts=_parts(event.consideration),
         takes=tuple((take.lot_id, take.amount.amount_minor) for take in event.takes),

@@ -56,7 +56,7 @@ class HttpAccess:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What came back: the body says the outcome, and the status must not say otherwise."""
 
     status: int
@@ -111,14 +111,14 @@ def _trusting(ca_file: Path) -> ssl.SSLContext:
 
 async def exchange(
     client: httpx.AsyncClient, method: str, path: str, content: str | None = None
-) -> Answer:
+) -> HttpAnswer:
     """Ask for JSON as `send` does."""
     return await send(client, client.build_request(method, path, content=content, headers=_JSON))
 
 
 async def send(
     client: httpx.AsyncClient, request: httpx.Request, *, bytes_max: int = ANSWER_BYTES_MAX
-) -> Answer:
+) -> HttpAnswer:
     """Ask, and read a whole answer of at most `bytes_max` in a bounded time.
 
     Raises:
@@ -131,7 +131,7 @@ async def send(
         async with asyncio.timeout(_BEYOND_TIMEOUT * seconds):
             response = await client.send(request, stream=True)
             try:
-                return Answer(response.status_code, await _body(response, bytes_max))
+                return HttpAnswer(response.status_code, await _body(response, bytes_max))
             finally:
                 await response.aclose()
     except TimeoutError:

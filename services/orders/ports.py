@@ -22,7 +22,7 @@ from services.orders.payments.gateways.stripe.capability import CHARGES as STRIP
 from services.orders.renewals.providers.http import HttpProvider
 from services.orders.renewals.providers.provider import EsimProvider
 from services.orders.renewals.providers.sandbox import SandboxProvider
-from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, SandboxJournal
 from services.orders.settings import GatewayName, OrdersSettings
 from services.runtime.errors import ConfigurationError
 
@@ -60,8 +60,8 @@ def sandbox_ports(
 ) -> Iterator[SandboxPorts]:
     """Open both sandboxes, with their journals in `folder`."""
     with (
-        closing(Journal(folder / GATEWAY_JOURNAL)) as charges,
-        closing(Journal(folder / PROVIDER_JOURNAL)) as activations,
+        closing(SandboxJournal(folder / GATEWAY_JOURNAL)) as charges,
+        closing(SandboxJournal(folder / PROVIDER_JOURNAL)) as activations,
     ):
         yield SandboxPorts(
             SandboxGateway(charges, clock, timeout_seconds, slow_seconds),
@@ -139,7 +139,7 @@ def _sandbox(
 ) -> SandboxGateway:
     path = settings.sandbox_journal_folder / GATEWAY_JOURNAL
     return SandboxGateway(
-        stack.enter_context(closing(Journal(path))),
+        stack.enter_context(closing(SandboxJournal(path))),
         clock,
         settings.sandbox_timeout_seconds,
         settings.sandbox_slow_seconds,
@@ -154,7 +154,7 @@ async def _provider(
         return HttpProvider(await stack.enter_async_context(client))
     path = settings.sandbox_journal_folder / PROVIDER_JOURNAL
     return SandboxProvider(
-        stack.enter_context(closing(Journal(path))),
+        stack.enter_context(closing(SandboxJournal(path))),
         clock,
         settings.sandbox_timeout_seconds,
         settings.sandbox_slow_seconds,

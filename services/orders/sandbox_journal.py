@@ -27,7 +27,7 @@ _EMPTIED: Final = "emptied"
 _AS_LINE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class Journal:
+class SandboxJournal:
     """Entries by (kind, key). Use it inside `locked` only. Memory holds the keys, the file the rest."""
 
     def __init__(self, path: Path) -> None:

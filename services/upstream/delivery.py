@@ -18,7 +18,7 @@ from services.runtime.errors import Transient
 from services.runtime.kafka.client import build_producer
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.settings import KafkaSettings
-from services.upstream.requests import Request
+from services.upstream.requests import UpstreamRequest
 
 _STOP_SECONDS_MAX: Final = 5
 _IN_FLIGHT_MAX: Final = 1_000
@@ -28,10 +28,10 @@ Status = Literal["acknowledged", "unknown", "not_sent"]
 
 
 @dataclass(slots=True)
-class Receipt:
+class DeliveryReceipt:
     """What is known about one request. `unknown`: handed to the broker, which did not answer."""
 
-    request: Request
+    request: UpstreamRequest
     status: Status = "not_sent"
     partition: int | None = None
     offset: int | None = None
@@ -42,7 +42,7 @@ class DeliveryBroken(Transient):
 
 
 async def deliver(
-    settings: KafkaSettings, receipts: Sequence[Receipt], *, timeout_seconds: int
+    settings: KafkaSettings, receipts: Sequence[DeliveryReceipt], *, timeout_seconds: int
 ) -> None:
     """Publish every request in order and bring each receipt up to date as soon as it is known.
 
@@ -66,7 +66,7 @@ async def deliver(
 
 async def _send_all(
     producer: AIOKafkaProducer,
-    receipts: Sequence[Receipt],
+    receipts: Sequence[DeliveryReceipt],
     partition_counts: Mapping[str, int],
     timeout_seconds: int,
 ) -> None:
@@ -92,7 +92,7 @@ async def _send_all(
 
 
 async def _send(
-    producer: AIOKafkaProducer, request: Request, partition_counts: Mapping[str, int]
+    producer: AIOKafkaProducer, request: UpstreamRequest, partition_counts: Mapping[str, int]
 ) -> asyncio.Future[Any]:
     account_id, topic = request.envelope.partitionkey, request.topic.name
     future: asyncio.Future[Any] = await producer.send(
@@ -105,7 +105,7 @@ async def _send(
     return future
 
 
-async def _confirm(receipt: Receipt, acknowledgement: asyncio.Future[Any]) -> None:
+async def _confirm(receipt: DeliveryReceipt, acknowledgement: asyncio.Future[Any]) -> None:
     record = await acknowledgement
     receipt.partition, receipt.offset = record.partition, record.offset
     receipt.status = "acknowledged"

@@ -1,4 +1,4 @@
-"""Request files, JSON Lines and CSV: from bytes to numbered rows, and to checked requests."""
+"""UpstreamRequest files, JSON Lines and CSV: from bytes to numbered rows, and to checked requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.upstream.requests import (
     REQUEST_TYPES,
     InvalidRow,
     Problem,
-    Request,
+    UpstreamRequest,
     checked_request,
 )
 
@@ -33,7 +33,7 @@ _WRONG_QUOTE: Final = "has a quote in the wrong place: double it, and quote the 
 class CheckedFile:
     """Every row of a file: those that can be published, and what is wrong with the others."""
 
-    requests: list[Request] = field(default_factory=list)
+    requests: list[UpstreamRequest] = field(default_factory=list)
     problems: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
 
 
@@ -62,13 +62,13 @@ def read_file(path: Path, *, source: str | None, event_type: str | None) -> Chec
     return checked
 
 
-def _request(line: int, row: object, source: str | None) -> Request:
+def _request(line: int, row: object, source: str | None) -> UpstreamRequest:
     if isinstance(row, InvalidRow):
         raise row
     return checked_request(line, row, source=source)
 
 
-def _refuse_repeated(request: Request, first_lines: dict[tuple[str, UUID], int]) -> None:
+def _refuse_repeated(request: UpstreamRequest, first_lines: dict[tuple[str, UUID], int]) -> None:
     identity = (request.envelope.source, request.envelope.id)
     first = first_lines.setdefault(identity, request.line)
     if first != request.line:

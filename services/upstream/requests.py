@@ -47,7 +47,7 @@ class InvalidRow(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class UpstreamRequest:
     """A checked request of one line of a file."""
 
     line: int
@@ -86,7 +86,7 @@ def is_source(text: str) -> bool:
     )
 
 
-def checked_request(line: int, row: object, *, source: str | None) -> Request:
+def checked_request(line: int, row: object, *, source: str | None) -> UpstreamRequest:
     """Return the request that `row` describes: a structured CloudEvent, or `type` and `data`.
 
     `source` is for rows that do not name one; without it, they come from this command itself. A
@@ -108,7 +108,7 @@ def checked_request(line: int, row: object, *, source: str | None) -> Request:
     body = event.body()
     if len(body) > BODY_BYTES_MAX:
         raise InvalidRow(Problem("data", f"is longer than {BODY_BYTES_MAX} bytes: shorten it"))
-    return Request(line, _envelope(line, row, event, source), body)
+    return UpstreamRequest(line, _envelope(line, row, event, source), body)
 
 
 def _refuse_unknown(row: dict[str, Any]) -> None:

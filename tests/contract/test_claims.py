@@ -16,7 +16,7 @@ import pytest
 from schemas.envelope import Event
 from schemas.orders import Consideration, OrderExpired, PaymentCaptured
 from schemas.requests import PaymentMethod
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.orders.payments.claims.port import Claims
 from services.orders.payments.claims.transactions import (
     MemoryClaims,

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import asyncpg
 import pytest
 
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
 from services.runtime.effect import Release, Start
 from services.runtime.errors import Halt, VersionConflict

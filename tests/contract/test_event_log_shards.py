@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
 from services.runtime.effect import Start
 from services.runtime.log.event_log import DeadLetter, EventLog, LastSequence, Parking

@@ -16,7 +16,7 @@ import pytest
 
 from deploy.local.guard import read_started
 from deploy.local.processes import ROOT
-from services.cli.publish import ExitCode
+from services.cli.requests.publish import ExitCode
 
 NOTHING_SENT = int(ExitCode.BROKER_UNREACHABLE)
 EXAMPLE = ROOT / "deploy" / "examples" / "one-renewal.jsonl"

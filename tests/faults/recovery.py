@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.cli.setup import set_up_topics
+from services.cli.setup.setup import set_up_topics
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure.system import EVENT_KEYS, SALT, SHARDS, System
 

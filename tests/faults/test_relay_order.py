@@ -69,7 +69,7 @@ async def relaying(toys: ToyDatabase, proxy: KafkaProxy, topic: str) -> AsyncIte
     """Run a relay that reaches the broker through `proxy`, and is soon out of patience with it."""
     relay = Relay(
         log=toys.log,
-        dead_letters=toys.box,
+        dead_letters=toys.letters,
         source="/billing/orders",
         topic=topic,
         group="toys",

@@ -24,11 +24,17 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.ports import HOST, choose_ports
 from deploy.local.processes import Child, Processes
-from deploy.local.services import SERVICES, Addresses, not_ready, start_service, wait_until_ready
+from deploy.local.services import (
+    SERVICES,
+    LocalAddresses,
+    not_ready,
+    start_service,
+    wait_until_ready,
+)
 from schemas import TOPIC_OF
 from schemas.access import our_topics
 from schemas.topics import REQUESTS, TOPICS
-from services.cli.setup import set_up
+from services.cli.setup.setup import set_up
 from services.runtime.authenticity import PAIRS, WRITER_OF, EventKeys
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.settings import KafkaSettings
@@ -115,7 +121,7 @@ class System:
         """
         name = name or service
         port = self._ports[service if name == service else "second"]
-        addresses = Addresses(
+        addresses = LocalAddresses(
             bootstrap_servers=self.infrastructure.bootstrap_servers,
             postgres={each: self.dsn(each) for each in SERVICES},
             http={service: f"http://{HOST}:{port}"},

@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from services.cli.connections import connect
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.ledger.books.columns import fold_columns
 from services.ledger.books.coverage import resolve_scope
 from services.ledger.handlers import build_processor

@@ -16,7 +16,7 @@ import structlog
 
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import Event
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.notifier.channels.email import Delivered, DeliveryOutcome, Mail
 from services.notifier.contacts import Contacts, contacts_projection
 from services.notifier.effects import EmailPorts, build_effects

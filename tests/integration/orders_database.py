@@ -16,9 +16,9 @@ import structlog
 
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import Event
+from services.cli.books.verification import log_of
 from services.cli.connections import connect
-from services.cli.setup import set_up_postgres
-from services.cli.verification import log_of
+from services.cli.setup.setup import set_up_postgres
 from services.orders.effects import Outside, build_effects
 from services.orders.handlers import build_processor
 from services.orders.order.archival import ARCHIVAL
@@ -27,7 +27,7 @@ from services.orders.payments.claims.claim_check import check_claims
 from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
 from services.orders.ports import SandboxPorts, sandbox_ports
 from services.runtime.app.start import open_pool
-from services.runtime.archive.events import Outcome, archive_events
+from services.runtime.archive.events import ArchiveOutcome, archive_events
 from services.runtime.archive.ranges import open_archive
 from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.intake.intake import Intake
@@ -158,7 +158,7 @@ class Orders:
         rows = await self.pool.fetch("SELECT type, body FROM event ORDER BY shard, position")
         return [EVENT_TYPES[row["type"]].parse(row["body"]) for row in rows]
 
-    async def archive(self, folder: Path, *, before: datetime = LATER) -> Outcome:
+    async def archive(self, folder: Path, *, before: datetime = LATER) -> ArchiveOutcome:
         """Archive what is over and recorded before a moment, as the owner of the tables."""
         await self.publish()
         return await archive_as_owner(self.admin_dsn, folder, before)
@@ -180,7 +180,7 @@ async def owner_of(admin_dsn: str) -> Any:
     return await asyncpg.connect(admin_dsn, server_settings={"search_path": "orders"})
 
 
-async def archive_as_owner(admin_dsn: str, folder: Path, before: datetime) -> Outcome:
+async def archive_as_owner(admin_dsn: str, folder: Path, before: datetime) -> ArchiveOutcome:
     """Archive as `perennial archive events` does, long after."""
     owner = await owner_of(admin_dsn)
     try:

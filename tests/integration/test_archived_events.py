@@ -255,7 +255,7 @@ async def test_stream_that_goes_on_while_it_is_archived_stays(
     planned = plan.plan_range
     late = confirmation(renewal_id="ren-1", gateway_txn_id="late")
 
-    async def plan_and_go_on(*arguments: Any) -> plan.Plan:
+    async def plan_and_go_on(*arguments: Any) -> plan.ArchivePlan:
         found = await planned(*arguments)
         if not orders.offsets.get((CONFIRMATIONS.name, HOME), 0) > 1:
             await orders.take(late)

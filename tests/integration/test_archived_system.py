@@ -10,8 +10,8 @@ from typing import Any
 
 import asyncpg
 
-from services.cli.archivals import ARCHIVALS
-from services.runtime.archive.events import Outcome, archive_events
+from services.cli.archive.archivals import ARCHIVALS
+from services.runtime.archive.events import ArchiveOutcome, archive_events
 from services.runtime.log.event_log import StoredEvent
 from tests.faults.recovery import perennial
 from tests.faults.requests import card_renewal
@@ -31,10 +31,10 @@ from tests.integration.test_verify_logs import (
 SERVICES = ("orders", "ledger", "notifier")
 
 
-def archived(system: System, service: str, folder: Path) -> Outcome:
+def archived(system: System, service: str, folder: Path) -> ArchiveOutcome:
     """Archive what is over, as if it were long after."""
 
-    async def run() -> Outcome:
+    async def run() -> ArchiveOutcome:
         owner = await asyncpg.connect(system.admin_dsn, server_settings={"search_path": service})
         later = datetime.now(UTC) + timedelta(days=400)
         try:

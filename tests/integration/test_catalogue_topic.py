@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from schemas.catalogue import PlanOffered
 from schemas.topics import CATALOGUE
-from services.cli.setup import set_up_topics
+from services.cli.setup.setup import set_up_topics
 from services.orders.catalogue.catalogue import Catalogue
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.catalogue.catalogue_topic import (

@@ -61,7 +61,7 @@ async def test_unknown_service_is_named_with_those_that_are(
 
 
 async def ids(toys: ToyDatabase) -> list[str]:
-    return [str(letter.dead_letter_id) for letter in await toys.box.listed()]
+    return [str(letter.dead_letter_id) for letter in await toys.letters.listed()]
 
 
 async def listed(*arguments: str) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ async def test_discard_closes_with_the_reason_and_keeps_the_record(toys: ToyData
     first, second = await ids(toys)
     result = await dlq("discard", first, "--reason", "sent by mistake")
     assert result.exit_code == 0
-    kept = await toys.box.one(int(first))
+    kept = await toys.letters.one(int(first))
     assert kept is not None
     assert (kept.closed_as, kept.closed_note) == ("discarded", "sent by mistake")
     assert kept.value is not None
@@ -214,11 +214,11 @@ async def flood(toys: ToyDatabase, count: int, *, source: str = "/upstream/mad")
 
 async def test_ten_thousand_of_one_source_are_discarded_in_two_seconds(toys: ToyDatabase) -> None:
     await flood(toys, 10_000)
-    box, chosen = toys.box, Chosen("body_invalid", "/upstream/mad", None, None)
+    letters, chosen = toys.letters, Chosen("body_invalid", "/upstream/mad", None, None)
     started = time.monotonic()
-    assert await box.discard_matching(chosen, "a flood") == (10_000, 10_000)
+    assert await letters.discard_matching(chosen, "a flood") == (10_000, 10_000)
     assert time.monotonic() - started < 2
-    assert [letter.reason for letter in await box.listed()] == ["unlucky", "header_null"]
+    assert [letter.reason for letter in await letters.listed()] == ["unlucky", "header_null"]
     kept = await toys.pool.fetchval(
         "SELECT count(*) FROM dead_letter WHERE closed_note = 'a flood'"
     )
@@ -253,9 +253,9 @@ async def test_bulk_discard_spares_our_own_events_unless_their_topic_is_named(
     await toys.dead_letter(forged)
     reason = "source_not_allowed"
     assert (await dlq("discard", "--reason", reason)).exit_code == 1
-    assert reason in {letter.reason for letter in await toys.box.listed()}
+    assert reason in {letter.reason for letter in await toys.letters.listed()}
     assert (await dlq("discard", "--topic", "billing.ledger.v1")).exit_code == 0
-    assert reason not in {letter.reason for letter in await toys.box.listed()}
+    assert reason not in {letter.reason for letter in await toys.letters.listed()}
 
 
 async def test_bulk_discard_of_everything_is_not_offered(toys: ToyDatabase) -> None:

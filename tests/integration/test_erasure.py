@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from services.cli import contacts
-from services.cli.setup import set_up_postgres
+from services.cli.operation import contacts
+from services.cli.setup.setup import set_up_postgres
 from services.notifier.erasure import blank_letters, erase
 from services.runtime.errors import Poison
 from services.runtime.flow.letters.dead_letters import RedrivenRecord

@@ -28,7 +28,7 @@ from confluent_kafka.admin import AdminClient
 from deploy.local.broker_security import ADMIN
 from deploy.local.services import SERVICES
 from deploy.local.stack import LocalStack
-from schemas.access import Kind
+from schemas.access import ResourceKind
 from schemas.topics import (
     CATALOGUE,
     CONFIRMATIONS,
@@ -215,7 +215,7 @@ def test_what_somebody_gave_by_hand_is_found_and_taken_away_when_asked(stack: Lo
 
 
 def test_upstream_that_may_use_transactions_is_found(stack: LocalStack) -> None:
-    acl = Acl(Kind.TRANSACTIONAL_ID, "shop", LITERAL, "User:upstream", "*", 4, ALLOW)
+    acl = Acl(ResourceKind.TRANSACTIONAL_ID, "shop", LITERAL, "User:upstream", "*", 4, ALLOW)
     asyncio.run(grant(stack, acl))
 
     [told] = [each for each in problems(stack) if "User:" in each]

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
 
 from schemas.topics import REQUESTS
-from services.cli.survey import held_up
+from services.cli.operation.survey import held_up
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.kafka.topics.broker_limits import TRANSACTION_MS_MAX, broker_problems
 from services.runtime.watch.service_status import Bounds

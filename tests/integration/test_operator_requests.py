@@ -11,8 +11,8 @@ import structlog
 from services.cli.connections import connect
 from services.runtime.effect import EffectRun, Start
 from services.runtime.flow.journal import Journal
-from services.runtime.flow.operator.effect_box import EffectBox
-from services.runtime.flow.operator.settlements import SettlementDesk
+from services.runtime.flow.operator.effect_table import EffectTable
+from services.runtime.flow.operator.settlements import SettlementRequests
 from services.runtime.flow.work import Recorded
 from services.runtime.log.event_log import EffectOrigin
 from services.runtime.processor import Decision, Effect, Mark, Settlement
@@ -42,7 +42,7 @@ async def test_request_that_fails_is_refused_and_the_next_is_served(fresh_databa
                 held = Start(name, "e", hold_key="h")
                 await tx.start_effects([(origin, held)], now=T0)
         recorded: list[Recorded] = []
-        desk = SettlementDesk(
+        requests = SettlementRequests(
             pool=toys.pool,
             log=toys.log,
             processor=processor,
@@ -51,13 +51,13 @@ async def test_request_that_fails_is_refused_and_the_next_is_served(fresh_databa
             logger=structlog.get_logger(),
         )
         async with connect("orders", dsn_for(fresh_database, ROLE)) as connection:
-            box = EffectBox(connection)
+            table = EffectTable(connection)
             for number, outcome in ((1, "overflow"), (2, "done")):
                 asked = Settlement(outcome=outcome, by="li.wei", reason="secret text")
-                assert await box.ask(UUID(int=number), f"e-{number}", asked)
-            await desk.serve()
-            failed, served = [await box.answer(UUID(int=number)) for number in (1, 2)]
-            left = [row.effect_id for row in await box.listed(include_held=True)]
+                assert await table.ask(UUID(int=number), f"e-{number}", asked)
+            await requests.serve()
+            failed, served = [await table.answer(UUID(int=number)) for number in (1, 2)]
+            left = [row.effect_id for row in await table.listed(include_held=True)]
         assert failed is not None
         assert served is not None
         assert (failed.closed_as, served.closed_as) == ("refused", "applied")
@@ -88,7 +88,7 @@ async def test_request_is_served_as_an_older_command_line_wrote_it(fresh_databas
             '{"outcome": "captured", "by": "li.wei", "reason": "statement of 3 May", "gateway": "bank",'
             ' "reference": "txn-1", "at": "2026-05-03T09:00:00Z"}',
         )
-        desk = SettlementDesk(
+        requests = SettlementRequests(
             pool=toys.pool,
             log=toys.log,
             processor=processor,
@@ -96,7 +96,7 @@ async def test_request_is_served_as_an_older_command_line_wrote_it(fresh_databas
             clock=lambda: T0,
             logger=structlog.get_logger(),
         )
-        await desk.serve()
+        await requests.serve()
         assert await toys.count("order/t-1") == 1
     assert told == [
         Settlement(

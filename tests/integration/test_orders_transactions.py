@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from services.orders.payments.claims.transactions import PostgresClaims
-from services.orders.sandbox_journal import GATEWAY_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, SandboxJournal
 from services.runtime.kafka.records.partitions import shard_of
 from tests.infrastructure.system import SHARDS, System
 
@@ -52,7 +52,10 @@ def word(account_id: str, name: str, gateway: str, txn: str, amount: int = 2120)
 
 
 def pay(system: System, txn: str, reference: str) -> None:
-    with closing(Journal(system.folder / "sandbox" / GATEWAY_JOURNAL)) as journal, journal.locked():
+    with (
+        closing(SandboxJournal(system.folder / "sandbox" / GATEWAY_JOURNAL)) as journal,
+        journal.locked(),
+    ):
         journal.append(
             "payment",
             f"app/{txn}",

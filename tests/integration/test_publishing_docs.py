@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from schemas.orders import RenewalRejected
 from schemas.requests import RenewalRequested
 from schemas.topics import ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
-from services.cli.publish import ExitCode, publish
-from services.cli.setup import set_up_topics
+from services.cli.requests.publish import ExitCode, publish
+from services.cli.setup.setup import set_up_topics
 from services.runtime.kafka.records.cloudevents import binary_headers, read_record
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.log.event_log import StoredEvent

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
 from services.runtime.clock import ClockWatch, DatabaseClock, TimeDisputed
 from services.runtime.errors import Transient

@@ -84,10 +84,12 @@ def large(**changes: Any) -> Record:
 
 async def redriven(toys: ToyDatabase) -> None:
     """Have all open letters handled again."""
-    await toys.box.ask_redrive([letter.dead_letter_id for letter in await toys.box.listed()])
+    await toys.letters.ask_redrive(
+        [letter.dead_letter_id for letter in await toys.letters.listed()]
+    )
 
     async def done() -> bool:
-        return not await toys.box.asked()
+        return not await toys.letters.asked()
 
     async with toys.redriving():
         await until(done)
@@ -98,16 +100,16 @@ async def test_cut_letter_is_handled_as_the_whole_record_by_a_version_that_takes
 ) -> None:
     record = await topic.publish(large(amount=14))
     await toys.dead_letter(record)
-    [letter] = await toys.box.listed()
+    [letter] = await toys.letters.listed()
     assert letter.whole is not None
     assert len(letter.headers[0][1] or "") < len(LARGE[1])
     toys.toy.troubles = {}
     await redriven(toys)
-    assert [each.reason for each in await toys.box.listed()] == ["oversized"]
+    assert [each.reason for each in await toys.letters.listed()] == ["oversized"]
     for limit in ("HEADER_BYTES_MAX", "HEADERS_BYTES_MAX"):
         monkeypatch.setattr(f"services.runtime.kafka.records.record_size.{limit}", 1_000_000)
     await redriven(toys)
-    assert await toys.box.listed() == []
+    assert await toys.letters.listed() == []
     assert await toys.count("order/t-1") == 1
 
 
@@ -118,16 +120,16 @@ async def test_cut_letter_stays_open_when_its_topic_lost_the_record(
     record.value = b"z" * 300_000
     await topic.publish(record)
     await toys.dead_letter(record)
-    [letter] = await toys.box.listed()
+    [letter] = await toys.letters.listed()
     assert letter.whole is not None
     assert letter.whole.value_sha256 == hashlib.sha256(record.value).digest()
     assert letter.value == record.value[:BODY_BYTES_MAX]
     await redriven(toys)
-    [again] = await toys.box.listed()
+    [again] = await toys.letters.listed()
     assert (again.reason, again.attempts) == ("oversized", 2)
     await topic.forget(record)
     await redriven(toys)
-    [lost] = await toys.box.listed()
+    [lost] = await toys.letters.listed()
     assert lost.reason == "letter_cut"
     assert "publish it again" in lost.detail
 
@@ -140,6 +142,6 @@ async def test_another_record_at_its_place_is_not_taken_for_a_cut_letter(
     await topic.publish(large(amount=14, topup_id="t-2"))
     toys.toy.troubles = {}
     await redriven(toys)
-    [letter] = await toys.box.listed()
+    [letter] = await toys.letters.listed()
     assert letter.reason == "letter_cut"
     assert await toys.count("order/t-2") == 0

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
 from services.runtime.kafka.held_back import HeldBack
 from services.runtime.watch.observed import DatabaseView, Observer

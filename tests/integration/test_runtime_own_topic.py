@@ -42,7 +42,7 @@ async def toys(infrastructure: Infrastructure, fresh_database: str) -> AsyncIter
         )
         relay = Relay(
             log=database.log,
-            dead_letters=database.box,
+            dead_letters=database.letters,
             source="/billing/orders",
             topic=ORDERS.name,
             group="orders",

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.runtime.effect import Release
 from services.runtime.log.event_log import LastSequence
 from services.runtime.log.postgres_rows import LOAD_STREAMS

@@ -48,7 +48,7 @@ async def flush(toys: ToyDatabase, servers: str, topic: str) -> None:
     settings = settings_for("postgresql://nobody@127.0.0.1/x", role=ROLE, bootstrap_servers=servers)
     relay = Relay(
         log=toys.log,
-        dead_letters=toys.box,
+        dead_letters=toys.letters,
         source="/billing/orders",
         topic=topic,
         group=GROUP,
@@ -110,4 +110,4 @@ async def test_dead_letters_of_any_shape_reach_their_topic_and_stop_nobody(
     offsets = [dict(record.headers)["dlq-original-offset"] for record in records]
     assert offsets == [b"0", b"1", b"2", b"3"]
     assert dict(records[2].headers)["dlq-original-bytes"] == b"2000003"
-    assert await toys.box.unpublished() == []
+    assert await toys.letters.unpublished() == []

@@ -79,9 +79,9 @@ class Reader:
         return (await self.log.cursors()).get((self.topic, 0), 0)
 
     async def behind(self) -> int:
-        sight = await self.signs.look()
-        assert sight is not None
-        return sight.behind
+        progress = await self.signs.look()
+        assert progress is not None
+        return progress.behind
 
 
 @asynccontextmanager

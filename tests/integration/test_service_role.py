@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
 from services.runtime.log.event_log import LastSequence, StoredEvent, chain_hash
 from services.runtime.log.postgres_log import PostgresEventLog

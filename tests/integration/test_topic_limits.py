@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import REQUESTS, TOPICS
-from services.cli.setup import set_up_topics
+from services.cli.setup.setup import set_up_topics
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.limits import FETCH_BYTES_MAX, MESSAGE_BYTES_MAX
 from services.runtime.kafka.topics.topic_limits import Difference, differences, put_right

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from services.cli.verification import log_of
+from services.cli.books.verification import log_of
 from services.ledger.books import amount_slices
 from services.ledger.verification import log_checks
 from services.runtime.verify import slices

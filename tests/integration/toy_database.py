@@ -11,13 +11,13 @@ import asyncpg
 import structlog
 
 from schemas.topics import LEDGER, REQUESTS
-from services.cli.setup import set_up_postgres
+from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.composition import Composition
 from services.runtime.app.start import open_pool
 from services.runtime.clock import ClockWatch, DatabaseClock
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
-from services.runtime.flow.letters.dead_letters import DeadLetterBox
+from services.runtime.flow.letters.dead_letters import DeadLetterTable
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.settings import RuntimeSettings
 from services.runtime.stopping import Stopping
@@ -38,8 +38,8 @@ class ToyDatabase:
     intake: Intake[int]
 
     @property
-    def box(self) -> DeadLetterBox:
-        return DeadLetterBox(self.pool)
+    def letters(self) -> DeadLetterTable:
+        return DeadLetterTable(self.pool)
 
     async def dead_letter(self, *records: Record) -> None:
         """Have the intake refuse records."""
@@ -65,7 +65,7 @@ class ToyDatabase:
             logger=logger,
             stopping=Stopping(),
         )
-        task = asyncio.create_task(parts.operator_desk.run())
+        task = asyncio.create_task(parts.operator_requests.run())
         try:
             yield
         finally:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.access import Kind, Operation, grants, our_topics, roles
+from schemas.access import Operation, ResourceKind, grants, our_topics, roles
 from schemas.topics import ALL_TOPICS, CATALOGUE, LEDGER, ORDERS, REQUESTS
-from services.cli.access import findings, principals, too_wide, wanted_acls
+from services.cli.setup.access import findings, principals, too_wide, wanted_acls
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.patches.acls import ALLOW, DENY, LITERAL, PREFIXED, Acl
 
@@ -48,7 +48,7 @@ def test_no_row_is_wide() -> None:
             Operation.DESCRIBE,
             Operation.DESCRIBE_CONFIGS,
         }
-        assert grant.kind is not Kind.TOPIC or grant.name in our_topics()
+        assert grant.kind is not ResourceKind.TOPIC or grant.name in our_topics()
         assert not grant.prefixed or grant.role == "observer"
 
 
@@ -96,7 +96,9 @@ def test_what_others_do_elsewhere_is_theirs(acl: Acl) -> None:
 
 
 def test_what_is_missing_or_denied_is_named() -> None:
-    lost = next(acl for acl in TABLE if acl.principal == "User:ledger" and acl.kind == Kind.GROUP)
+    lost = next(
+        acl for acl in TABLE if acl.principal == "User:ledger" and acl.kind == ResourceKind.GROUP
+    )
     assert list(findings(TABLE - {lost}, USERS)) == [
         "User:ledger may not read group ledger: run `perennial setup`"
     ]

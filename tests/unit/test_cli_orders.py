@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from services.cli.orders import TimelineEntry
+from services.cli.requests.orders import TimelineEntry
 
 
 def told(**body: object) -> str:

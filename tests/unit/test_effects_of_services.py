@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from services.cli.app import app
-from services.cli.effects import definitions
+from services.cli.operation.effects import definitions
 from services.orders import effects as orders
 from services.runtime.effect_definition import EffectDefinition
 from tests.unit.runtime.test_runtime_effect_definition import KNOCK

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from schemas import EVENTS
 from schemas.envelope import Event
-from services.cli.publish import ExitCode, publish
+from services.cli.requests.publish import ExitCode, publish
 from services.upstream.files import CheckedFile, read_file
 from services.upstream.requests import checked_request
 

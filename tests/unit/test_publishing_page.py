@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas import EVENTS, TERMINAL_EVENTS
-from schemas.access import OPERATOR, Kind, Operation, grants
+from schemas.access import OPERATOR, Operation, ResourceKind, grants
 from schemas.topics import ALL_TOPICS, TOPICS
 from services.orders.payments.payments import RETRYABLE
 from services.runtime.flow.letters.letter_topic import letter_message
@@ -133,7 +133,7 @@ def test_logins_that_may_read_dead_letters_are_those_of_the_page() -> None:
     readers = {
         grant.role
         for grant in grants()
-        if grant.kind is Kind.TOPIC
+        if grant.kind is ResourceKind.TOPIC
         and grant.operation is Operation.READ
         and grant.name.endswith(".dlq")
     }

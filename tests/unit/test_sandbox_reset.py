@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.cli.app import app
-from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, SandboxJournal
 from services.runtime.errors import ConfigurationError
 
 
@@ -22,7 +22,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERENNIAL_STATE_FOLDER", str(tmp_path))
     monkeypatch.delenv("PERENNIAL_ENVIRONMENT", raising=False)
     monkeypatch.delenv("PERENNIAL_ORDERS_SANDBOX_JOURNAL_FOLDER", raising=False)
-    with closing(Journal(folder / GATEWAY_JOURNAL)) as journal, journal.locked():
+    with closing(SandboxJournal(folder / GATEWAY_JOURNAL)) as journal, journal.locked():
         journal.append("charge", "pay-1", amount=1)
         journal.append("call", "pay-1")
     return folder
@@ -33,12 +33,12 @@ def reset(*options: str) -> Result:
 
 
 def test_journals_of_the_stack_are_emptied_for_processes_that_have_them_open(state: Path) -> None:
-    with closing(Journal(state / GATEWAY_JOURNAL)) as running:
+    with closing(SandboxJournal(state / GATEWAY_JOURNAL)) as running:
         done = reset()
         assert done.exit_code == 0, done.output
         assert f"{state / GATEWAY_JOURNAL}: 2 entries forgotten" in done.output
         assert f"{state / PROVIDER_JOURNAL}: 0 entries forgotten" in done.output
-        with closing(Journal(state / GATEWAY_JOURNAL)) as other, other.locked():
+        with closing(SandboxJournal(state / GATEWAY_JOURNAL)) as other, other.locked():
             # The same entry, and more than there was: only the mark tells that it is another file.
             for number in range(9):
                 other.append("charge", "pay-1" if number == 0 else f"pay-{number}", amount=2)
@@ -60,7 +60,7 @@ def test_another_sandbox_is_refused_outside_a_demonstration(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str | None
 ) -> None:
     other = tmp_path / "other"
-    with closing(Journal(other / GATEWAY_JOURNAL)) as journal, journal.locked():
+    with closing(SandboxJournal(other / GATEWAY_JOURNAL)) as journal, journal.locked():
         journal.append("charge", "pay-1")
     if environment:
         monkeypatch.setenv("PERENNIAL_ENVIRONMENT", environment)

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from services.cli.scram import scram_verifier
+from services.cli.setup.scram import scram_verifier
 from services.runtime.errors import ConfigurationError
 
 

@@ -25,7 +25,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
+class ExpectedPayment:
     """What a gateway took for an order."""
 
     order_id: str
@@ -42,7 +42,7 @@ class Orders:
     known: dict[str, Order] = field(default_factory=dict)
     shown_renewal: str = ""
     """The first renewal that left little in its wallet."""
-    held: dict[tuple[str, str], Payment] = field(default_factory=dict)
+    held: dict[tuple[str, str], ExpectedPayment] = field(default_factory=dict)
     """What customers paid in the app, by gateway and its transaction, whoever says what of it."""
     owed: dict[tuple[str, str], tuple[Order, str]] = field(default_factory=dict)
     """What the shop is to give back, and why the order did not take it, if it did not."""
@@ -63,7 +63,7 @@ class Orders:
         order, key = self.known[order_id], (gateway, txn)
         self._event(order, "PaymentConfirmationReceived")
         trusted = gateway == WORLD["trusted_gateway"]
-        held = Payment(order_id, amount) if trusted else self.held.get(key)
+        held = ExpectedPayment(order_id, amount) if trusted else self.held.get(key)
         if not trusted and not gateway.startswith("app-"):
             self._event(order, "PaymentConfirmationRefused", "not_checkable")
         elif held is None:
@@ -155,7 +155,7 @@ class Orders:
             self._event(order, "PlanActivated")
         return "never" not in provider
 
-    def _paid_in_app(self, order: Order, key: tuple[str, str], payment: Payment) -> None:
+    def _paid_in_app(self, order: Order, key: tuple[str, str], payment: ExpectedPayment) -> None:
         self.books.kept(order.method, order.price.currency, payment.fee)
         surplus = _LATE.get(order.state, "paid_twice")
         if surplus:

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from deploy.demo.expected.orders import Order, Orders, Payment
+from deploy.demo.expected.orders import ExpectedPayment, Order, Orders
 from deploy.demo.expected.prices import Price, price_of
 from deploy.demo.expected.records import RawRecord, event_record, moment, spoilt
 
@@ -146,7 +146,7 @@ class Story:
                 "at": moment(phase),
             }
             record = replace(record, paid=paid)
-            self.expected.held[gateway, txn] = Payment(order.order_id, amount, fee)
+            self.expected.held[gateway, txn] = ExpectedPayment(order.order_id, amount, fee)
         self.expected.confirm(order.order_id, gateway, txn, amount)
         return record
 

@@ -39,7 +39,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StatementLine:
     """One posting; `balance_minor` is the balance of its account after it."""
 
     recorded_at: datetime
@@ -65,7 +65,7 @@ class Statement:
     scope: Scope
     since: datetime | None
     opening: Totals
-    lines: list[Line] = field(repr=False)
+    lines: list[StatementLine] = field(repr=False)
     closing: Totals
 
     def content(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ async def statement(
     subject = subject_of(of, rules)
     opening: Totals = defaultdict(int)
     running: Totals = defaultdict(int)
-    lines: list[Line] = []
+    lines: list[StatementLine] = []
     async with connection.transaction(readonly=True):
         async for row in connection.cursor(_COVERED, *_arguments(scope, subject), prefetch=1000):
             stored = stored_event(row)
@@ -162,8 +162,8 @@ def _postings(stored: StoredEvent, subject: Subject, rules: RuleSet) -> Iterator
             yield posting
 
 
-def _line_of(stored: StoredEvent, posting: Posting, balance_minor: int) -> Line:
-    return Line(
+def _line_of(stored: StoredEvent, posting: Posting, balance_minor: int) -> StatementLine:
+    return StatementLine(
         recorded_at=stored.recorded_at,
         occurred_at=stored.occurred_at,
         shard=stored.shard,
@@ -180,7 +180,7 @@ def _line_of(stored: StoredEvent, posting: Posting, balance_minor: int) -> Line:
     )
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: StatementLine) -> dict[str, Any]:
     moments = {name: utc_text(getattr(line, name)) for name in ("recorded_at", "occurred_at")}
     return asdict(line) | moments | {"event_id": str(line.event_id)}
 

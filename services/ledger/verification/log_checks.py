@@ -12,7 +12,7 @@ from schemas.topics import ORDERS
 from services.ledger.verification.body_check import RESTORE
 from services.runtime.log.event_log import ShardHead, StoredEvent
 from services.runtime.verify.checks import Check
-from services.runtime.verify.slices import Mark
+from services.runtime.verify.slices import SliceMark
 
 if TYPE_CHECKING:
     import asyncpg
@@ -85,7 +85,7 @@ class SequenceCheck:
 
     @classmethod
     def of(
-        cls, marks: Mapping[tuple[str, int], Mark], heads: Mapping[int, ShardHead]
+        cls, marks: Mapping[tuple[str, int], SliceMark], heads: Mapping[int, ShardHead]
     ) -> SequenceCheck:
         """Expect what was taken last of others, and the own numbers that the heads hold."""
         own = {

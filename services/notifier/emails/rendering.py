@@ -22,8 +22,8 @@ from services.notifier.emails.content import compose
 from services.notifier.emails.figures import Figures
 from services.notifier.emails.greeting import greeting_name
 from services.notifier.emails.house import NOBODY, House
+from services.notifier.emails.layout import html_of, text_of
 from services.notifier.emails.locales import locale_of, zone_of
-from services.notifier.emails.sheets import html_of, text_of
 from services.notifier.emails.wording import VERSIONS, WORDING, Wording
 
 TEMPLATE_OF: Final[Mapping[type[Event], str]] = MappingProxyType(

@@ -18,14 +18,14 @@ from services.runtime.flow.intake.guard import ShardGuard
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.intake.pauses import Pauses
 from services.runtime.flow.journal import Journal
-from services.runtime.flow.letters.dead_letters import DeadLetterBox
+from services.runtime.flow.letters.dead_letters import DeadLetterTable
 from services.runtime.flow.letters.letter_room import LetterRoom
 from services.runtime.flow.letters.letter_topic import LetterPublisher
 from services.runtime.flow.letters.rereading import Originals
 from services.runtime.flow.log_ends import LogEnd, LogWatch
-from services.runtime.flow.operator.operator_desk import OperatorDesk
-from services.runtime.flow.operator.parking import ParkingBox, ParkingDesk
-from services.runtime.flow.operator.settlements import SettlementDesk
+from services.runtime.flow.operator.operator_requests import OperatorRequests
+from services.runtime.flow.operator.parking import ParkedShardTable, ResumeRequests
+from services.runtime.flow.operator.settlements import SettlementRequests
 from services.runtime.flow.operator.stepping import Stepping
 from services.runtime.flow.publishing.relay import Relay
 from services.runtime.flow.tracing import UNTRACED, Tracing
@@ -79,7 +79,7 @@ class Composition(Generic[StateT]):
         self.known_topics = KnownTopics(pool, settings, self.topics)
         self.event_keys = EventKeys.of(settings.event_keys)
         self.metrics = Metrics.of(processor)
-        self.dead_letters = DeadLetterBox(pool)
+        self.dead_letters = DeadLetterTable(pool)
         self.originals = Originals(settings)
         self.held_back = HeldBack(time.monotonic)
         self.taken_events = TakenEvents(pool)
@@ -197,9 +197,9 @@ class Composition(Generic[StateT]):
         )
 
     @cached_property
-    def operator_desk(self) -> OperatorDesk:
+    def operator_requests(self) -> OperatorRequests:
         """Does what the command line wrote down."""
-        return OperatorDesk(
+        return OperatorRequests(
             dead_letters=self.dead_letters,
             originals=self.originals,
             settlements=self.settlements,
@@ -210,9 +210,9 @@ class Composition(Generic[StateT]):
         )
 
     @cached_property
-    def settlements(self) -> SettlementDesk[StateT]:
+    def settlements(self) -> SettlementRequests[StateT]:
         """Records how a person settled an effect."""
-        return SettlementDesk(
+        return SettlementRequests(
             pool=self.pool,
             log=self.log,
             processor=self.processor,
@@ -222,13 +222,13 @@ class Composition(Generic[StateT]):
         )
 
     @cached_property
-    def parking(self) -> ParkingDesk[StateT]:
+    def parking(self) -> ResumeRequests[StateT]:
         """Lets parked shards go on."""
         stepping = Stepping(
             settings=self.settings, log=self.log, intake=self.intake, clock=self.clock.now
         )
-        return ParkingDesk(
-            box=ParkingBox(self.pool),
+        return ResumeRequests(
+            table=ParkedShardTable(self.pool),
             dead_letters=self.dead_letters,
             originals=self.originals,
             log=self.log,

@@ -42,7 +42,7 @@ class ServiceProcess(Generic[StateT]):
     def _watches(self) -> dict[str, Coroutine[Any, Any, None]]:
         parts = self.parts
         watches = {
-            "operator": parts.operator_desk.run(),
+            "operator": parts.operator_requests.run(),
             "topics": parts.known_topics.watch(parts.log, parts.consumer, parts.assignment),
             "watchdog": parts.watchdog.run(),
             "parked shards": parts.pauses.run(),

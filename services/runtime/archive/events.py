@@ -23,7 +23,7 @@ from services.runtime.archive.files import (
     manifest_path,
     write_manifest,
 )
-from services.runtime.archive.plan import Held, Plan, plan_range
+from services.runtime.archive.plan import ArchivePlan, HeldEvents, plan_range
 from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
 from services.runtime.log.event_log import GENESIS_HASH
@@ -68,11 +68,11 @@ _LEFT: Final = (
 
 
 @dataclass(slots=True)
-class Outcome:
+class ArchiveOutcome:
     """The files that were written, and what keeps the rest of each shard in the database."""
 
     written: list[Manifest] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
+    held: list[HeldEvents] = field(default_factory=list)
 
 
 async def archive_events(  # noqa: PLR0913 - whose, which, where to, and by whom it is signed
@@ -84,7 +84,7 @@ async def archive_events(  # noqa: PLR0913 - whose, which, where to, and by whom
     folder: Path,
     now: datetime,
     keys: KeyRing | None,
-) -> Outcome:
+) -> ArchiveOutcome:
     """Move the events of every shard that are over and older than `before`; services may run.
 
     `connection` is the owner's: a service may not delete.
@@ -100,7 +100,7 @@ async def archive_events(  # noqa: PLR0913 - whose, which, where to, and by whom
             f"until {utc_text(now - AGE_MIN)}"
         )
         raise ConfigurationError(message)
-    outcome = Outcome()
+    outcome = ArchiveOutcome()
     with transient_when_unwell():
         async with _alone(connection):
             for row in await connection.fetch("SELECT shard FROM shard ORDER BY shard"):
@@ -134,7 +134,7 @@ class _Run:
     folder: Path
     keys: KeyRing | None
 
-    async def shard(self, shard: int, outcome: Outcome) -> None:
+    async def shard(self, shard: int, outcome: ArchiveOutcome) -> None:
         await self._let_go(shard)
         attempts = 0
         while attempts < _ATTEMPTS:
@@ -150,7 +150,7 @@ class _Run:
             outcome.written.append(manifest)
             await self._let_go(shard)
 
-    async def _write(self, plan: Plan) -> Manifest:
+    async def _write(self, plan: ArchivePlan) -> Manifest:
         """Write the range and read it back."""
         name = f"{self.service}-{plan.shard}-{plan.first_position}-{plan.last_position}"
         path = self.folder / f"{name}-{uuid4().hex[:8]}{ROWS}"
@@ -168,7 +168,7 @@ class _Run:
             message = f"{problem}: nothing was deleted from the database"
             raise ConfigurationError(message) from None
 
-    async def _previous(self, plan: Plan) -> bytes:
+    async def _previous(self, plan: ArchivePlan) -> bytes:
         if plan.first_position == 1:
             return GENESIS_HASH
         found: bytes = await self.connection.fetchval(
@@ -178,7 +178,7 @@ class _Run:
         )
         return found
 
-    async def _register(self, plan: Plan, manifest: Manifest) -> bool:
+    async def _register(self, plan: ArchivePlan, manifest: Manifest) -> bool:
         """Note what left, in one transaction; say no when a stream went on meanwhile."""
         leaving = list(plan.streams.values())
         async with self.connection.transaction():

@@ -30,7 +30,7 @@ _EFFECTS: Final = "SELECT DISTINCT stream_id FROM effect WHERE shard = $1"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldEvents:
     """The stream that keeps the events of a shard from `position` on in the database, and why."""
 
     shard: int
@@ -54,14 +54,14 @@ class Leaving:
 
 
 @dataclass(slots=True)
-class Plan:
+class ArchivePlan:
     """Positions of a shard that leave together; none when `last_position` is before the first."""
 
     shard: int
     first_position: int
     last_position: int
     streams: dict[str, Leaving] = field(default_factory=dict)
-    held: Held | None = None
+    held: HeldEvents | None = None
 
     @property
     def empty(self) -> bool:
@@ -74,14 +74,14 @@ async def plan_range(
     shard: int,
     archival: Archival[Any],
     before: datetime,
-) -> Plan:
+) -> ArchivePlan:
     """Return what may leave next: its streams are over, and all their events older than `before`.
 
     A stream goes as a whole: where some of its events lie behind the range, they follow with
     another one. The newest event of a shard stays, and so does what is not published yet.
     """
     archived, last = await connection.fetchrow(_ENDS, shard)
-    plan = Plan(shard, archived + 1, archived)
+    plan = ArchivePlan(shard, archived + 1, archived)
     last = min(last, archived + RANGE_EVENTS)
     at_work = {row[0] for row in await connection.fetch(_EFFECTS, shard)}
     held: dict[str, str] = {}
@@ -94,7 +94,7 @@ async def plan_range(
             held |= await _judge(connection, some, archival, before, at_work, plan)
         for position, stream_id in places:
             if stream_id in held:
-                plan.held = Held(shard, position, stream_id, held[stream_id])
+                plan.held = HeldEvents(shard, position, stream_id, held[stream_id])
                 return _cut(plan)
             plan.last_position = position
         if not places:
@@ -102,11 +102,11 @@ async def plan_range(
     return plan
 
 
-def _new(row: Any, plan: Plan) -> bool:  # noqa: ANN401 - an asyncpg record
+def _new(row: Any, plan: ArchivePlan) -> bool:  # noqa: ANN401 - an asyncpg record
     return row["stream_id"] not in plan.streams
 
 
-def _cut(plan: Plan) -> Plan:
+def _cut(plan: ArchivePlan) -> ArchivePlan:
     """Forget the streams that begin behind what leaves."""
     plan.streams = {
         name: each
@@ -122,7 +122,7 @@ async def _judge(  # noqa: PLR0913, PLR0917 - what is judged, by what, and where
     archival: Archival[Any],
     before: datetime,
     at_work: Collection[str],
-    plan: Plan,
+    plan: ArchivePlan,
 ) -> dict[str, str]:
     """Note the streams that may leave; return why the others may not.
 

@@ -27,7 +27,14 @@ from services.runtime.log.event_log import (
     TopicPartition,
     Unpublished,
 )
-from services.runtime.log.memory_tables import Effect, Tables, due_at_of, hashes_at, lease, running
+from services.runtime.log.memory_tables import (
+    OpenEffect,
+    Tables,
+    due_at_of,
+    hashes_at,
+    lease,
+    running,
+)
 
 
 class MemoryTransaction:
@@ -86,10 +93,8 @@ class MemoryTransaction:
         leased = []
         for origin, start in effects:
             due_at = start.due_at if start.due_at or start.hold_key else now
-            key, row = (
-                (origin.shard, start.effect_id),
-                Effect(origin, start, due_at, start.hold_key),
-            )
+            key = (origin.shard, start.effect_id)
+            row = OpenEffect(origin, start, due_at, start.hold_key)
             if key in self._tables.effects:
                 message = f"effect {start.effect_id} is there already"
                 raise ValueError(message)
@@ -108,7 +113,7 @@ class MemoryTransaction:
                 row.hold_key, row.due_at = None, now
                 self._released.append(self._leased(row))
 
-    def _leased(self, row: Effect) -> LeasedEffect:
+    def _leased(self, row: OpenEffect) -> LeasedEffect:
         return lease(row, self._wall_clock() + self._lease_time)
 
     async def write_staged(self) -> list[LeasedEffect]:

@@ -24,7 +24,7 @@ from services.runtime.log.leasing import leased_effect
 
 
 @dataclass(slots=True)
-class Effect:
+class OpenEffect:
     """A row of the table `effect`."""
 
     origin: EffectOrigin
@@ -49,7 +49,7 @@ class Tables:
     taken: dict[tuple[str, int, int], UUID] = field(default_factory=dict)
     events: list[StoredEvent] = field(default_factory=list)
     versions: set[tuple[str, int]] = field(default_factory=set)
-    effects: dict[tuple[int, str], Effect] = field(default_factory=dict)
+    effects: dict[tuple[int, str], OpenEffect] = field(default_factory=dict)
     dead_letters: dict[tuple[str, str, int, int], DeadLetter] = field(default_factory=dict)
     topic_ids: dict[str, str] = field(default_factory=dict)
     overflow: dict[tuple[str, str, str, date], Overflow] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def hashes_at(tables: Tables, positions: Mapping[int, int]) -> dict[int, bytes]:
     }
 
 
-def running(tables: Tables, run: RunKey) -> Effect | None:
+def running(tables: Tables, run: RunKey) -> OpenEffect | None:
     """Return the row of a run that still holds its lease."""
     row = tables.effects.get(run[:2])
     if row is None or row.attempt != run[2] or row.lease_until is None:
@@ -92,7 +92,7 @@ def running(tables: Tables, run: RunKey) -> Effect | None:
     return row
 
 
-def due_at_of(row: Effect) -> datetime:
+def due_at_of(row: OpenEffect) -> datetime:
     """Return when a row with a due time is due."""
     if row.due_at is None:
         message = "only effects with a due time are sorted by it"
@@ -100,7 +100,7 @@ def due_at_of(row: Effect) -> datetime:
     return row.due_at
 
 
-def lease(row: Effect, until: datetime) -> LeasedEffect:
+def lease(row: OpenEffect, until: datetime) -> LeasedEffect:
     """Lease an effect until a moment; return it as a worker gets it."""
     recovered, row.interrupted = row.interrupted, True
     row.attempt += 1

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.verify.checks import Check, LogHead, place
-from services.runtime.verify.slices import Mark
+from services.runtime.verify.slices import SliceMark
 
 MINTED: Final = (
     "somebody else wrote to the topic, or a database lost its newest events: stop the services and "
@@ -109,7 +109,7 @@ class MarkCheck:
 
     producer: str
     consumer: str
-    marks: Mapping[int, Mark]
+    marks: Mapping[int, SliceMark]
     heads: Mapping[int, LogHead]
     problem: str | None = None
     _found: set[int] = field(default_factory=set)

@@ -20,7 +20,7 @@ from services.runtime.verify.checks import (
     archive_checks,
     published_check,
 )
-from services.runtime.verify.slices import Mark, heads_of, marks_of, slices_of
+from services.runtime.verify.slices import SliceMark, heads_of, marks_of, slices_of
 from services.runtime.verify.streams import check_versions
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Log:
     filing: Filing | None = None
     claim: Claim | None = None
     archive: Archive = field(default_factory=Archive)
-    marks: Mapping[tuple[str, int], Mark] = field(default_factory=dict)
+    marks: Mapping[tuple[str, int], SliceMark] = field(default_factory=dict)
     marked_heads: Mapping[int, LogHead] = field(default_factory=dict)
     heads: Mapping[int, LogHead] = field(default_factory=dict)
 

@@ -31,7 +31,7 @@ _EVENTS: Final = (
 )
 
 
-class Mark(NamedTuple):
+class SliceMark(NamedTuple):
     """The newest event that a service took of another one's shard."""
 
     source: str
@@ -60,12 +60,12 @@ async def heads_of(connection: Any) -> dict[int, LogHead]:  # noqa: ANN401 - asy
     }
 
 
-async def marks_of(connection: asyncpg.Connection) -> dict[tuple[str, int], Mark]:
+async def marks_of(connection: asyncpg.Connection) -> dict[tuple[str, int], SliceMark]:
     """Return what was taken last of each source, by source and shard."""
     rows = await connection.fetch(
         "SELECT source, shard, last_sequence, last_event_id FROM source_sequence"
     )
-    return {(row["source"], row["shard"]): Mark(*row) for row in rows}
+    return {(row["source"], row["shard"]): SliceMark(*row) for row in rows}
 
 
 async def slices_of(

@@ -23,7 +23,7 @@ from services.runtime.kafka.topics.reach import by_partition, log_ends
 from services.runtime.log.event_log import EventLog
 from services.runtime.settings import RuntimeSettings
 from services.runtime.watch.health import Readiness
-from services.runtime.watch.watchdog import Sight
+from services.runtime.watch.watchdog import Progress
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -91,7 +91,7 @@ class VitalSigns:
             self._held_back.said(partitions),
         )
 
-    async def look(self) -> Sight | None:
+    async def look(self) -> Progress | None:
         """See what moves. A process without partitions looks at all of them: it may be a spare."""
         partitions = self._looked_at()
         try:
@@ -104,7 +104,7 @@ class VitalSigns:
             behind = await self._behind(cursors, partitions)
         except (KafkaError, Transient, TimeoutError, OSError, AttributeError):
             behind = 1  # our own connections do not answer: that alone is a reason to suspect
-        return Sight(
+        return Progress(
             consumed=tuple(sorted(cursors.items())),
             behind=behind,
             busy=self._busy() or self._trouble() is not None,

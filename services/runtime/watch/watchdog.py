@@ -17,7 +17,7 @@ _LOOKS_PER_LIMIT: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Progress:
     """What can be seen from outside at one moment.
 
     `consumed` and `published` are any values that change with progress. `behind` and `unpublished`
@@ -31,7 +31,7 @@ class Sight:
     unpublished: int
 
 
-Look = Callable[[], Awaitable[Sight | None]]
+Look = Callable[[], Awaitable[Progress | None]]
 """Returns None when Postgres does not answer: then standing still is no wonder."""
 
 
@@ -92,17 +92,17 @@ class Watchdog:
         Raises:
             Stuck: a part no longer moves.
         """
-        sight = await self._look()
-        if sight is None:
+        progress = await self._look()
+        if progress is None:
             self._start_over()
             return
         now, limit = self._monotonic(), self._limit
-        behind = sight.behind > 0 and not sight.busy
+        behind = progress.behind > 0 and not progress.busy
         still = []
-        if self._consumer.stands_still(sight.consumed, waiting=behind, now=now, limit=limit):
+        if self._consumer.stands_still(progress.consumed, waiting=behind, now=now, limit=limit):
             still.append(self._consumer.what)
-        unsent = sight.unpublished > 0
-        if self._relay.stands_still(sight.published, waiting=unsent, now=now, limit=limit):
+        unsent = progress.unpublished > 0
+        if self._relay.stands_still(progress.published, waiting=unsent, now=now, limit=limit):
             still.append(self._relay.what)
         if not still:
             return

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.bench.events import BODIES, HEADERS, STEPS, stored_events
 from deploy.bench.load import Load
-from deploy.bench.plan import FULL, SHORT, Plan
+from deploy.bench.plan import FULL, SHORT, BenchPlan
 from schemas import EVENT_TYPES
 from schemas.requests import RenewalRequested
 from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
@@ -85,5 +85,5 @@ def test_bodies_and_headers_of_the_reference_are_those_of_the_contract(name: str
 
 
 @pytest.mark.parametrize("plan", [FULL, SHORT])
-def test_sizes_of_a_plan_grow(plan: Plan) -> None:
+def test_sizes_of_a_plan_grow(plan: BenchPlan) -> None:
     assert plan.scaling_events[0] < plan.scaling_events[-1]

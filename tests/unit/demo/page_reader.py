@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.demo.expected.comparison import Comparison
 from deploy.demo.page import page
-from deploy.demo.result import Check, DemoResult, Mail, Moment, Used
+from deploy.demo.result import DemoCheck, DemoMail, DemoResult, Moment, Used
 
 VOID = {"meta", "wbr", "br", "hr", "img", "input", "link", "source", "col", "base"}
 EMAIL = (
@@ -47,8 +47,10 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def a_mail(template: str = "renewal_confirmed", locale: str = "en", subject: str = "Done") -> Mail:
-    return Mail(template, locale, subject, "Hello Ada", EMAIL, f"{template}.{locale}.eml")
+def a_mail(
+    template: str = "renewal_confirmed", locale: str = "en", subject: str = "Done"
+) -> DemoMail:
+    return DemoMail(template, locale, subject, "Hello Ada", EMAIL, f"{template}.{locale}.eml")
 
 
 def a_result() -> DemoResult:
@@ -73,7 +75,7 @@ def a_result() -> DemoResult:
         exponents={"USD": 2, "JPY": 0, "BHD": 3},
         replay_sha256="5f" * 32,
         replay_positions=9_876,
-        checks=[Check("entries sum to zero", ok=True, compared="1,234 entries")],
+        checks=[DemoCheck("entries sum to zero", ok=True, compared="1,234 entries")],
         renewal_id="ren-000001",
         timeline=[
             Moment("orders", "RenewalAccepted", "30-day plan, 31.80 USD", 0),
@@ -106,10 +108,10 @@ def everything_hostile() -> DemoResult:
         balances={bad: {bad: 1}},
         exponents={bad: 2},
         replay_sha256=bad,
-        checks=[Check(bad, ok=False, compared=bad)],
+        checks=[DemoCheck(bad, ok=False, compared=bad)],
         renewal_id=bad,
         timeline=[Moment(bad, bad, bad, 5)],
-        mails=[Mail(bad, bad, bad, bad, bad, bad)],
+        mails=[DemoMail(bad, bad, bad, bad, bad, bad)],
         mail_folder=Path(bad),
         memory=[Used(bad, 1)],
         stages={bad: 1.0},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.demo import __main__ as demo
-from deploy.demo.observer import Observer
+from deploy.demo.observer import DemoObserver
 from deploy.demo.result import DemoResult
 from deploy.demo.tally import Tally
 from services.runtime.settings import KafkaSettings
@@ -257,5 +257,5 @@ class _Broken:
 async def test_observer_that_ended_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.demo.observer.build_consumer", lambda *_, **__: _Broken())
     with pytest.raises(ConnectionError):
-        async with Observer(KafkaSettings(bootstrap_servers="127.0.0.1:1"), Tally({})):
+        async with DemoObserver(KafkaSettings(bootstrap_servers="127.0.0.1:1"), Tally({})):
             await asyncio.sleep(0)

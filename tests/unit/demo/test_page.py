@@ -11,7 +11,7 @@ import pytest
 
 from deploy.demo.expected.comparison import Comparison
 from deploy.demo.page import page
-from deploy.demo.result import Check, DemoResult
+from deploy.demo.result import DemoCheck, DemoResult
 from tests.unit.demo.page_reader import EMAIL, a_mail, a_result, everything_hostile, read
 
 
@@ -102,7 +102,7 @@ def test_run_in_which_all_agrees_says_so() -> None:
 def test_every_difference_is_named_in_the_verdict() -> None:
     result = a_result()
     result.comparisons[1] = replace(result.comparisons[1], seen=471)
-    result.checks.append(Check("wallets", ok=False, compared="3 of 500 wallets"))
+    result.checks.append(DemoCheck("wallets", ok=False, compared="3 of 500 wallets"))
     result.balances["JPY"]["Assets:Gateway:Alipay"] += 7
     text = read(result).text
 

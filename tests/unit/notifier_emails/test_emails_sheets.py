@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.orders import PaymentFailed, PlanActivated
 from services.notifier.emails import render
 from services.notifier.emails.greeting import one_line
-from services.notifier.emails.sheets import wrapped
+from services.notifier.emails.layout import wrapped
 from tests.unit.notifier_emails.facts import LOCALES, contact, fact
 
 SPACED = st.text(st.sampled_from("ab-é\u200d\u00a0 \t"), max_size=60)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.orders.sandbox_journal import Journal
+from services.orders.sandbox_journal import SandboxJournal
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_each_journal_on_a_file_knows_what_the_other_wrote(path: Path) -> None:
-    with closing(Journal(path)) as one, closing(Journal(path)) as other:
+    with closing(SandboxJournal(path)) as one, closing(SandboxJournal(path)) as other:
         with one.locked():
             written = one.append("charge", "p-1", amount_minor=5)
         with other.locked():
@@ -28,7 +28,7 @@ def test_each_journal_on_a_file_knows_what_the_other_wrote(path: Path) -> None:
 
 
 def test_repeated_entries_are_counted_and_the_oldest_is_the_first(path: Path) -> None:
-    with closing(Journal(path)) as journal, journal.locked():
+    with closing(SandboxJournal(path)) as journal, journal.locked():
         for number in range(3):
             journal.append("unavailable", "p-1", number=number)
         assert journal.count("unavailable", "p-1") == 3
@@ -41,24 +41,24 @@ def test_repeated_entries_are_counted_and_the_oldest_is_the_first(path: Path) ->
 
 
 def test_long_file_is_read_whole_at_the_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(Journal(path)) as journal, journal.locked():
+    with closing(SandboxJournal(path)) as journal, journal.locked():
         for number in range(200):
             journal.append("charge", f"p-{number}", number=number)
     monkeypatch.setattr("services.orders.sandbox_journal._READ_BYTES_MAX", 64)
-    with closing(Journal(path)) as again:
+    with closing(SandboxJournal(path)) as again:
         found = [again.first("charge", f"p-{number}") for number in range(200)]
     assert [entry["number"] for entry in found if entry] == list(range(200))
 
 
 @pytest.mark.parametrize("torn", ["before it is opened", "while it is open"])
 def test_half_a_line_of_a_killed_writer_is_cut_off(path: Path, torn: str) -> None:
-    with closing(Journal(path)) as journal, journal.locked():
+    with closing(SandboxJournal(path)) as journal, journal.locked():
         journal.append("charge", "p-1")
     whole = path.read_bytes()
     half = b'{"kind":"charge","ke'
     if torn == "before it is opened":
         path.write_bytes(whole + half)
-    with closing(Journal(path)) as again:
+    with closing(SandboxJournal(path)) as again:
         if torn == "while it is open":
             path.write_bytes(whole + half)
         with again.locked():
@@ -70,7 +70,7 @@ def test_half_a_line_of_a_killed_writer_is_cut_off(path: Path, torn: str) -> Non
 
 
 def test_entry_that_is_too_long_is_refused_and_not_written(path: Path) -> None:
-    with closing(Journal(path)) as journal, journal.locked():
+    with closing(SandboxJournal(path)) as journal, journal.locked():
         with pytest.raises(ValueError, match="the limit is 4096"):
             journal.append("charge", "p-1", token="x" * 5_000)
         assert journal.first("charge", "p-1") is None

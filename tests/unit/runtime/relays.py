@@ -13,7 +13,7 @@ import structlog
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
 from schemas.topics import ORDERS
-from services.runtime.flow.letters.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDeadLetter
 from services.runtime.flow.publishing.relay import Relay
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import (
@@ -100,7 +100,7 @@ class FakeProducer:
         return Acknowledgement(self.offset)
 
 
-class FakeBox:
+class FakeDeadLetters:
     """Dead letters without a database."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class FakeBox:
 class World:
     log: MemoryEventLog
     shards: frozenset[int] = frozenset(range(SHARDS))
-    box: FakeBox = field(default_factory=FakeBox)
+    letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
     sent: list[dict[str, Any]] = field(default_factory=list)
     producers: list[FakeProducer] = field(default_factory=list)
     made: list[FakeProducer] = field(default_factory=list)
@@ -125,7 +125,7 @@ class World:
     def relay(self) -> Relay:
         return Relay(
             log=self.log,
-            dead_letters=cast("DeadLetterBox", self.box),
+            dead_letters=cast("DeadLetterTable", self.letters),
             source="/billing/orders",
             topic=ORDERS.name,
             group="orders",

@@ -26,7 +26,7 @@ from services.runtime.log.event_log import GENESIS_HASH, StoredEvent, chain_hash
 from services.runtime.verify.across import MarkCheck
 from services.runtime.verify.anchors import AnchorCheck
 from services.runtime.verify.checks import Begin, LogHead
-from services.runtime.verify.slices import Mark
+from services.runtime.verify.slices import SliceMark
 from tests.unit.runtime.test_runtime_adoption import chained
 
 NAME = "orders-1-1-4.events.gz"
@@ -117,7 +117,7 @@ def test_manifest_that_says_otherwise_is_refused(
 
 
 def test_mark_within_what_is_not_read_is_not_called_missing() -> None:
-    marks = {1: Mark("/billing/orders", 1, 3, UUID(int=1))}
+    marks = {1: SliceMark("/billing/orders", 1, 3, UUID(int=1))}
     behind = MarkCheck("/billing/orders", "ledger", marks, {1: LogHead(begin=Begin(5, b"", 5))})
     ahead = MarkCheck("/billing/orders", "ledger", marks, {1: LogHead(begin=Begin(2, b"", 2))})
 

@@ -12,7 +12,7 @@ import pytest
 import schemas
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import AHEAD_MAX, Event, happened_field, utc_text
-from services.cli.record_checks import RecordChecker
+from services.cli.requests.record_checks import RecordChecker
 from tests.controls import T0
 from tests.unit.runtime.toy import SHARDS, Record, request
 

@@ -19,7 +19,7 @@ from services.runtime.flow.letters.letter_room import (
     SOURCES_MAX,
     LetterRoom,
 )
-from services.runtime.flow.letters.letters import Refused, dead_letter
+from services.runtime.flow.letters.letters import RefusedRecord, dead_letter
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.controls import T0
@@ -69,13 +69,13 @@ def letters(
     ]
 
 
-def refused(count: int) -> list[Refused]:
+def refused(count: int) -> list[RefusedRecord]:
     """Return records of a source that is known for bad ones."""
     poison = Poison("body_invalid", "not JSON")
     records = [request(9_000 + n) for n in range(count)]
     for record in records:
         record.headers = [("ce_source", b"/upstream/mad")]
-    return [Refused(record, poison) for record in records]
+    return [RefusedRecord(record, poison) for record in records]
 
 
 async def keep(log: MemoryEventLog, room: LetterRoom, kept: Sequence[DeadLetter]) -> None:

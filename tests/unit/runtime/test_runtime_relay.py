@@ -143,7 +143,7 @@ async def test_nothing_is_sent_twice_by_one_relay(world: World) -> None:
 
 
 async def test_dead_letter_goes_to_the_groups_topic_as_it_arrived_and_why(world: World) -> None:
-    world.box.waiting = [LETTER]
+    world.letters.waiting = [LETTER]
     assert await world.relay().publish_once() == 5
     message = world.sent[-1]
     assert (message["topic"], message["partition"]) == ("billing.requests.v1.orders.dlq", 2)
@@ -158,22 +158,22 @@ async def test_dead_letter_goes_to_the_groups_topic_as_it_arrived_and_why(world:
         "dlq-at": T0.isoformat().encode(),
         "dlq-attempts": b"2",
     }
-    assert world.box.waiting == []
+    assert world.letters.waiting == []
 
 
 async def test_dead_letter_stays_unpublished_until_it_is_acknowledged(world: World) -> None:
-    world.box.waiting = [LETTER]
+    world.letters.waiting = [LETTER]
     world.producers = [FakeProducer(world.sent, fails_after=4)]
     with pytest.raises(KafkaError):
         await world.relay().publish_once()
-    assert [each.dead_letter_id for each in world.box.waiting] == [1]
+    assert [each.dead_letter_id for each in world.letters.waiting] == [1]
     assert await world.published() == {}
 
 
 async def test_dead_letter_without_key_and_value_gets_an_empty_key(
     world: World,
 ) -> None:
-    world.box.waiting = [replace(LETTER, key=None, value=None)]
+    world.letters.waiting = [replace(LETTER, key=None, value=None)]
     await world.relay().publish_once()
     assert (world.sent[-1]["key"], world.sent[-1]["value"]) == (b"", None)
 
@@ -189,7 +189,7 @@ async def test_dead_letter_without_key_and_value_gets_an_empty_key(
 async def test_dead_letter_that_was_kept_whole_by_an_older_version_is_told_by_its_beginning(
     world: World, large: dict[str, Any]
 ) -> None:
-    world.box.waiting = [replace(LETTER, **large)]
+    world.letters.waiting = [replace(LETTER, **large)]
     await world.relay().publish_once()
     message = world.sent[-1]
     sizes = [len(message["key"]), len(message["value"]), len(message["headers"][0][0])]

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from opentelemetry.trace import SpanKind, StatusCode
 
 from schemas.topics import ORDERS
-from services.runtime.flow.letters.dead_letters import DeadLetterBox
+from services.runtime.flow.letters.dead_letters import DeadLetterTable
 from services.runtime.flow.publishing.relay import Relay
 from services.runtime.flow.tracing import Tracing
 from services.runtime.watch.span_maker import LINKS_MAX
@@ -136,7 +136,7 @@ async def relay_of(*traceparents: bytes, tracing: Tracing, connected: bool = Tru
     await intake_of(log, Toy().processor()).handle(requests)
     return Relay(
         log=log,
-        dead_letters=cast("DeadLetterBox", NoDeadLetters()),
+        dead_letters=cast("DeadLetterTable", NoDeadLetters()),
         source="/billing/orders",
         topic=ORDERS.name,
         group="orders",

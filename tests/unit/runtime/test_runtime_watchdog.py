@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from services.runtime.errors import Stuck
-from services.runtime.watch.watchdog import Sight, Watchdog
+from services.runtime.watch.watchdog import Progress, Watchdog
 
-IDLE = Sight(consumed=1, behind=0, busy=False, published=1, unpublished=0)
+IDLE = Progress(consumed=1, behind=0, busy=False, published=1, unpublished=0)
 
 
 class World:
     def __init__(self) -> None:
-        self.sight: Sight | None = IDLE
+        self.progress: Progress | None = IDLE
         self.now = 0.0
         self.kafka = True
         self.records = True
@@ -24,8 +24,8 @@ class World:
             monotonic=lambda: self.now,
         )
 
-    async def _look(self) -> Sight | None:
-        return self.sight
+    async def _look(self) -> Progress | None:
+        return self.progress
 
     async def _kafka_answers(self) -> bool:
         return self.kafka
@@ -33,14 +33,14 @@ class World:
     async def _records_wait(self) -> bool:
         return self.records
 
-    async def after(self, seconds: float, sight: Sight | None) -> None:
+    async def after(self, seconds: float, progress: Progress | None) -> None:
         self.now += seconds
-        self.sight = sight
+        self.progress = progress
         await self.watchdog.look_once()
 
 
-BEHIND = Sight(consumed=1, behind=5, busy=False, published=1, unpublished=0)
-UNSENT = Sight(consumed=1, behind=0, busy=False, published=1, unpublished=5)
+BEHIND = Progress(consumed=1, behind=5, busy=False, published=1, unpublished=0)
+UNSENT = Progress(consumed=1, behind=0, busy=False, published=1, unpublished=5)
 
 
 async def test_idle_process_is_never_stuck() -> None:
@@ -49,19 +49,19 @@ async def test_idle_process_is_never_stuck() -> None:
         await world.after(1_000, IDLE)
 
 
-@pytest.mark.parametrize(("sight", "part"), [(BEHIND, "consumer"), (UNSENT, "relay")])
-async def test_part_with_work_that_does_not_move_is_stuck(sight: Sight, part: str) -> None:
+@pytest.mark.parametrize(("progress", "part"), [(BEHIND, "consumer"), (UNSENT, "relay")])
+async def test_part_with_work_that_does_not_move_is_stuck(progress: Progress, part: str) -> None:
     world = World()
-    await world.after(0, sight)
-    await world.after(29, sight)
+    await world.after(0, progress)
+    await world.after(29, progress)
     with pytest.raises(Stuck, match=f"the {part} stood still for 30 s"):
-        await world.after(1, sight)
+        await world.after(1, progress)
 
 
 async def test_slow_progress_is_progress() -> None:
     world = World()
     for number in range(10):
-        moving = Sight(number, behind=5, busy=False, published=number, unpublished=5)
+        moving = Progress(number, behind=5, busy=False, published=number, unpublished=5)
         await world.after(29, moving)
 
 
@@ -74,7 +74,7 @@ async def test_work_that_comes_after_a_pause_gets_the_full_time() -> None:
 
 async def test_batch_in_hand_is_not_stuck() -> None:
     world = World()
-    busy = Sight(consumed=1, behind=5, busy=True, published=1, unpublished=0)
+    busy = Progress(consumed=1, behind=5, busy=True, published=1, unpublished=0)
     for _ in range(10):
         await world.after(29, busy)
 
@@ -113,7 +113,7 @@ async def test_topic_that_ends_with_no_record_makes_nobody_stuck_but_a_record_do
 async def test_relay_that_stands_still_is_stuck_where_no_record_waits() -> None:
     world = World()
     world.records = False
-    both = Sight(consumed=1, behind=1, busy=False, published=1, unpublished=5)
+    both = Progress(consumed=1, behind=1, busy=False, published=1, unpublished=5)
     await world.after(0, both)
     with pytest.raises(Stuck, match=r"^the relay stood still"):
         await world.after(31, both)

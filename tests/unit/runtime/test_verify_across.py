@@ -11,7 +11,7 @@ import pytest
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.verify.across import ClaimCheck, FiledCheck, MarkCheck
 from services.runtime.verify.checks import Begin, Check, LogHead
-from services.runtime.verify.slices import Mark
+from services.runtime.verify.slices import SliceMark
 from tests.controls import T0
 from tests.unit.runtime.logs import LEDGER, ORDERS, event, slices, where
 
@@ -121,11 +121,11 @@ def test_shards_are_compared_one_after_the_other() -> None:
 # -- the newest that was taken -----------------------------------------------------------------------
 
 
-MARK = Mark(ORDERS, 1, 2, ID_2)
+MARK = SliceMark(ORDERS, 1, 2, ID_2)
 
 
 def marks_check(
-    marks: dict[int, Mark], *events: StoredEvent, heads: dict[int, LogHead] | None = None
+    marks: dict[int, SliceMark], *events: StoredEvent, heads: dict[int, LogHead] | None = None
 ) -> Check:
     check = MarkCheck(ORDERS, "ledger", marks, {} if heads is None else heads)
     check.look(events)

@@ -23,7 +23,7 @@ from services.runtime.verify.checks import (
     PositionCheck,
     published_check,
 )
-from services.runtime.verify.slices import Mark
+from services.runtime.verify.slices import SliceMark
 from tests.controls import T0
 from tests.unit.runtime.logs import LEDGER, ORDERS, chained, event, slices
 
@@ -236,8 +236,8 @@ def test_all_that_differs_is_counted() -> None:
     assert str(filed(LOG, others, up_to=4).problem).endswith("; 4 events differ")
 
 
-def marks(sequence: int, event_id: int) -> dict[int, Mark]:
-    return {SHARD: Mark(ORDERS, SHARD, sequence, UUID(int=event_id))}
+def marks(sequence: int, event_id: int) -> dict[int, SliceMark]:
+    return {SHARD: SliceMark(ORDERS, SHARD, sequence, UUID(int=event_id))}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.orders import UnknownCause
-from services.orders.http_access import Answer, exchange
+from services.orders.http_access import HttpAnswer, exchange
 from services.orders.payments.gateways.gateway import (
     Charge,
     ChargeLookUp,
@@ -105,7 +105,7 @@ class HttpGateway:
         return _read(answer, outcomes)
 
 
-def _read(answer: Answer, outcomes: TypeAdapter[OutcomeT]) -> OutcomeT | Unavailable:
+def _read(answer: HttpAnswer, outcomes: TypeAdapter[OutcomeT]) -> OutcomeT | Unavailable:
     try:
         outcome = outcomes.validate_json(answer.body)
     except ValidationError:

@@ -45,7 +45,7 @@ from services.orders.payments.gateways.sandbox_script import (
     NO_LOOK_UP,
     REFUND_DOWN_CALLS,
 )
-from services.orders.sandbox_journal import Entry, Journal
+from services.orders.sandbox_journal import Entry, SandboxJournal
 
 GATEWAY: Final = "sandbox"
 _NAMESPACE: Final = UUID("0d4f7c2e-6c4b-5a0e-8f59-30a4b8f1a903")
@@ -67,7 +67,7 @@ class CustomerPayment(Part):
 class SandboxGateway:
     """`PaymentGateway` in this process. A lost answer takes `timeout_seconds` to become unknown."""
 
-    journal: Journal
+    journal: SandboxJournal
     clock: Callable[[], datetime]
     timeout_seconds: float
     slow_seconds: float

@@ -22,7 +22,7 @@ from services.orders.renewals.providers.provider import (
     Refused,
     Unavailable,
 )
-from services.orders.sandbox_journal import Entry, Journal
+from services.orders.sandbox_journal import Entry, SandboxJournal
 
 PROVIDER: Final = "sandbox"
 _NAMESPACE: Final = UUID("91c2a9c4-3f0b-5f57-9e0a-6a1d5c9e7b04")
@@ -49,7 +49,7 @@ _DOWN_SECONDS: Final = re.compile("^92([0-9]{2})$")
 class SandboxProvider:
     """`EsimProvider` in this process. A lost answer takes `timeout_seconds` to become unknown."""
 
-    journal: Journal
+    journal: SandboxJournal
     clock: Callable[[], datetime]
     timeout_seconds: float
     slow_seconds: float

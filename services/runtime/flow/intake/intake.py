@@ -15,7 +15,7 @@ from services.runtime.flow.intake.parsing import RecordParser
 from services.runtime.flow.intake.result import IntakeResult, Skipped
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.letters.letter_room import KeepAll, Letters, Place
-from services.runtime.flow.letters.letters import Refused, dead_letter
+from services.runtime.flow.letters.letters import RefusedRecord, dead_letter
 from services.runtime.flow.pace import shared
 from services.runtime.flow.tracing import UNTRACED, Tracing
 from services.runtime.flow.work import Parsed, Work
@@ -314,10 +314,10 @@ async def _load(session: Session[StateT], parsed: Sequence[Parsed], parked: froz
         await session.tx.load_taken(again)
 
 
-def _refused(parsed: Sequence[Parsed]) -> list[Refused]:
+def _refused(parsed: Sequence[Parsed]) -> list[RefusedRecord]:
     """Return the records that no transaction has to be asked about."""
     return [
-        Refused(item.record, item.poison)
+        RefusedRecord(item.record, item.poison)
         for item in parsed
         if item.poison is not None and item.sequenced is None
     ]

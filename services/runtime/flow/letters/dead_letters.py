@@ -128,7 +128,7 @@ class RedrivenRecord:
     headers: Sequence[tuple[str, bytes | None]]
 
 
-class DeadLetterBox:
+class DeadLetterTable:
     """The `dead_letter` table of one service."""
 
     def __init__(self, pool: asyncpg.Pool | asyncpg.Connection) -> None:

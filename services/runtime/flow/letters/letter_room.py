@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from services.runtime.flow.letters.letters import Refused, dead_letter, letter_of, source_of
+from services.runtime.flow.letters.letters import RefusedRecord, dead_letter, letter_of, source_of
 from services.runtime.flow.pace import shared
 from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
 
@@ -36,7 +36,7 @@ class Letters(Protocol):
     """Where an intake keeps dead letters."""
 
     async def send_ahead(
-        self, refused: Sequence[Refused], now: datetime
+        self, refused: Sequence[RefusedRecord], now: datetime
     ) -> Mapping[Place, DeadLetter]:
         """Publish the letters that there is no room for, before any lock is held; return them."""
 
@@ -92,7 +92,7 @@ class LetterRoom:
         self._open: _Open | None = None
 
     async def send_ahead(
-        self, refused: Sequence[Refused], now: datetime
+        self, refused: Sequence[RefusedRecord], now: datetime
     ) -> Mapping[Place, DeadLetter]:
         """Publish the letters that surely have no room, as the table was counted lately.
 
@@ -159,7 +159,7 @@ class KeepAll:
     """Keeps every letter in the table."""
 
     async def send_ahead(
-        self, _refused: Sequence[Refused], _now: datetime
+        self, _refused: Sequence[RefusedRecord], _now: datetime
     ) -> Mapping[Place, DeadLetter]:
         """Send none."""
         return {}
@@ -180,7 +180,7 @@ def place_of(letter: DeadLetter) -> Place:
     return letter.topic, letter.partition, letter.record_offset
 
 
-def _beyond(refused: Refused, taken: _Open, now: datetime) -> DeadLetter | None:
+def _beyond(refused: RefusedRecord, taken: _Open, now: datetime) -> DeadLetter | None:
     """Return the letter of a record when there is no place for it."""
     room = taken.room_of(source_of(refused.record))
     if taken.has_none_left(room):

@@ -20,7 +20,7 @@ _ANSWER_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 1.0
 
 
-class Letter(Protocol):
+class PublishedLetter(Protocol):
     """What a message says of a dead letter."""
 
     @property
@@ -43,7 +43,7 @@ class Letter(Protocol):
     def dead_lettered_at(self) -> datetime: ...  # noqa: D102
 
 
-def letter_message(letter: Letter, headers: Headers, group: str) -> dict[str, Any]:
+def letter_message(letter: PublishedLetter, headers: Headers, group: str) -> dict[str, Any]:
     """Return what the producer sends for a dead letter of `group`: as much of it as is kept."""
     held = kept(letter.key, letter.value, headers)
     about = {

@@ -22,7 +22,7 @@ _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _TOPIC: Final = {topic.name: topic for topic in TOPICS}
 
 
-class Refused(NamedTuple):
+class RefusedRecord(NamedTuple):
     """A record that cannot be handled, and why."""
 
     record: Record
@@ -33,11 +33,11 @@ def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
     """Return the record as it arrived, or its beginning, with why it cannot be handled."""
     document = _document(record.value)
     claimed = next(_named(record, document, "source"), "")
-    letter = letter_of(Refused(record, poison), _admitted(record.topic, claimed), now)
+    letter = letter_of(RefusedRecord(record, poison), _admitted(record.topic, claimed), now)
     return letter._replace(account_id=next(_accounts(record, document), None))
 
 
-def letter_of(refused: Refused, source: str, now: datetime) -> DeadLetter:
+def letter_of(refused: RefusedRecord, source: str, now: datetime) -> DeadLetter:
     """Return the same, but for whom it is about: for one that no table keeps."""
     record, poison = refused
     held = kept(record.key, record.value, record.headers)

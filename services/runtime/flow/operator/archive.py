@@ -31,7 +31,7 @@ _CONTEXT: Final = b"perennial-archive-1\0"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ArchiveKind:
     """What is archived together: its table, its key, what is kept of a row, which rows are closed."""
 
     name: str
@@ -43,7 +43,7 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind(
+    ArchiveKind(
         "letters",
         "dead_letter",
         "dead_letter_id",
@@ -54,7 +54,7 @@ KINDS: Final = (
         " encode(coalesce(value_sha256, sha256(record_value)), 'hex') AS value_sha256",
         "closed_at < $1 AND dead_lettered_at < $1 AND published_at IS NOT NULL",
     ),
-    Kind(
+    ArchiveKind(
         "requests",
         "operator_request",
         "request_id",
@@ -115,7 +115,7 @@ async def archive_closed(  # noqa: PLR0913 - whose, which, where to, and by whom
 
 async def _write(
     connection: Any,  # noqa: ANN401 - asyncpg's
-    kind: Kind,
+    kind: ArchiveKind,
     before: datetime,
     file: Path,
     keys: KeyRing | None,
@@ -153,7 +153,7 @@ async def _write(
 
 async def _rows(
     connection: Any,  # noqa: ANN401 - asyncpg's
-    kind: Kind,
+    kind: ArchiveKind,
     before: datetime,
 ) -> AsyncIterator[tuple[object, bytes]]:
     after: object = None
@@ -175,7 +175,7 @@ async def _rows(
 
 async def _delete(
     connection: Any,  # noqa: ANN401 - asyncpg's
-    kind: Kind,
+    kind: ArchiveKind,
     before: datetime,
     ids: list[object],
 ) -> None:

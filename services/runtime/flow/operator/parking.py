@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from services.runtime.errors import Park, Poison
-from services.runtime.flow.letters.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDeadLetter
 from services.runtime.log.event_log import EventLog, LeasedEffect, TopicPartition
 from services.runtime.logs import Logger
 from services.runtime.postgres.errors import transient_when_unwell
@@ -61,7 +61,7 @@ class ParkedShard:
         return self.topic, self.partition
 
 
-class ParkingBox:
+class ParkedShardTable:
     """The `parked_shard` table of one service."""
 
     def __init__(self, pool: asyncpg.Pool | asyncpg.Connection) -> None:
@@ -124,7 +124,7 @@ class ParkingBox:
         return [ParkedShard(**dict(row)) for row in rows]
 
 
-class ParkingDesk(Generic[StateT]):
+class ResumeRequests(Generic[StateT]):
     """Lets parked shards go on when a person asks for it.
 
     What waited in other partitions comes first, in the order it arrived; then the shard's own
@@ -134,16 +134,16 @@ class ParkingDesk(Generic[StateT]):
     def __init__(  # noqa: PLR0913 - the composition root names each
         self,
         *,
-        box: ParkingBox,
-        dead_letters: DeadLetterBox,
+        table: ParkedShardTable,
+        dead_letters: DeadLetterTable,
         originals: Originals,
         log: EventLog,
         intake: Intake[StateT],
         step_over: Callable[[ParkedShard], Awaitable[None]],
         logger: Logger,
     ) -> None:
-        """Serve `box`; `step_over` moves the cursor of a partition where that was asked."""
-        self._box = box
+        """Serve `table`; `step_over` moves the cursor of a partition where that was asked."""
+        self._table = table
         self._dead_letters = dead_letters
         self._originals = originals
         self._log = log
@@ -158,12 +158,12 @@ class ParkingDesk(Generic[StateT]):
             Transient: Postgres or Kafka does not answer; what is asked stays so.
         """
         leased: list[LeasedEffect] = []
-        for parked in await self._box.asked():
+        for parked in await self._table.asked():
             try:
                 await self._step_over(parked)
                 leased += await self._go_on(parked)
             except (Park, Poison) as refusal:
-                await self._box.refuse(parked.parking_id, str(refusal))
+                await self._table.refuse(parked.parking_id, str(refusal))
         return leased
 
     async def _go_on(self, parked: ParkedShard) -> list[LeasedEffect]:

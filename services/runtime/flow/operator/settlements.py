@@ -56,7 +56,7 @@ class _Inquired:
     settle: Settle
 
 
-class SettlementDesk(Generic[StateT]):
+class SettlementRequests(Generic[StateT]):
     """Serves the `operator_request` table of one service.
 
     What the person says is decided as the result of the effect, so it ends with it: nobody does it

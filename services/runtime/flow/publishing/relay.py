@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from services.runtime.authenticity import EventSigner
 from services.runtime.errors import Transient
-from services.runtime.flow.letters.dead_letters import DeadLetterBox, StoredDeadLetter
+from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDeadLetter
 from services.runtime.flow.letters.letter_topic import letter_message
 from services.runtime.flow.pace import Pace
 from services.runtime.flow.publishing.committed_events import CommittedEvents
@@ -56,7 +56,7 @@ class Relay:
         self,
         *,
         log: EventLog,
-        dead_letters: DeadLetterBox,
+        dead_letters: DeadLetterTable,
         source: str,
         topic: str,
         group: str,

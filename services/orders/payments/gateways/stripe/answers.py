@@ -40,7 +40,7 @@ class MethodDetails(_Answer):
     type: str
 
 
-class Charge(_Answer):
+class StripeCharge(_Answer):
     """The attempt that succeeded."""
 
     created: Seconds
@@ -90,7 +90,7 @@ class Intent(_Answer):
     currency: str
     created: Seconds
     metadata: dict[str, str] = {}
-    latest_charge: Charge | None = None
+    latest_charge: StripeCharge | None = None
     last_payment_error: PaymentError | None = None
     next_action: NextAction | None = None
 

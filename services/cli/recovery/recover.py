@@ -13,9 +13,9 @@ from rich.table import Table
 
 from schemas.topics import TOPICS, Topic
 from services.cli.addresses import SERVICES
-from services.cli.adopt import adopt_command
-from services.cli.claims import claims_command
 from services.cli.connections import connect
+from services.cli.recovery.adopt import adopt_command
+from services.cli.recovery.claims import claims_command
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 from services.runtime.recovery.positions import (

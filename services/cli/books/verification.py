@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.topics import TOPICS
 from services.cli.addresses import load_addresses
-from services.cli.archivals import ARCHIVALS
+from services.cli.archive.archivals import ARCHIVALS
+from services.cli.books.verify import Results
 from services.cli.progress import progress_bar
-from services.cli.verify import Results
 from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 from services.ledger.verification.verify import verify as verify_books
 from services.notifier.claims import told_fact

@@ -19,14 +19,14 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.cli.broker import admitted, broker_settings
-from services.cli.record_checks import CHECKED_TOPICS, Finding, RecordChecker, Verdict
+from services.cli.requests.record_checks import CHECKED_TOPICS, Finding, RecordChecker, Verdict
 from services.runtime.errors import ConfigurationError, Poison, Transient
 from services.runtime.kafka.client import client_options
 from services.runtime.kafka.reading import reader, records_until
 from services.runtime.kafka.records.record_size import Headers
 from services.runtime.kafka.records.strict_json import read_json
 from services.runtime.settings import KafkaSettings
-from services.upstream.requests import InvalidRow, Request, checked_request
+from services.upstream.requests import InvalidRow, UpstreamRequest, checked_request
 
 EXIT_POISON: Final = 1
 LINE_BYTES_MAX: Final = 256 * 1024
@@ -45,7 +45,7 @@ class _FileRecord:
     partition = 0
     offset = 0
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: UpstreamRequest) -> None:
         """Take the parts of a checked `request`."""
         self.topic = request.topic.name
         self.key: bytes | None = request.envelope.partitionkey.encode()

@@ -26,7 +26,7 @@ _REFERENCES: Final = {ord(each): f"&#{ord(each)};" for each in "\u00a0✓✗"}
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class Layout:
     """`parts` are fixed text, a gap, fixed text, ...; `numbers` say which text goes into which gap."""
 
     parts: tuple[str, ...]
@@ -39,7 +39,7 @@ class Sheet:
         return cls(tuple(pieces), tuple(int(number) for number in pieces[1::2]))
 
     def filled(self, texts: Sequence[str]) -> str:
-        """Return the sheet with `texts`, which are in the order that the gaps were made in."""
+        """Return the layout with `texts`, which are in the order that the gaps were made in."""
         parts = list(self.parts)
         parts[1::2] = [texts[number] for number in self.numbers]
         return "".join(parts)
@@ -49,7 +49,7 @@ def html_of(content: Content, greeting: str, words: Wording) -> str:
     """Return the HTML of an email; nothing in `content` becomes markup."""
     strong = tuple(row.strong for row in content.rows)
     button = content.button
-    sheet = _html_sheet(
+    layout = _html_layout(
         words.locale, len(content.opening), strong, len(content.next_steps), button=bool(button)
     )
     texts = [
@@ -60,14 +60,14 @@ def html_of(content: Content, greeting: str, words: Wording) -> str:
         *(row.value for row in content.rows),
         *((button.label, button.url) if button else ()),
     ]
-    page = sheet.filled(str(_ESCAPE(_GAP.join(texts))).split(_GAP))
+    page = layout.filled(str(_ESCAPE(_GAP.join(texts))).split(_GAP))
     return page.translate(_REFERENCES) if words.locale == "en" else page
 
 
 def text_of(content: Content, greeting: str, words: Wording) -> str:
     """Return the plain text of an email, wrapped as its language wants it."""
     width = words.wrap_at
-    sheet = _text_sheet(
+    layout = _text_layout(
         words.locale,
         len(content.opening),
         len(content.rows),
@@ -83,7 +83,7 @@ def text_of(content: Content, greeting: str, words: Wording) -> str:
     ]
     if content.button:
         texts += [content.button.label, content.button.url]
-    return unbound(sheet.filled(texts))
+    return unbound(layout.filled(texts))
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:
@@ -125,16 +125,16 @@ def _gaps() -> Iterator[str]:
 
 
 @cache
-def _html_sheet(
+def _html_layout(
     locale: str, openings: int, strong: tuple[bool, ...], steps: int, *, button: bool
-) -> Sheet:
+) -> Layout:
     gaps = _gaps()
     subject, preheader, heading, greeting, next_title = islice(gaps, 5)
     opening, next_steps = tuple(islice(gaps, openings)), tuple(islice(gaps, steps))
     labels, values = tuple(islice(gaps, len(strong))), tuple(islice(gaps, len(strong)))
     rows = tuple(map(Row, labels, values, strong))
     pressed = Button(*islice(gaps, 2)) if button else None
-    return Sheet.of(
+    return Layout.of(
         _LAYOUTS.get_template("email.html.j2"),
         content=Content(
             subject, preheader, heading, opening, rows, next_title, next_steps, pressed
@@ -145,10 +145,10 @@ def _html_sheet(
 
 
 @cache
-def _text_sheet(locale: str, openings: int, rows: int, steps: int, *, button: bool) -> Sheet:
+def _text_layout(locale: str, openings: int, rows: int, steps: int, *, button: bool) -> Layout:
     gaps = _gaps()
     greeting, next_title = islice(gaps, 2)
-    return Sheet.of(
+    return Layout.of(
         _LAYOUTS.get_template("email.txt.j2"),
         greeting=greeting,
         next_title=next_title,

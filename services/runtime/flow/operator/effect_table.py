@@ -60,7 +60,7 @@ class ClosedRequest:
     note: str
 
 
-class EffectBox:
+class EffectTable:
     """The `effect` and `operator_request` tables of one service."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:

@@ -10,25 +10,25 @@ from services.runtime.errors import Halt, Park, Poison, Transient
 from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.intake.guard import HANDLER_ERROR
 from services.runtime.flow.intake.intake import Intake
-from services.runtime.flow.letters.dead_letters import DeadLetterBox
+from services.runtime.flow.letters.dead_letters import DeadLetterTable
 from services.runtime.flow.letters.rereading import Originals
-from services.runtime.flow.operator.parking import ParkingDesk
-from services.runtime.flow.operator.settlements import SettlementDesk
+from services.runtime.flow.operator.parking import ResumeRequests
+from services.runtime.flow.operator.settlements import SettlementRequests
 from services.runtime.metrics.metrics import Metrics
 
 _POLL_SECONDS: Final = 1.0
 
 
-class OperatorDesk:
+class OperatorRequests:
     """Polls what the command line wrote down for the service."""
 
     def __init__(  # noqa: PLR0913 - the composition root names each
         self,
         *,
-        dead_letters: DeadLetterBox,
+        dead_letters: DeadLetterTable,
         originals: Originals,
-        settlements: SettlementDesk[Any],
-        parking: ParkingDesk[Any],
+        settlements: SettlementRequests[Any],
+        parking: ResumeRequests[Any],
         intake: Intake[Any],
         effects: EffectRunner[Any],
         metrics: Metrics,

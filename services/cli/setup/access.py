@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from schemas.access import SERVICES, Grant, Kind, Operation, grants, our_topics, roles
+from schemas.access import SERVICES, Grant, Operation, ResourceKind, grants, our_topics, roles
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.patches.acls import (
     ALLOW,
@@ -100,7 +100,7 @@ def findings(found: Collection[Acl], users: Principals) -> Iterator[str]:
     for principal, what in lacking.items():
         yield f"{principal} may not {'; '.join(what)}: run `perennial setup`"
     for acl in sorted(too_wide(found, wanted)):
-        if acl.kind == Kind.TRANSACTIONAL_ID:
+        if acl.kind == ResourceKind.TRANSACTIONAL_ID:
             advice = (
                 "a transaction that it leaves open holds up everybody behind it, so give what uses "
                 "transactions elsewhere a user of its own"
@@ -122,10 +122,10 @@ def too_wide(found: Collection[Acl], wanted: Collection[Acl]) -> Iterator[Acl]:
     for acl in found:
         if acl.permission != ALLOW or acl.operation in _HARMLESS or acl in wanted:
             continue
-        if acl.kind == Kind.CLUSTER:
+        if acl.kind == ResourceKind.CLUSTER:
             if acl.operation in _CLUSTER_WIDE:
                 yield acl
-        elif acl.kind == Kind.TRANSACTIONAL_ID:
+        elif acl.kind == ResourceKind.TRANSACTIONAL_ID:
             if acl.principal in ours:
                 yield acl
         elif _touches_ours(acl):
@@ -133,8 +133,9 @@ def too_wide(found: Collection[Acl], wanted: Collection[Acl]) -> Iterator[Acl]:
 
 
 def _touches_ours(acl: Acl) -> bool:
-    ours = {Kind.TOPIC: our_topics(), Kind.GROUP: frozenset(SERVICES)}.get(
-        Kind(acl.kind) if acl.kind in set(Kind) else Kind.CLUSTER, frozenset()
+    ours = {ResourceKind.TOPIC: our_topics(), ResourceKind.GROUP: frozenset(SERVICES)}.get(
+        ResourceKind(acl.kind) if acl.kind in set(ResourceKind) else ResourceKind.CLUSTER,
+        frozenset(),
     )
     return any(_matches(acl, name) for name in ours)
 
@@ -172,5 +173,5 @@ def _acl(grant: Grant, user: str) -> Acl:
 
 def _told(acl: Acl) -> str:
     operation = Operation(acl.operation).name.lower() if acl.operation in set(Operation) else "act"
-    kind = Kind(acl.kind).name.lower() if acl.kind in set(Kind) else "resource"
+    kind = ResourceKind(acl.kind).name.lower() if acl.kind in set(ResourceKind) else "resource"
     return f"{operation} {kind} {acl.name}{'...' if acl.pattern == PREFIXED else ''}"

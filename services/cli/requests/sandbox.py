@@ -24,7 +24,7 @@ from services.cli.addresses import stack_file
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.orders.payments.gateways.sandbox import CustomerPayment, SandboxGateway
-from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, Journal
+from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, SandboxJournal
 from services.runtime.environment import VARIABLE
 from services.runtime.errors import ConfigurationError
 from services.runtime.plain_words import problems_of
@@ -83,7 +83,7 @@ def pay(  # noqa: PLR0913 - each is an option of the command
     except ValidationError as error:
         message = ", ".join(f"{wrong['loc'][0]} {wrong['msg']}" for wrong in problems_of(error))
         raise ConfigurationError(message) from None
-    with closing(Journal(folder / GATEWAY_JOURNAL)) as journal:
+    with closing(SandboxJournal(folder / GATEWAY_JOURNAL)) as journal:
         SandboxGateway(journal, lambda: datetime.now(UTC), 0, 0).pay(payment)
     if hint:
         asyncio.run(_say(accepted, payment))
@@ -118,7 +118,7 @@ def reset(
         typer.echo(f"{folder} holds no journal: nothing was emptied", err=True)
         raise typer.Exit(EXIT_UNKNOWN)
     for file in files:
-        with closing(Journal(file)) as journal, journal.locked():
+        with closing(SandboxJournal(file)) as journal, journal.locked():
             typer.echo(f"{file}: {counted(journal.empty(), 'entry', 'entries')} forgotten")
 
 
@@ -221,11 +221,12 @@ def _given_back(instructed: RefundInstructed) -> dict[str, Any]:
 async def _send(rows: Sequence[dict[str, Any]]) -> None:
     # The client of Kafka takes longer to import than to see that the order is not there.
     from services.cli.broker import admitted, broker_settings  # noqa: PLC0415
-    from services.upstream.delivery import Receipt, deliver  # noqa: PLC0415
+    from services.upstream.delivery import DeliveryReceipt, deliver  # noqa: PLC0415
     from services.upstream.requests import checked_request  # noqa: PLC0415
 
     receipts = [
-        Receipt(checked_request(number, row, source=_SOURCE)) for number, row in enumerate(rows, 1)
+        DeliveryReceipt(checked_request(number, row, source=_SOURCE))
+        for number, row in enumerate(rows, 1)
     ]
     settings = await admitted(broker_settings())
     await deliver(settings, receipts, timeout_seconds=_TIMEOUT_SECONDS)

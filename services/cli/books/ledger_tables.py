@@ -12,7 +12,7 @@ from schemas.envelope import utc_text
 from schemas.money import decimal_text
 from services.cli.words import counted
 from services.ledger.reports.balance_report import Report
-from services.ledger.reports.statement import Line, Statement, Totals
+from services.ledger.reports.statement import Statement, StatementLine, Totals
 from services.runtime.verify.checks import Check
 
 
@@ -68,7 +68,7 @@ def _add_totals(table: Table, label: str, totals: Totals) -> None:
     table.add_section()
 
 
-def _times(line: Line) -> str:
+def _times(line: StatementLine) -> str:
     """Return when the event was recorded, and when it happened if that was in another second."""
     recorded, happened = (
         utc_text(moment)[:19].replace("T", " ") for moment in (line.recorded_at, line.occurred_at)

@@ -14,7 +14,7 @@ from rich.text import Text
 from schemas.envelope import utc_text
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.runtime.flow.operator.parking import RESUMED, ParkedShard, ParkingBox
+from services.runtime.flow.operator.parking import RESUMED, ParkedShard, ParkedShardTable
 
 EXIT_NOT_DONE: Final = 1
 _POLLS_PER_SECOND: Final = 5
@@ -89,40 +89,40 @@ def resume(
 
 async def _listed(service: str, *, resumed: bool) -> list[ParkedShard]:
     async with connect(service) as connection:
-        return await ParkingBox(connection).listed(include_resumed=resumed)
+        return await ParkedShardTable(connection).listed(include_resumed=resumed)
 
 
 async def _resume(
     service: str, shards: list[int] | None, reason: str, wait_seconds: int, *, set_aside: bool
 ) -> list[tuple[ParkedShard, str, bool]]:
     async with connect(service) as connection:
-        box = ParkingBox(connection)
-        asked = await box.ask(shards or None, reason, set_aside=set_aside)
-        return [(parked, *await _answer(box, parked, service, wait_seconds)) for parked in asked]
+        table = ParkedShardTable(connection)
+        asked = await table.ask(shards or None, reason, set_aside=set_aside)
+        return [(parked, *await _answer(table, parked, service, wait_seconds)) for parked in asked]
 
 
 async def _answer(
-    box: ParkingBox, asked: ParkedShard, service: str, wait_seconds: int
+    table: ParkedShardTable, asked: ParkedShard, service: str, wait_seconds: int
 ) -> tuple[str, bool]:
     """Return what the service said, and whether the shard went on."""
     for _ in range(wait_seconds * _POLLS_PER_SECOND):
-        parked = await box.one(asked.parking_id)
+        parked = await table.one(asked.parking_id)
         if parked is not None and parked.resumed_at is not None:
-            return await _after(box, parked)
+            return await _after(table, parked)
         if parked is not None and parked.resume_answer is not None:
             return f"still parked ({parked.resume_answer})", False
         await asyncio.sleep(1 / _POLLS_PER_SECOND)
     return f"no answer yet; the request waits for {service} to run", False
 
 
-async def _after(box: ParkingBox, parked: ParkedShard) -> tuple[str, bool]:
+async def _after(table: ParkedShardTable, parked: ParkedShard) -> tuple[str, bool]:
     """Wait until the shard has passed the record it waited for, or has parked again."""
     for _ in range(_SETTLE_SECONDS * _POLLS_PER_SECOND):
-        for other in await box.listed():
+        for other in await table.listed():
             if other.shard == parked.shard:
                 return f"parked again ({other.reason}: {other.detail})", False
         if parked.place and parked.record_offset is not None and not parked.set_aside:
-            cursor = await box.cursor(parked.place)
+            cursor = await table.cursor(parked.place)
             if cursor is not None and cursor > parked.record_offset:
                 break
         await asyncio.sleep(1 / _POLLS_PER_SECOND)

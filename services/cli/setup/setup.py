@@ -13,8 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.topics import ALL_TOPICS, SHARD_COUNT_DEFAULT
-from services.cli.access import Principals, apply_access, principals
-from services.cli.scram import scram_verifier
+from services.cli.setup.access import Principals, apply_access, principals
+from services.cli.setup.scram import scram_verifier
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.access import confirm_access
 from services.runtime.kafka.client import client_options
@@ -29,7 +29,7 @@ from services.runtime.log.migrator import RUNTIME_MIGRATIONS, migrate
 from services.runtime.postgres.dsn import refusal, verified
 from services.runtime.settings import KafkaSettings
 
-_SERVICES_FOLDER: Final = Path(__file__).parents[1]
+_SERVICES_FOLDER: Final = Path(__file__).parents[2]
 _LEADERS_TIMEOUT_SECONDS: Final = 60
 
 

@@ -12,7 +12,7 @@ import typer
 from services.cli.addresses import SERVICES, secret
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.runtime.archive.events import Outcome, archive_events
+from services.runtime.archive.events import ArchiveOutcome, archive_events
 from services.runtime.archive.files import event_problems_in
 from services.runtime.errors import ConfigurationError
 from services.runtime.flow.operator.archive import Archived, archive_closed, problems_in
@@ -129,10 +129,10 @@ def _keys() -> KeyRing | None:
     return KeyRing.of(broker_settings().anchor_keys)
 
 
-async def _events(service: str, before: datetime, folder: Path) -> Outcome:
+async def _events(service: str, before: datetime, folder: Path) -> ArchiveOutcome:
     keys = _keys()
     async with connect(service, _owner()) as connection:
-        from services.cli.archivals import ARCHIVALS  # noqa: PLC0415 - deciders, and all events
+        from services.cli.archive.archivals import ARCHIVALS  # noqa: PLC0415 - deciders, and all events
 
         return await archive_events(
             connection,

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from schemas.envelope import utc_text
 from services.cli.addresses import SERVICES
-from services.cli.survey import Survey
+from services.cli.operation.survey import Survey
 from services.runtime.watch.service_status import ServiceStatus
 
 

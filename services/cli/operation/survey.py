@@ -18,10 +18,10 @@ from aiokafka.errors import KafkaError
 
 from schemas.access import our_topics
 from schemas.topics import ALL_TOPICS, TOPICS
-from services.cli.access import findings, principals
 from services.cli.addresses import SERVICES, Addresses
 from services.cli.broker import admitted, broker_settings
 from services.cli.connections import connect
+from services.cli.setup.access import findings, principals
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError, Transient
 from services.runtime.kafka.client import client_options

@@ -18,10 +18,10 @@ from typer.core import TyperCommand
 from schemas.envelope import utc_text
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.runtime.flow.operator.effect_box import (
+from services.runtime.flow.operator.effect_table import (
     ClosedRequest,
-    EffectBox,
     EffectRow,
+    EffectTable,
     RetryAnswer,
 )
 from services.runtime.plain_words import problems_of
@@ -165,12 +165,12 @@ def _show(effect_id: str, service: str, answer: ClosedRequest | None) -> None:
 
 async def _listed(service: str, limit: int, *, held: bool) -> list[EffectRow]:
     async with connect(service) as connection:
-        return list(await EffectBox(connection).listed(include_held=held, limit=limit))
+        return list(await EffectTable(connection).listed(include_held=held, limit=limit))
 
 
 async def _retried(service: str, effect_id: str) -> RetryAnswer:
     async with connect(service) as connection:
-        return await EffectBox(connection).retry(effect_id)
+        return await EffectTable(connection).retry(effect_id)
 
 
 async def _settled(
@@ -178,11 +178,11 @@ async def _settled(
 ) -> ClosedRequest | None:
     request_id: UUID = uuid4()
     async with connect(service) as connection:
-        box = EffectBox(connection)
-        if not await box.ask(request_id, effect_id, settlement):
+        table = EffectTable(connection)
+        if not await table.ask(request_id, effect_id, settlement):
             return ClosedRequest("refused", RetryAnswer.FINISHED)
         for _ in range(wait_seconds * _POLLS_PER_SECOND):
-            if answer := await box.answer(request_id):
+            if answer := await table.answer(request_id):
                 return answer
             await asyncio.sleep(1 / _POLLS_PER_SECOND)
     return None

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.live import Live
 
 from services.cli.addresses import load_addresses
-from services.cli.status_screen import as_data, screen
-from services.cli.survey import Limits, Survey, survey
+from services.cli.operation.status_screen import as_data, screen
+from services.cli.operation.survey import Limits, Survey, survey
 
 EXIT_NEEDS_A_PERSON: Final = 1
 EXIT_UNREACHABLE: Final = 3
@@ -72,7 +72,7 @@ def exit_code(found: Survey) -> int:
 
 
 def _books() -> str:
-    from services.cli.ledger import replay_digest  # noqa: PLC0415 - Arrow takes longer than a look
+    from services.cli.books.ledger import replay_digest  # noqa: PLC0415 - Arrow takes longer than a look
 
     return asyncio.run(replay_digest())
 

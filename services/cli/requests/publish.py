@@ -16,7 +16,7 @@ from services.cli.broker import admitted, broker_settings
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import KafkaSettings
-from services.upstream.delivery import DeliveryBroken, Receipt, deliver
+from services.upstream.delivery import DeliveryBroken, DeliveryReceipt, deliver
 from services.upstream.files import CheckedFile, read_file
 from services.upstream.requests import PUBLISHED_TOPICS, is_source
 
@@ -75,7 +75,7 @@ def publish(  # noqa: PLR0913 - each is an option of the command
     if not checked.requests and not checked.problems:
         typer.echo(f"{file} holds no request: nothing was published", err=True)
         raise typer.Exit(ExitCode.ROWS_REFUSED)
-    receipts = [Receipt(request) for request in checked.requests]
+    receipts = [DeliveryReceipt(request) for request in checked.requests]
     broken, code = None, _code_before_publishing(checked, dry_run=dry_run, skip_bad=skip_bad)
     if code is None:
         settings = _settings(bootstrap_servers)
@@ -99,7 +99,10 @@ def _code_before_publishing(
 
 
 def _publish(
-    settings: KafkaSettings, receipts: list[Receipt], receipt_file: Path, timeout_seconds: int
+    settings: KafkaSettings,
+    receipts: list[DeliveryReceipt],
+    receipt_file: Path,
+    timeout_seconds: int,
 ) -> tuple[str | None, ExitCode]:
     """Publish and write the receipt, whatever happens; opened first, so that it can be written."""
     try:
@@ -135,7 +138,7 @@ def _settings(bootstrap_servers: str | None) -> KafkaSettings:
 
 
 def _summary(
-    checked: CheckedFile, receipts: list[Receipt], broken: str | None, *, dry_run: bool
+    checked: CheckedFile, receipts: list[DeliveryReceipt], broken: str | None, *, dry_run: bool
 ) -> dict[str, Any]:
     counts = Counter(receipt.status for receipt in receipts)
     return {
@@ -156,7 +159,7 @@ def _summary(
     }
 
 
-def _row(receipt: Receipt) -> dict[str, Any]:
+def _row(receipt: DeliveryReceipt) -> dict[str, Any]:
     return {
         "line": receipt.request.line,
         "topic": receipt.request.topic.name,

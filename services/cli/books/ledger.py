@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from services.cli import ledger_tables as tables
 from services.cli.addresses import load_addresses
+from services.cli.books import ledger_tables as tables
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.ledger.books.cache import cached_report, rebuild_balances

@@ -17,7 +17,7 @@ from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.flow.letters.dead_letters import (
     Chosen,
-    DeadLetterBox,
+    DeadLetterTable,
     LetterCount,
     StoredDeadLetter,
 )
@@ -205,28 +205,28 @@ async def _listed(
     service: str, *, closed: bool, limit: int
 ) -> tuple[list[StoredDeadLetter], list[LetterCount]]:
     async with connect(service) as connection:
-        box = DeadLetterBox(connection)
-        return await box.listed(include_closed=closed, limit=limit), await box.summary()
+        table = DeadLetterTable(connection)
+        return await table.listed(include_closed=closed, limit=limit), await table.summary()
 
 
 async def _counted(service: str) -> list[LetterCount]:
     async with connect(service) as connection:
-        return await DeadLetterBox(connection).summary()
+        return await DeadLetterTable(connection).summary()
 
 
 async def _discard_many(service: str, chosen: Chosen, note: str) -> tuple[int, int]:
     async with connect(service) as connection:
-        return await DeadLetterBox(connection).discard_matching(chosen, note)
+        return await DeadLetterTable(connection).discard_matching(chosen, note)
 
 
 async def _one(service: str, dead_letter_id: int) -> StoredDeadLetter | None:
     async with connect(service) as connection:
-        return await DeadLetterBox(connection).one(dead_letter_id)
+        return await DeadLetterTable(connection).one(dead_letter_id)
 
 
 async def _discard(service: str, dead_letter_id: int, reason: str) -> bool:
     async with connect(service) as connection:
-        return await DeadLetterBox(connection).close(dead_letter_id, "discarded", reason)
+        return await DeadLetterTable(connection).close(dead_letter_id, "discarded", reason)
 
 
 async def _redrive(
@@ -238,17 +238,17 @@ async def _redrive(
     every: bool,
 ) -> list[StoredDeadLetter]:
     async with connect(service) as connection:
-        box = DeadLetterBox(connection)
+        table = DeadLetterTable(connection)
         ids = dead_letter_ids
         if every or chosen:
-            ids = await box.ask_redrive_matching(replace(chosen or Chosen(), own=True))
+            ids = await table.ask_redrive_matching(replace(chosen or Chosen(), own=True))
         else:
-            await box.ask_redrive(ids)
+            await table.ask_redrive(ids)
         for _ in range(wait_seconds * 5):
-            if not await box.asked():
+            if not await table.asked():
                 break
             await asyncio.sleep(0.2)
-        return await box.some(ids)
+        return await table.some(ids)
 
 
 def _be(number: int) -> str:

@@ -49,6 +49,6 @@ async def _adopt(service: str, *, yes: bool) -> tuple[list[Adopted], int]:
 
     settings = await admitted(broker_settings())
     async with connect(service) as connection:
-        from services.cli.adoption import adopt_from_topic  # noqa: PLC0415
+        from services.cli.recovery.adoption import adopt_from_topic  # noqa: PLC0415
 
         return await adopt_from_topic(connection, service, settings, yes=yes)

@@ -10,7 +10,7 @@ import typer
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.cli.addresses import SERVICES, secret
 from services.cli.broker import broker_settings
-from services.cli.setup import set_up
+from services.cli.setup.setup import set_up
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 

@@ -93,7 +93,7 @@ async def _verified(
             service: await resources.enter_async_context(connect(service)) for service in services
         }
         # What checks the logs and the books takes longer to import than to see that nobody is there.
-        from services.cli.verification import verify_all  # noqa: PLC0415
+        from services.cli.books.verification import verify_all  # noqa: PLC0415
 
         return await verify_all(connections, heads, folder, keys, broker)
 

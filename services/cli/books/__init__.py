@@ -1,0 +1,1 @@
+"""For finance: balances, statements, replays and verification."""

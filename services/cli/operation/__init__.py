@@ -1,0 +1,1 @@
+"""For operators: how the services stand, and what waits for a person."""

@@ -1,0 +1,1 @@
+"""The admin step: roles, schemas, migrations, topics and access."""
