@@ -12,11 +12,12 @@ from typing import Final, NoReturn
 
 from rich.console import Console
 
-from deploy.bench import append, end_to_end, intake, mac, replay
-from deploy.bench.figures import Figure
-from deploy.bench.plan import FULL, SHORT, BenchPlan
-from deploy.bench.report import publish
+from deploy.bench.parts import append, intake, mac, replay
+from deploy.bench.results.figures import Figure
+from deploy.bench.results.plan import FULL, SHORT, BenchPlan
+from deploy.bench.results.report import publish
 from deploy.bench.rig import Rig
+from deploy.bench.system import end_to_end
 from deploy.local.errors import StackError
 from deploy.local.folder import STATE
 from services.runtime.errors import PerennialError

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from deploy.bench.load import Load
+from deploy.bench.system.load import Load
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.kafka.consumers import build_consumer

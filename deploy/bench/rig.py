@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.bench.bare import BOOKED, DSN_VARIABLE, SERVERS_VARIABLE, TABLES
 from deploy.bench.line import BenchLine
+from deploy.bench.system.bare import BOOKED, DSN_VARIABLE, SERVERS_VARIABLE, TABLES
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST, choose_ports
 from deploy.local.processes import Child
@@ -111,7 +111,7 @@ class Rig:
         }
         for stage in stages:
             name = f"bare-{stage}"
-            command = [sys.executable, "-m", "deploy.bench.bare", stage, *topics]
+            command = [sys.executable, "-m", "deploy.bench.system.bare", stage, *topics]
             self.running[name] = self.stack.processes.start(name, command, environment=environment)
         ends_at = time.monotonic() + _START_SECONDS
         query = "SELECT count(DISTINCT stage) FROM bench.cursor WHERE stage = ANY($1::text[])"

@@ -12,6 +12,25 @@ _TEXT: Final = {"type": "string"}
 _UUID: Final = {"type": "string", "format": "uuid"}
 _MOMENT: Final = {"type": "string", "format": "date-time"}
 _COUNT: Final = {"type": "string", "pattern": "^[0-9]{1,20}$"}
+_OF_OUR_LOGS: Final[dict[str, Any]] = {
+    "ce_causationid": _UUID,
+    "ce_recordedtime": _MOMENT,
+    "ce_sequence": {
+        **_COUNT,
+        "description": "dense per source and partition: tells duplicates and gaps",
+    },
+    "ce_streamversion": _COUNT,
+    "ce_chainhash": {
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "the event's hash in the log of its producer, chained to the one before",
+    },
+    "ce_mac": {
+        "type": "string",
+        "pattern": "^[a-z0-9][a-z0-9-]{0,31}:[0-9a-f]{64}$",
+        "description": "key id and HMAC-SHA256 of the whole record; for our services",
+    },
+}
 
 
 def event_headers(model: type[Message], topic: Topic) -> dict[str, Any]:
@@ -19,12 +38,7 @@ def event_headers(model: type[Message], topic: Topic) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "ce_specversion": {"const": SPEC_VERSION},
         "ce_id": _UUID,
-        "ce_source": {
-            "type": "string",
-            "pattern": f"^{topic.source_prefix}[a-z0-9][a-z0-9-]{{0,62}}$",
-        }
-        if topic.external
-        else {"const": topic.source_rule},
+        "ce_source": _source(topic),
         "ce_type": {"const": model.wire_type()},
         "ce_time": _MOMENT,
     }
@@ -41,30 +55,19 @@ def event_headers(model: type[Message], topic: Topic) -> dict[str, Any]:
         "ce_dataschema": {"const": model.schema_uri()},
         "ce_correlationid": {"type": "string", "description": "the request that started it"},
         "ce_traceparent": {"type": "string", "description": "W3C trace context of the origin"},
+        **({} if topic.external else _OF_OUR_LOGS),
     }
-    if not topic.external:
-        optional["ce_causationid"] = _UUID
-        optional["ce_recordedtime"] = _MOMENT
-        optional["ce_sequence"] = {
-            **_COUNT,
-            "description": "dense per source and partition: tells duplicates and gaps",
-        }
-        optional["ce_streamversion"] = _COUNT
-        optional["ce_chainhash"] = {
-            "type": "string",
-            "pattern": "^[0-9a-f]{64}$",
-            "description": "the event's hash in the log of its producer, chained to the one before",
-        }
-        optional["ce_mac"] = {
-            "type": "string",
-            "pattern": "^[a-z0-9][a-z0-9-]{0,31}:[0-9a-f]{64}$",
-            "description": "key id and HMAC-SHA256 of the whole record; for our services",
-        }
     return {
         "type": "object",
         "required": [*properties, *([] if topic.external else [*ours, "ce_sequence"])],
         "properties": properties | optional,
     }
+
+
+def _source(topic: Topic) -> dict[str, str]:
+    if not topic.external:
+        return {"const": topic.source_rule}
+    return {"type": "string", "pattern": f"^{topic.source_prefix}[a-z0-9][a-z0-9-]{{0,62}}$"}
 
 
 def _row_headers(model: type[Message], properties: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 
 import psutil
 
-from deploy.bench.figures import percentile
+from deploy.bench.results.figures import percentile
 from tests.hostile.siege import RATIO_MAX, Found, Plan, Siege
 from tests.infrastructure import open_infrastructure
 from tests.infrastructure.databases import new_database

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka import TopicPartition
 
 from deploy.bench.line import producing
-from deploy.bench.load import Load
+from deploy.bench.system.load import Load
 from schemas.topics import ORDERS, REQUESTS
 from services.runtime.kafka.consumers import build_consumer
 from services.runtime.kafka.records.partitions import shard_of

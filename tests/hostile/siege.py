@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import psutil
 
-from deploy.bench.figures import percentile
-from deploy.bench.load import Load
+from deploy.bench.results.figures import percentile
+from deploy.bench.system.load import Load
 from deploy.bench.usage import MIB
 from deploy.local.processes import Child
 from deploy.local.services import SERVICES

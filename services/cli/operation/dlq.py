@@ -172,18 +172,7 @@ def discard(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Those about events of our own services are left out unless --topic names them: their order counts.
     """
     if dead_letter_id is None:
-        chosen = _chosen(reason, source, topic, until)
-        if chosen is None:
-            typer.echo("name a dead letter, or choose by --reason, --source, --topic", err=True)
-            raise typer.Exit(2)
-        closed, forgotten = asyncio.run(_discard_many(service, chosen, note))
-        if not closed and not forgotten:
-            _say_none_matches(service, "discarded")
-            raise typer.Exit(1)
-        typer.echo(
-            f"{counted(closed, 'dead letter')} of {service} discarded, "
-            f"{counted(forgotten, 'counted one')} forgotten"
-        )
+        _close_many(service, _chosen(reason, source, topic, until), note)
         return
     if reason is None:
         typer.echo("say why with --reason; it is kept with the record", err=True)
@@ -191,6 +180,20 @@ def discard(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if not asyncio.run(_discard(service, dead_letter_id, reason)):
         _say_unknown("no open", [dead_letter_id], service)
         raise typer.Exit(1)
+
+
+def _close_many(service: str, chosen: Chosen | None, note: str) -> None:
+    if chosen is None:
+        typer.echo("name a dead letter, or choose by --reason, --source, --topic", err=True)
+        raise typer.Exit(2)
+    closed, forgotten = asyncio.run(_discard_many(service, chosen, note))
+    if not closed and not forgotten:
+        _say_none_matches(service, "discarded")
+        raise typer.Exit(1)
+    typer.echo(
+        f"{counted(closed, 'dead letter')} of {service} discarded, "
+        f"{counted(forgotten, 'counted one')} forgotten"
+    )
 
 
 def _chosen(

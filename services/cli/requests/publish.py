@@ -34,26 +34,30 @@ class ExitCode(IntEnum):
     PUBLISHED_WITHOUT_BAD_ROWS = 5
 
 
+_SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Who publishes, for rows that do not say: /upstream/<name>, or /gateway/<name> for "
+        "confirmations; without it <name> is cli."
+    ),
+]
+_BrokerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="host:port of the broker; else $PERENNIAL_BOOTSTRAP_SERVERS, else what `make up` "
+        "wrote to .perennial/stack.json."
+    ),
+]
+
+
 def publish(  # noqa: PLR0913 - each is an option of the command
     file: Annotated[Path, typer.Argument(help="JSON Lines, or CSV when the name ends in .csv.")],
     *,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="Who publishes, for rows that do not say: /upstream/<name>, or /gateway/<name> for "
-            "confirmations; without it <name> is cli."
-        ),
-    ] = None,
+    source: _SourceOption = None,
     event_type: Annotated[
         str | None, typer.Option("--type", help="Event type of rows that do not name one.")
     ] = None,
-    bootstrap_servers: Annotated[
-        str | None,
-        typer.Option(
-            help="host:port of the broker; else $PERENNIAL_BOOTSTRAP_SERVERS, else what `make up` "
-            "wrote to .perennial/stack.json."
-        ),
-    ] = None,
+    bootstrap_servers: _BrokerOption = None,
     receipt: Annotated[
         Path | None, typer.Option(help="Where to list each row's fate; FILE.receipt.jsonl without.")
     ] = None,
@@ -65,16 +69,7 @@ def publish(  # noqa: PLR0913 - each is an option of the command
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Publish requests from a file. When any row is bad, nothing is published."""
-    if source is not None and not is_source(source):
-        rules = " or ".join(topic.source_rule for topic in PUBLISHED_TOPICS)
-        _refuse(f"--source must be {rules}, in small letters, digits and hyphens")
-    try:
-        checked = read_file(file, source=source, event_type=event_type)
-    except OSError as error:
-        _refuse(f"{file} cannot be read ({error.strerror}): check the name and the permissions")
-    if not checked.requests and not checked.problems:
-        typer.echo(f"{file} holds no request: nothing was published", err=True)
-        raise typer.Exit(ExitCode.ROWS_REFUSED)
+    checked = _checked(file, source, event_type)
     receipts = [DeliveryReceipt(request) for request in checked.requests]
     broken, code = None, _code_before_publishing(checked, dry_run=dry_run, skip_bad=skip_bad)
     if code is None:
@@ -86,6 +81,20 @@ def publish(  # noqa: PLR0913 - each is an option of the command
     summary = _summary(checked, receipts, broken, dry_run=dry_run)
     typer.echo(json.dumps(summary) if as_json else _told(summary))
     raise typer.Exit(code)
+
+
+def _checked(file: Path, source: str | None, event_type: str | None) -> CheckedFile:
+    if source is not None and not is_source(source):
+        rules = " or ".join(topic.source_rule for topic in PUBLISHED_TOPICS)
+        _refuse(f"--source must be {rules}, in small letters, digits and hyphens")
+    try:
+        checked = read_file(file, source=source, event_type=event_type)
+    except OSError as error:
+        _refuse(f"{file} cannot be read ({error.strerror}): check the name and the permissions")
+    if not checked.requests and not checked.problems:
+        typer.echo(f"{file} holds no request: nothing was published", err=True)
+        raise typer.Exit(ExitCode.ROWS_REFUSED)
+    return checked
 
 
 def _code_before_publishing(

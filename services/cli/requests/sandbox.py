@@ -69,15 +69,7 @@ def pay(  # noqa: PLR0913 - each is an option of the command
 
     Paid twice under one transaction, it is held once. See docs/SANDBOX.md.
     """
-    accepted = asyncio.run(_accepted(order_id))
-    if accepted is None:
-        typer.echo(f"orders accepted no {order_id}: was it published, and consumed?", err=True)
-        raise typer.Exit(EXIT_UNKNOWN)
-    folder = journal_folder or _sandbox_folder()
-    if not folder.is_dir():
-        message = f"{folder} is no folder: name that of the sandbox with --journal-folder"
-        typer.echo(message, err=True)
-        raise typer.Exit(EXIT_UNKNOWN)
+    accepted, folder = _accepted_order(order_id), _existing_folder(journal_folder)
     try:
         payment = _payment(accepted, gateway, transaction, amount_minor)
     except ValidationError as error:
@@ -92,6 +84,23 @@ def pay(  # noqa: PLR0913 - each is an option of the command
         f"{payment.gateway} holds {payment.amount} of {payment.reference} as "
         f"{payment.gateway_txn_id}, {told}"
     )
+
+
+def _accepted_order(order_id: str) -> RenewalAccepted | TopUpAccepted:
+    accepted = asyncio.run(_accepted(order_id))
+    if accepted is None:
+        typer.echo(f"orders accepted no {order_id}: was it published, and consumed?", err=True)
+        raise typer.Exit(EXIT_UNKNOWN)
+    return accepted
+
+
+def _existing_folder(folder: Path | None) -> Path:
+    chosen = folder or _sandbox_folder()
+    if not chosen.is_dir():
+        message = f"{chosen} is no folder: name that of the sandbox with --journal-folder"
+        typer.echo(message, err=True)
+        raise typer.Exit(EXIT_UNKNOWN)
+    return chosen
 
 
 @app.command()

@@ -94,26 +94,29 @@ class ObservedCollector(Collector):
             values["heads_kept_timestamp_seconds"] = {(): self._heads.at}
             values["heads_kept_interval_seconds"] = {(): self._heads.interval_seconds}
         if view.database is not None:
-            values |= _log(view.database) | self._effects(view.database)
-            values |= _dead_letters(view.database)
-            values["shard_parked"] = {
-                (str(row["shard"]), row["reason"], _event_name(row["event_type"])): 1
-                for row in view.database.parked
-            }
-            values["consumer_cursor_offset"] = {
-                (topic, str(partition)): offset
-                for (topic, partition), offset in view.database.cursors.items()
-            }
+            values |= self._of_database(view.database)
         if view.broker is not None:
             values |= _offsets(view.broker)
         if view.broker is not None and view.database is not None:
-            values["consumer_lag_records"] = {
-                (topic, str(partition)): max(
-                    0, end - view.database.cursors.get((topic, partition), 0)
-                )
-                for (topic, partition), end in view.broker.ends.items()
-            }
+            values["consumer_lag_records"] = _lag(view.broker, view.database)
         return values
+
+    def _of_database(self, database: DatabaseView) -> Values:
+        parked: Series = {
+            (str(row["shard"]), row["reason"], _event_name(row["event_type"])): 1
+            for row in database.parked
+        }
+        cursors: Series = {
+            (topic, str(partition)): offset
+            for (topic, partition), offset in database.cursors.items()
+        }
+        return {
+            **_log(database),
+            **self._effects(database),
+            **_dead_letters(database),
+            "shard_parked": parked,
+            "consumer_cursor_offset": cursors,
+        }
 
     def _effects(self, database: DatabaseView) -> Values:
         keys = [(kind, state) for kind in self._kinds for state in EFFECT_STATES]
@@ -183,4 +186,11 @@ def _offsets(broker: BrokerView) -> Values:
             for (t, p), offset in broker.committed.items()
             if (t, p) in broker.ends
         },
+    }
+
+
+def _lag(broker: BrokerView, database: DatabaseView) -> Series:
+    return {
+        (topic, str(partition)): max(0, end - database.cursors.get((topic, partition), 0))
+        for (topic, partition), end in broker.ends.items()
     }

@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-from deploy.bench.figures import Figure, growth, percentile, rounded, steady_rate, to_json
+from deploy.bench.results.figures import (
+    Figure,
+    growth,
+    percentile,
+    rounded,
+    steady_rate,
+    to_json,
+)
 
 
 def test_ratio_is_the_value_by_that_of_the_reference() -> None:

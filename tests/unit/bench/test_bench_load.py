@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deploy.bench.events import BODIES, HEADERS, STEPS, stored_events
-from deploy.bench.load import Load
-from deploy.bench.plan import FULL, SHORT, BenchPlan
+from deploy.bench.parts.events import BODIES, HEADERS, STEPS, stored_events
+from deploy.bench.results.plan import FULL, SHORT, BenchPlan
+from deploy.bench.system.load import Load
 from schemas import EVENT_TYPES
 from schemas.requests import RenewalRequested
 from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from deploy.bench.figures import Figure
-from deploy.bench.report import number_text, publish
+from deploy.bench.results.figures import Figure
+from deploy.bench.results.report import number_text, publish
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.bench.statements import counted
+from deploy.bench.system.statements import counted
 
 LOG = b"""\
 100.000 perennial-orders LOG:  statement: BEGIN;

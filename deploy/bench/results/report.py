@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from deploy.bench.figures import Figure, to_json
+from deploy.bench.results.figures import Figure, to_json
 
 _WHOLE_FROM: Final = 100
 

@@ -1,6 +1,6 @@
 """The reference: the same messages and rows through aiokafka and asyncpg COPY, without any logic.
 
-`python -m deploy.bench.bare orders|ledger|notifier REQUESTS ORDERS NOTIFICATIONS` is one stage of
+`python -m deploy.bench.system.bare orders|ledger|notifier REQUESTS ORDERS NOTIFICATIONS` is one stage of
 the line, as one process. Its tables have the columns and indexes of the real ones.
 """
 
@@ -20,7 +20,7 @@ import asyncpg
 import uvloop
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from deploy.bench.events import BODIES, HEADERS, STEPS
+from deploy.bench.parts.events import BODIES, HEADERS, STEPS
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.ledger.books.projection import AMOUNT_COLUMNS
 from services.runtime.kafka.consumers import build_consumer

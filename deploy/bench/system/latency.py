@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import TopicPartition
 
 from deploy.bench.line import BenchLine, producing
-from deploy.bench.load import Load
+from deploy.bench.system.load import Load
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.kafka.consumers import build_consumer

@@ -10,11 +10,11 @@ from typing import Final
 
 import asyncpg
 
-from deploy.bench.events import stored_events
-from deploy.bench.figures import Figure
-from deploy.bench.load import Load
-from deploy.bench.plan import BenchPlan
+from deploy.bench.parts.events import stored_events
+from deploy.bench.results.figures import Figure
+from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
+from deploy.bench.system.load import Load
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 from services.runtime.log.postgres_log import PostgresEventLog

@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from deploy.bench.figures import Figure, growth, percentile, steady_rate
-from deploy.bench.latency import latencies
 from deploy.bench.line import BenchLine, Run, drive
-from deploy.bench.load import Load
-from deploy.bench.plan import BenchPlan
+from deploy.bench.results.figures import Figure, growth, percentile, steady_rate
+from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
-from deploy.bench.statements import statements_per_second
+from deploy.bench.system.latency import latencies
+from deploy.bench.system.load import Load
+from deploy.bench.system.statements import statements_per_second
 from deploy.bench.usage import Usage, used
 from deploy.local.services import SERVICES
 

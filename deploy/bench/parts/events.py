@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from deploy.bench.load import SOURCE, Load, request_id
+from deploy.bench.system.load import SOURCE, Load, request_id
 from schemas.envelope import Source
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.kafka.records.cloudevents import binary_headers
@@ -17,7 +17,7 @@ from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 
 STEPS: Final = ("RenewalAccepted", "PaymentCaptured", "PlanActivated")
-_EXAMPLES: Final = Path(__file__).parents[2] / "schemas" / "examples"
+_EXAMPLES: Final = Path(__file__).parents[3] / "schemas" / "examples"
 _NAMESPACE: Final = UUID("3b1f5a3e-2f6e-5a83-8f50-5d3a9c0b7d21")
 _MOMENT: Final = datetime(2026, 11, 20, 8, tzinfo=UTC)
 

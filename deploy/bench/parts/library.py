@@ -15,7 +15,7 @@ from uuid import UUID
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from deploy.bench.events import BODIES, STEPS
+from deploy.bench.parts.events import BODIES, STEPS
 from deploy.local.errors import StackError
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from deploy.bench.latency import WARM_SECONDS, latencies
-from deploy.bench.load import Load
 from deploy.bench.rig import Rig
+from deploy.bench.system.latency import WARM_SECONDS, latencies
+from deploy.bench.system.load import Load
 
 _SETTINGS: Final = {"log_statement": "all", "log_line_prefix": "%n %a "}
 """Each statement once, behind the time in seconds since 1970 and the name of the application."""

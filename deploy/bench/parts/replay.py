@@ -10,8 +10,8 @@ from typing import Final
 
 import asyncpg
 
-from deploy.bench.figures import Figure
-from deploy.bench.plan import BenchPlan
+from deploy.bench.results.figures import Figure
+from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
 from schemas.topics import SHARD_COUNT_DEFAULT
@@ -119,7 +119,7 @@ async def _copy_out(rig: Rig) -> int:
 
 def _library_rate(count: int, folder: Path) -> float:
     try:
-        from deploy.bench.library import replay_rate  # noqa: PLC0415 - an extra of its own
+        from deploy.bench.parts.library import replay_rate  # noqa: PLC0415 - an extra of its own
     except ModuleNotFoundError:
         message = "the library to compare with is missing: install the extra `bench`"
         raise StackError(message) from None

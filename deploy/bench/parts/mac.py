@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.bench.events import stored_events
-from deploy.bench.figures import Figure
-from deploy.bench.load import Load
-from deploy.bench.plan import BenchPlan
+from deploy.bench.parts.events import stored_events
+from deploy.bench.results.figures import Figure
+from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
+from deploy.bench.system.load import Load
 from schemas.topics import ORDERS, SHARD_COUNT_DEFAULT
 from services.runtime.authenticity import EventKeys, EventVerifier
 from services.runtime.kafka.records.cloudevents import binary_headers, read_record

@@ -9,12 +9,12 @@ from typing import Final
 
 import aiosmtplib
 
-from deploy.bench.events import stored_events
-from deploy.bench.figures import Figure, steady_rate
 from deploy.bench.line import EVENTS_PER_RENEWAL, Watcher, producing, watching
-from deploy.bench.load import Load, Message
-from deploy.bench.plan import BenchPlan
+from deploy.bench.parts.events import stored_events
+from deploy.bench.results.figures import Figure, steady_rate
+from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
+from deploy.bench.system.load import Load, Message
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST
 from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT

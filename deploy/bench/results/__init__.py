@@ -1,0 +1,1 @@
+"""What a benchmark found, how much it measures, and how that is shown."""
