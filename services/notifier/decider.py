@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, assert_never
-from uuid import UUID
 
 from schemas.notifier import (
     NotificationFailed,
@@ -15,30 +14,29 @@ from schemas.notifier import (
     NotificationSuppressed,
     NotificationSuppressionReason,
 )
-from services.notifier.channels.email import Deferred, Refused, Unknown
-from services.notifier.commands import (
+from services.notifier.notification.commands import (
     Command,
     KeepAside,
     Notify,
     RecordDelivered,
-    RecordHeldBack,
     RecordInDigest,
     RecordNoContact,
     RecordNotDelivered,
+    RecordPostponed,
     ReleaseHeld,
     SettleEmail,
     Template,
 )
-from services.notifier.evolution import NotificationState, Settled
-from services.notifier.facts import Fact
-from services.notifier.policy import Policy
+from services.notifier.notification.evolution import NotificationState, Settled
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.identities import EMAIL_KIND, hold_key, notification_id
+from services.notifier.notification.outcomes import Deferred, Refused, Unknown
+from services.notifier.notification.policy import Policy
 from services.runtime.effect import Release, Retry, Start
 from services.runtime.processor import Decision, Ignored
 
 _NO_BYTES: Final = sha256(b"").hexdigest()
 _NO_LANGUAGE: Final = "und"
-EMAIL_KIND: Final = "email"
-"""The kind of the one effect: see `effects`."""
 
 
 class IgnoredReason(StrEnum):
@@ -46,21 +44,6 @@ class IgnoredReason(StrEnum):
 
     ALREADY_SETTLED = "already_settled"
     NO_CONTACT_IN_REQUEST = "no_contact_in_request"
-
-
-def hold_key(account_id: str) -> str:
-    """Return what emails wait under for the contact of an account."""
-    return f"contact/{account_id}"
-
-
-def notification_id(fact_key: UUID) -> str:
-    """Return the id of the notification of a fact."""
-    return f"ntf-{fact_key}"
-
-
-def fact_key_of(notification_id: str) -> UUID:
-    """Return the key of the fact that a notification is about."""
-    return UUID(notification_id.removeprefix("ntf-"))
 
 
 def decide(command: Command, state: NotificationState, policy: Policy) -> Decision | Ignored:
@@ -78,7 +61,7 @@ def decide(command: Command, state: NotificationState, policy: Policy) -> Decisi
             return _record_sent(command)
         case RecordNotDelivered():
             return _record_not_sent(command, policy)
-        case RecordHeldBack():
+        case RecordPostponed():
             return _hold_back(command, policy)
         case RecordInDigest():
             return _record_suppressed(command)
@@ -175,7 +158,7 @@ def _try_again(command: RecordNotDelivered, policy: Policy) -> Decision:
     return Decision(effects=(Retry(due_at, payload=fact.to_send_by(send_by).payload()),))
 
 
-def _hold_back(command: RecordHeldBack, policy: Policy) -> Decision:
+def _hold_back(command: RecordPostponed, policy: Policy) -> Decision:
     """Wait for the mailbox: the deadline of sending begins when its next turn is due.
 
     Another mail that tells of this one ends by its own deadline; if it failed, this one asks anew.

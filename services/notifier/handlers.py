@@ -10,16 +10,17 @@ from schemas.envelope import Event, Source
 from schemas.orders import RenewalAccepted, RenewalRejected, TopUpAccepted, TopUpRejected
 from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequested
 from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
-from services.notifier.archival import ARCHIVAL
-from services.notifier.candidates import candidate_of
-from services.notifier.commands import Command, KeepAside, Notify, ReleaseHeld
-from services.notifier.contacts import changed_contact
-from services.notifier.decider import IgnoredReason, decide, hold_key
-from services.notifier.emails import TEMPLATE_OF
-from services.notifier.evolution import NotificationState, evolve, initial_state
-from services.notifier.facts import Fact
+from services.notifier.contacts.candidates import candidate_of
+from services.notifier.contacts.contacts import changed_contact
+from services.notifier.decider import IgnoredReason, decide
 from services.notifier.metrics import COUNTERS
-from services.notifier.policy import Policy
+from services.notifier.notification.archival import ARCHIVAL
+from services.notifier.notification.commands import Command, KeepAside, Notify, ReleaseHeld
+from services.notifier.notification.evolution import NotificationState, evolve, initial_state
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.identities import hold_key, stream_id
+from services.notifier.notification.policy import Policy
+from services.notifier.notification.templates import TEMPLATE_OF
 from services.runtime.log.event_log import Transaction
 from services.runtime.processor import (
     Decision,
@@ -75,7 +76,7 @@ def on_rejected(incoming: Incoming, _now: datetime) -> Task:
 def _handlers(policy: Policy) -> dict[type[Event], Handler]:
     def on_fact(incoming: Incoming, now: datetime) -> Task:
         fact = Fact.of(incoming, contact_by=now + policy.contact_deadline)
-        return Task(f"notification/{fact.key}", Notify(fact))
+        return Task(stream_id(fact.key), Notify(fact))
 
     # Facts without a template have no handler, so their bodies are not even parsed.
     handlers: dict[type[Event], Handler] = dict.fromkeys(TEMPLATE_OF, on_fact)

@@ -12,7 +12,7 @@ from schemas.notifier import (
     NotificationSuppressed,
     NotificationSuppressionReason,
 )
-from services.notifier.emails import TEMPLATE_OF
+from services.notifier.notification.templates import TEMPLATE_OF
 from services.runtime.event_counter import EventCounter
 
 _OUTCOMES: Final = (

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from schemas.topics import LEDGER, ORDERS
-from services.notifier.emails import TEMPLATE_OF
+from services.notifier.notification.templates import TEMPLATE_OF
 from services.orders.order.identities import activation_id, payment_id
 from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event

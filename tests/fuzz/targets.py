@@ -30,7 +30,7 @@ from services.ledger.rules.amounts import amounts_of
 from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 from services.notifier import effects as notifier_effects
 from services.notifier import handlers as notifier
-from services.notifier.policy import Policy as NotifierPolicy
+from services.notifier.notification.policy import Policy as NotifierPolicy
 from services.orders import effects as orders_effects
 from services.orders import handlers as orders
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue

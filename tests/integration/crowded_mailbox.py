@@ -10,7 +10,7 @@ from datetime import timedelta
 from email.policy import SMTP
 from uuid import uuid4
 
-from services.notifier.channels.email import Mail
+from services.notifier.channels.email.channel import OutgoingEmail
 from tests.integration.notifier_database import Notifier
 
 STRANGER = "stranger@example.org"
@@ -70,7 +70,7 @@ async def outcomes(notifier: Notifier, until: int) -> Counter[str]:
     return Counter(type(each).__name__ for each in await notifier.settle(until=until))
 
 
-def text_of(mail: Mail) -> str:
+def text_of(mail: OutgoingEmail) -> str:
     body = email.message_from_bytes(mail.content, policy=SMTP).get_body(("plain",))
     assert body is not None
     text: str = body.get_content()

@@ -17,14 +17,16 @@ import structlog
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import Event
 from services.cli.setup.setup import set_up_postgres
-from services.notifier.channels.email import Delivered, DeliveryOutcome, Mail
-from services.notifier.contacts import Contacts, contacts_projection
-from services.notifier.effects import EmailPorts, build_effects
-from services.notifier.evolution import NotificationState
+from services.notifier.channels.email.channel import OutgoingEmail
+from services.notifier.channels.email.effect import EmailPorts
+from services.notifier.channels.email.message import Letterhead
+from services.notifier.contacts.contacts import Contacts, contacts_projection
+from services.notifier.effects import build_effects
 from services.notifier.handlers import build_processor
-from services.notifier.mail_limits import MailLimits, settle_held_mail
-from services.notifier.message import Letterhead
-from services.notifier.policy import Policy
+from services.notifier.limits.turns import RecipientLimits, settle_held_back
+from services.notifier.notification.evolution import NotificationState
+from services.notifier.notification.outcomes import Delivered, DeliveryOutcome
+from services.notifier.notification.policy import Policy
 from services.notifier.sweeper import Sweeper
 from services.runtime.app.start import open_pool
 from services.runtime.flow.effects.runner import EffectRunner
@@ -47,11 +49,11 @@ class Postbox:
     """A channel that keeps what it takes; with a `gate`, it waits there after the mark."""
 
     outcomes: list[DeliveryOutcome] = field(default_factory=list)
-    mails: list[Mail] = field(default_factory=list)
+    mails: list[OutgoingEmail] = field(default_factory=list)
     gate: asyncio.Event | None = None
     taken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def send(self, mail: Mail, mark: Mark) -> DeliveryOutcome:
+    async def send(self, mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:
         await mark("dot_sent")
         self.mails.append(mail)
         self.taken.set()
@@ -90,13 +92,13 @@ class Notifier:
         )
         ports = EmailPorts(
             self.contacts,
-            MailLimits(self.pool, limit_of=policy.limit_of, clock=lambda: self.now),
+            RecipientLimits(self.pool, limit_of=policy.limit_of, clock=lambda: self.now),
             self.postbox,
             LETTERHEAD,
             lambda: self.now,
             structlog.get_logger(),
         )
-        projections = (contacts_projection(lambda: self.now), settle_held_mail)
+        projections = (contacts_projection(lambda: self.now), settle_held_back)
         processor = build_processor(policy, build_effects(ports), projections)
         journal = Journal(processor)
         self.intake = Intake(
@@ -220,6 +222,6 @@ async def notifier_on(admin_dsn: str) -> AsyncIterator[Notifier]:
         await pool.close()
 
 
-def recipients(mails: Sequence[Mail]) -> list[str]:
+def recipients(mails: Sequence[OutgoingEmail]) -> list[str]:
     """Return who the messages went to."""
     return [mail.recipient for mail in mails]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from services.cli.app import app
 from services.cli.connections import connect
 from services.cli.setup.setup import set_up_postgres
-from services.notifier.archival import ARCHIVAL
+from services.notifier.notification.archival import ARCHIVAL
 from services.runtime.archive import events as archiving
 from services.runtime.errors import ConfigurationError
 from tests.controls import dsn_for

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from services.cli.operation import contacts
 from services.cli.setup.setup import set_up_postgres
-from services.notifier.erasure import blank_letters, erase
+from services.notifier.contacts.erasure import blank_letters, erase
 from services.runtime.errors import Poison
 from services.runtime.flow.letters.dead_letters import RedrivenRecord
 from services.runtime.flow.letters.letters import dead_letter

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from schemas.notifier import NotificationSent
-from services.notifier.candidates import CANDIDATES_PER_ACCOUNT_MAX
+from services.notifier.contacts.candidates import CANDIDATES_PER_ACCOUNT_MAX
 from services.runtime.flow.letters.dead_letters import RedrivenRecord
 from tests.controls import T0
 from tests.integration.notifier_database import Notifier, notifier_on, recipients

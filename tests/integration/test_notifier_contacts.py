@@ -12,9 +12,9 @@ import pytest
 
 from schemas.envelope import AHEAD_MAX
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
-from services.notifier.channels.email import DeferralCause, Deferred
-from services.notifier.contacts import Contacts
-from services.notifier.erasure import Erasure, erase
+from services.notifier.contacts.contacts import Contacts
+from services.notifier.contacts.erasure import Erasure, erase
+from services.notifier.notification.outcomes import DeferralCause, Deferred
 from services.runtime.errors import Transient
 from tests.controls import T0, dsn_for
 from tests.integration.notifier_database import LEASE_SECONDS, Notifier, notifier_on, recipients

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.notifier.channels.email import DeferralCause, Deferred
-from services.notifier.emails import order_of
-from services.notifier.facts import Fact
-from services.notifier.mail_limits import Admitted, MailKind, MailLimits
-from services.notifier.policy import Policy
+from services.notifier.limits.turns import Admitted, MessageKind, RecipientLimits
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.outcomes import DeferralCause, Deferred
+from services.notifier.notification.policy import Policy
+from services.notifier.notification.templates import order_of
 from services.runtime.errors import Transient
 from tests.controls import T0
 from tests.integration.crowded_mailbox import (
@@ -91,8 +91,8 @@ async def test_what_a_run_listed_that_had_lost_its_lease_waits_for_another_mail(
     leases = await notifier.log.lease_due_effects(now=now, limit=1)
     [stale] = [lease.run for lease in leases]
     await notifier.pool.execute("UPDATE effect SET attempt = attempt + 1")
-    limits = MailLimits(notifier.pool, limit_of=Policy().limit_of, clock=lambda: now)
-    kind = MailKind("payment_failed", "order/x")
+    limits = RecipientLimits(notifier.pool, limit_of=Policy().limit_of, clock=lambda: now)
+    kind = MessageKind("payment_failed", "order/x")
     with pytest.raises(Transient, match="lost its lease"):
         await limits.ask(stale, Fact.from_payload(stale.payload), kind, STRANGER)
     listed = "SELECT count(*) FROM held_mail WHERE digest IS NOT NULL"
@@ -130,14 +130,14 @@ async def test_a_mail_that_waited_and_gets_its_turn_is_listed_by_no_other_of_its
     await decline(notifier, [AT_ONCE + 3])
     await notifier.pool.execute("UPDATE effect SET lease_until = NULL")
     now = notifier.now = T0 + HOUR * AT_ONCE
-    limits = MailLimits(notifier.pool, limit_of=Policy().limit_of, clock=lambda: now)
+    limits = RecipientLimits(notifier.pool, limit_of=Policy().limit_of, clock=lambda: now)
     runs = [lease.run for lease in await notifier.log.lease_due_effects(now=now, limit=9)]
     runs.sort(key=lambda run: run.account_id == f"acct-{AT_ONCE + 3}")
     facts = [Fact.from_payload(run.payload) for run in runs]
     references = [order_of(fact.event()) for fact in facts]
     turns = await asyncio.gather(
         *(
-            limits.ask(run, fact, MailKind("payment_failed", reference), STRANGER)
+            limits.ask(run, fact, MessageKind("payment_failed", reference), STRANGER)
             for run, fact, reference in zip(runs, facts, references, strict=True)
         )
     )

@@ -12,8 +12,9 @@ import pytest
 import structlog
 
 from schemas.notifier import NotificationFailed, NotificationSent, NotificationSuppressed
-from services.notifier.channels.email import DeferralCause, Deferred, Mail, Refused
-from services.notifier.erasure import erase
+from services.notifier.channels.email.channel import OutgoingEmail
+from services.notifier.contacts.erasure import erase
+from services.notifier.notification.outcomes import DeferralCause, Deferred, Refused
 from services.notifier.sweeper import Sweeper, swept
 from services.runtime.app.start import open_pool
 from services.runtime.processor import Mark
@@ -147,7 +148,7 @@ async def test_a_crash_between_turn_and_mail_neither_counts_twice_nor_loses(
 ) -> None:
     reached = asyncio.Event()
 
-    async def never(_mail: Mail, _mark: Mark) -> None:
+    async def never(_mail: OutgoingEmail, _mark: Mark) -> None:
         reached.set()
         await asyncio.Event().wait()
 

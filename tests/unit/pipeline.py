@@ -12,18 +12,18 @@ from schemas.topics import TOPICS
 from services.ledger.handlers import build_processor as build_ledger
 from services.ledger.handlers import load_low_balance
 from services.ledger.rules.rule_file import load_rules
-from services.notifier.channels.email import Refused
-from services.notifier.commands import (
+from services.notifier.channels.email.effect import EMAIL
+from services.notifier.handlers import build_processor as build_notifier
+from services.notifier.notification.commands import (
     RecordDelivered,
     RecordInDigest,
     RecordNotDelivered,
     SentText,
     Template,
 )
-from services.notifier.effects import EMAIL
-from services.notifier.facts import Fact
-from services.notifier.handlers import build_processor as build_notifier
-from services.notifier.policy import Policy
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.outcomes import Refused
+from services.notifier.notification.policy import Policy
 from services.runtime.effect import EffectRun
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal

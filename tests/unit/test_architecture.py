@@ -44,7 +44,11 @@ PURE: Final = (
         *("rules." + name for name in ("accounts", "amounts", "postings", "rule_set")),
     )),
     *("services.notifier." + name for name in (
-        "archival", "commands", "decider", "evolution", "facts", "policy", "rate_limit",
+        "decider",
+        *("notification." + name for name in (
+            "archival", "commands", "evolution", "facts", "identities", "outcomes", "policy",
+            "rate_limit", "templates",
+        )),
     )),
 )  # fmt: skip
 """Deciders, evolutions and what they are made of: no I/O, no clock, no chance."""
@@ -59,7 +63,6 @@ EFFECTS: Final = (
 PORTS: Final = frozenset(
     {
         "schemas",
-        "services.notifier.channels.email",
         "services.orders.payments.claims.port",
         "services.orders.payments.gateways.gateway",
         "services.orders.renewals.providers.provider",
@@ -75,7 +78,7 @@ FOLDS: Final = (
         "books.coverage", "books.sql_fold", "reports.statement", "rules.rule_file",
         "verification.body_check",
     )),
-    "services.notifier.message",
+    "services.notifier.channels.email.message",
 )  # fmt: skip
 """They may read a log or a file, but the same input must give the same bytes: no clock, no chance."""
 IMPURE_IMPORTS: Final = frozenset((
@@ -299,7 +302,9 @@ def test_file_says_its_business_in_300_lines_and_in_its_name() -> None:
     assert [shown(path) for path in paths if path.name in VAGUE_NAMES] == []
 
 
-@pytest.mark.parametrize("package", ["services/ledger", "services/orders", "services/runtime"])
+@pytest.mark.parametrize(
+    "package", ["services/ledger", "services/notifier", "services/orders", "services/runtime"]
+)
 def test_folder_is_read_at_a_glance(package: str) -> None:
     folders = {path.parent for path in sources(package)}
     files = {

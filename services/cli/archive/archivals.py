@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.notifier.archival import ARCHIVAL as NOTIFIER
+from services.notifier.notification.archival import ARCHIVAL as NOTIFIER
 from services.orders.order.archival import ARCHIVAL as ORDERS
 from services.runtime.processor import Archival
 

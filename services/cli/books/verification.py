@@ -13,7 +13,7 @@ from services.cli.books.verify import Results
 from services.cli.progress import progress_bar
 from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 from services.ledger.verification.verify import verify as verify_books
-from services.notifier.claims import told_fact
+from services.notifier.notification.claims import told_fact
 from services.orders.payments.claims.claim_check import check_claims
 from services.orders.payments.claims.wallet_claims import wallet_payment
 from services.runtime.archive.events import hold_archive

@@ -11,8 +11,8 @@ import typer
 
 from services.cli.connections import connect
 from services.cli.words import counted
-from services.notifier.erasure import Erasure, blank_letters
-from services.notifier.erasure import erase as erase_contact
+from services.notifier.contacts.erasure import Erasure, blank_letters
+from services.notifier.contacts.erasure import erase as erase_contact
 
 app = typer.Typer(help="The contact data of customers.", no_args_is_help=True)
 

@@ -12,7 +12,7 @@ from schemas.topics import TOPICS
 from services.ledger.handlers import build_processor as ledger
 from services.ledger.rules.rule_file import load_rules
 from services.notifier.handlers import build_processor as notifier
-from services.notifier.policy import Policy as NotifierPolicy
+from services.notifier.notification.policy import Policy as NotifierPolicy
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.handlers import build_processor as orders
 from services.orders.order.policy import Policy as OrdersPolicy

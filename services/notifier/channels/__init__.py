@@ -1,1 +1,1 @@
-"""Ways out to the customer: a port for email, and what implements it."""
+"""The ways out to the customer, a folder each."""

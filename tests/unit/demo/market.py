@@ -24,12 +24,12 @@ from services.ledger.handlers import load_low_balance
 from services.ledger.rules.postings import post
 from services.ledger.rules.rule_file import load_rules
 from services.ledger.wallets import WalletState
-from services.notifier.candidates import ContactChange, answer_of, candidate_of
-from services.notifier.contacts import changed_contact
-from services.notifier.emails import TEMPLATE_OF
-from services.notifier.emails.locales import locale_of
+from services.notifier.contacts.candidates import ContactChange, answer_of, candidate_of
+from services.notifier.contacts.contacts import changed_contact
 from services.notifier.handlers import build_processor as build_notifier
-from services.notifier.policy import Policy
+from services.notifier.notification.policy import Policy
+from services.notifier.notification.templates import TEMPLATE_OF
+from services.notifier.wording.locales import locale_of
 from services.orders.catalogue.catalogue_file import load_catalogue
 from services.orders.order.routing import Routing
 from services.orders.order.rules import Rules

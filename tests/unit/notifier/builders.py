@@ -10,9 +10,9 @@ from typing import Any, Final
 from schemas import EVENT_TYPES
 from schemas.envelope import Envelope, Event
 from schemas.requests import Contact
-from services.notifier.facts import Fact
-from services.notifier.message import Letterhead
-from services.notifier.policy import Policy
+from services.notifier.channels.email.message import Letterhead
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.policy import Policy
 from services.runtime.processor import Incoming
 
 NOW: Final = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.requests import Contact
-from services.notifier.contact_check import checked, mail_address
-from services.notifier.emails.locales import zone_named
+from services.notifier.contacts.contact_check import checked, mail_address
+from services.notifier.wording.locales import zone_named
 from services.runtime.errors import Poison
 from tests.unit.notifier.builders import CONTACT, NOW
 

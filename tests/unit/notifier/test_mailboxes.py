@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.notifier.mailboxes import mailbox_hash, plain_mailbox
+from services.notifier.limits.mailboxes import mailbox_hash, plain_mailbox
 
 KEY = bytes(31)
 

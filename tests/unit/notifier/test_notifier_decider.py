@@ -13,21 +13,21 @@ from schemas.notifier import (
     NotificationSent,
     NotificationSuppressed,
 )
-from services.notifier.channels.email import DeferralCause, Deferred, Refused, Unknown
-from services.notifier.commands import (
+from services.notifier.decider import IgnoredReason, decide
+from services.notifier.notification.commands import (
     Notify,
     RecordDelivered,
-    RecordHeldBack,
     RecordInDigest,
     RecordNoContact,
     RecordNotDelivered,
+    RecordPostponed,
     ReleaseHeld,
     SentText,
     Template,
 )
-from services.notifier.decider import IgnoredReason, decide
-from services.notifier.evolution import NotificationState, evolve, initial_state
-from services.notifier.facts import Fact
+from services.notifier.notification.evolution import NotificationState, evolve, initial_state
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.outcomes import DeferralCause, Deferred, Refused, Unknown
 from services.runtime.effect import Release, Retry, Start
 from services.runtime.processor import Decision, Ignored
 from tests.given_when_then import Decider
@@ -186,14 +186,14 @@ def test_a_settled_notification_stays_as_it_is(command: object) -> None:
 
 def test_a_mail_that_is_held_back_asks_again_when_its_turn_comes() -> None:
     until = NOW + timedelta(hours=3)
-    decision = notification.when(RecordHeldBack(fact_of(), TEMPLATE, until, 1, NOW))
+    decision = notification.when(RecordPostponed(fact_of(), TEMPLATE, until, 1, NOW))
     waiting = fact_of().to_send_by(until + POLICY.send_deadline)
     assert decision == Decision(effects=(Retry(until, payload=waiting.payload()),))
 
 
 def test_a_mail_that_another_one_tells_of_looks_soon_whether_it_was_told() -> None:
     fact = fact_of().to_send_by(NOW + timedelta(minutes=30))
-    decision = notification.when(RecordHeldBack(fact, TEMPLATE, None, 2, NOW))
+    decision = notification.when(RecordPostponed(fact, TEMPLATE, None, 2, NOW))
     soon = NOW + timedelta(seconds=20)
     assert decision == Decision(effects=(Retry(soon, payload=fact.payload()),))
 
@@ -203,11 +203,11 @@ def test_a_mail_without_a_turn_has_the_time_of_a_digest_that_fails_and_its_own(
     until: datetime | None,
 ) -> None:
     fact = fact_of().to_send_by(NOW)
-    waiting = notification.when(RecordHeldBack(fact, TEMPLATE, until, 1, NOW))
+    waiting = notification.when(RecordPostponed(fact, TEMPLATE, until, 1, NOW))
     assert isinstance(waiting, Decision)
     assert not waiting.events
     end = NOW + POLICY.send_deadline
-    given_up = notification.when(RecordHeldBack(fact, TEMPLATE, until, 1, end))
+    given_up = notification.when(RecordPostponed(fact, TEMPLATE, until, 1, end))
     assert isinstance(given_up, Decision)
     [event] = given_up.events
     assert isinstance(event, NotificationFailed)

@@ -11,27 +11,27 @@ import pytest
 import structlog
 
 from schemas.requests import Contact
-from services.notifier.channels.email import (
+from services.notifier.channels.email.channel import OutgoingEmail
+from services.notifier.channels.email.effect import EMAIL, EmailPorts
+from services.notifier.channels.email.message import sha256_of
+from services.notifier.limits.turns import Admitted, InDigest, MessageKind, Postponed, TurnGiven
+from services.notifier.notification.commands import (
+    RecordDelivered,
+    RecordInDigest,
+    RecordNoContact,
+    RecordNotDelivered,
+    RecordPostponed,
+)
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.outcomes import (
     DeferralCause,
     Deferred,
     Delivered,
     DeliveryOutcome,
-    Mail,
     Refused,
     Unknown,
 )
-from services.notifier.commands import (
-    RecordDelivered,
-    RecordHeldBack,
-    RecordInDigest,
-    RecordNoContact,
-    RecordNotDelivered,
-)
-from services.notifier.effects import EMAIL, EmailPorts
-from services.notifier.emails import TEMPLATE_OF
-from services.notifier.facts import Fact
-from services.notifier.mail_limits import Admitted, HeldBack, InDigest, MailKind, MailTurn
-from services.notifier.message import sha256_of
+from services.notifier.notification.templates import TEMPLATE_OF
 from services.runtime.effect import EffectRun
 from services.runtime.processor import Mark
 from tests.unit.notifier.builders import CONTACT, LETTERHEAD, NOW, fact_of
@@ -45,11 +45,11 @@ class Post:
 
     outcome: DeliveryOutcome = field(default_factory=Delivered)
     contact: Contact | None = CONTACT
-    turn: MailTurn = ADMITTED
-    mails: list[Mail] = field(default_factory=list)
-    asked: list[tuple[Fact, MailKind]] = field(default_factory=list)
+    turn: TurnGiven = ADMITTED
+    mails: list[OutgoingEmail] = field(default_factory=list)
+    asked: list[tuple[Fact, MessageKind]] = field(default_factory=list)
 
-    async def send(self, mail: Mail, mark: Mark) -> DeliveryOutcome:
+    async def send(self, mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:
         await mark("dot_sent")
         self.mails.append(mail)
         return self.outcome
@@ -57,7 +57,7 @@ class Post:
     async def close(self) -> None:
         self.mails.clear()
 
-    async def ask(self, _run: EffectRun, fact: Fact, kind: MailKind, address: str) -> MailTurn:
+    async def ask(self, _run: EffectRun, fact: Fact, kind: MessageKind, address: str) -> TurnGiven:
         assert address == CONTACT.email
         self.asked.append((fact, kind))
         return self.turn
@@ -136,12 +136,12 @@ async def test_an_undelivered_email_is_logged_without_the_address(
 
 
 async def test_what_the_mailbox_has_too_many_of_is_not_sent_and_asks_again() -> None:
-    post = Post(turn=HeldBack(NOW + timedelta(hours=1)))
+    post = Post(turn=Postponed(NOW + timedelta(hours=1)))
     result = await send(post, fact_of("PaymentFailed"))
     assert post.mails == []
-    assert isinstance(result, RecordHeldBack)
+    assert isinstance(result, RecordPostponed)
     assert (result.until, result.attempt) == (NOW + timedelta(hours=1), 2)
-    assert post.asked[0][1] == MailKind("payment_failed", "rnw-2026-000301")
+    assert post.asked[0][1] == MessageKind("payment_failed", "rnw-2026-000301")
 
 
 async def test_what_another_message_told_of_is_not_sent() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from services.notifier.decider import decide
-from services.notifier.evolution import initial_state
-from services.notifier.facts import Fact
 from services.notifier.handlers import build_processor
+from services.notifier.notification.evolution import initial_state
+from services.notifier.notification.facts import Fact
 from services.runtime.effect import Start
 from services.runtime.processor import Decision, Task
 from tests.unit.notifier.builders import LETTERHEAD, NOW, POLICY, incoming

@@ -14,8 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.emails import TEMPLATE_OF, RenderedEmail, render
-from services.notifier.message import Letterhead, UnsafeMessage, build_mail, check_head, sha256_of
+from services.notifier.channels.email.message import (
+    Letterhead,
+    UnsafeMessage,
+    build_mail,
+    check_head,
+    sha256_of,
+)
+from services.notifier.channels.email.texts import RenderedEmail, render
+from services.notifier.notification.templates import TEMPLATE_OF
 from tests.unit.notifier.builders import CONTACT, LETTERHEAD, fact_of
 
 RENDERED = RenderedEmail(

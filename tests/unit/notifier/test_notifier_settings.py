@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier.app import build_channel
-from services.notifier.channels.counting import CountingChannel
-from services.notifier.channels.email import DeferralCause, Deferred, Delivered, Mail
-from services.notifier.emails.house import House
-from services.notifier.settings import NotifierSettings, letterhead_of, policy_of
+from services.notifier.channels.email.channel import OutgoingEmail
+from services.notifier.channels.email.counting import CountingChannel
+from services.notifier.channels.email.opening import build_channel
+from services.notifier.channels.email.settings import letterhead_of
+from services.notifier.channels.email.texts.house import House
+from services.notifier.notification.outcomes import DeferralCause, Deferred, Delivered
+from services.notifier.settings import NotifierSettings, policy_of
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import load_settings
 from tests.unit.notifier.mail_server import mail_server
@@ -22,7 +24,7 @@ LEAST = {
     "SMTP_HOST": "127.0.0.1",
     "FROM_ADDRESS": "plans@shop.example.com",
 }
-MAIL = Mail("<1@mail.example.com>", "plans@shop.example.com", "lin@example.org", b"\r\n")
+MAIL = OutgoingEmail("<1@mail.example.com>", "plans@shop.example.com", "lin@example.org", b"\r\n")
 
 
 def settings(**changed: str) -> NotifierSettings:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
-from services.notifier.commands import SettleEmail
+from services.notifier.channels.email.effect import EMAIL
 from services.notifier.decider import IgnoredReason, decide
-from services.notifier.effects import EMAIL
-from services.notifier.evolution import NotificationState, Settled, Untold
+from services.notifier.notification.commands import SettleEmail
+from services.notifier.notification.evolution import NotificationState, Settled, Untold
 from services.runtime.effect import EffectRun
 from services.runtime.errors import SettlementRefused
 from services.runtime.processor import Decision, Ignored, Settlement

@@ -9,24 +9,24 @@ from collections.abc import AsyncIterator
 import aiosmtplib
 import pytest
 
-from services.notifier.channels.email import (
+from services.notifier.channels.email.channel import OutgoingEmail
+from services.notifier.channels.email.message import build_mail
+from services.notifier.channels.email.smtp import SmtpChannel
+from services.notifier.channels.email.smtp_connections import Connections
+from services.notifier.channels.email.texts import RenderedEmail
+from services.notifier.notification.outcomes import (
     DeferralCause,
     Deferred,
     Delivered,
     DeliveryOutcome,
-    Mail,
     Refused,
     Unknown,
 )
-from services.notifier.channels.smtp import SmtpChannel
-from services.notifier.channels.smtp_connections import Connections
-from services.notifier.emails import RenderedEmail
-from services.notifier.message import build_mail
 from services.runtime.errors import Transient
 from tests.unit.notifier.builders import LETTERHEAD, fact_of
 from tests.unit.notifier.mail_server import HANG_UP, SILENCE, MailServer, mail_server, only_password
 
-MAIL = Mail(
+MAIL = OutgoingEmail(
     message_id="<1@mail.example.com>",
     sender="plans@shop.example.com",
     recipient="lin@example.org",

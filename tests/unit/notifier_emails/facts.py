@@ -10,8 +10,8 @@ from schemas.envelope import Event
 from schemas.money import Money
 from schemas.orders import PaymentFailed
 from schemas.requests import Contact
-from services.notifier.emails import TEMPLATE_OF
-from services.notifier.emails.house import House
+from services.notifier.channels.email.texts.house import House
+from services.notifier.notification.templates import TEMPLATE_OF
 
 LOCALES: Final = ("zh-Hans", "zh-Hant", "en")
 NAMES: Final = {"zh-Hans": "林小雨", "zh-Hant": "張雅婷", "en": "Ada Marsh"}

@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from services.notifier.emails import TEMPLATE_OF, render, wording
-from services.notifier.emails.wording import WORDING
+from services.notifier.channels.email.texts import render, wording
+from services.notifier.channels.email.texts.wording import WORDING
+from services.notifier.notification.templates import TEMPLATE_OF
 from tests.unit.notifier_emails.facts import EVERY_CASE, EVERY_FACT, HOUSE, LOCALES, contact
 
 FOLDER: Final = Path(__file__).parent / "golden"

@@ -8,7 +8,8 @@ import pytest
 
 from schemas.ledger import LowBalanceDetected
 from schemas.orders import PaymentFailed, PlanActivated
-from services.notifier.emails import locale_of, render
+from services.notifier.channels.email.texts import render
+from services.notifier.wording.locales import locale_of
 from tests.unit.notifier_emails.facts import LOCALES, amount, contact, fact
 
 

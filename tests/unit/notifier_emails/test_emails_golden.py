@@ -7,8 +7,9 @@ import difflib
 import pytest
 
 from schemas.envelope import Event
-from services.notifier.emails import TEMPLATE_OF, render
-from services.notifier.emails.wording import VERSIONS
+from services.notifier.channels.email.texts import render
+from services.notifier.channels.email.texts.wording import VERSIONS
+from services.notifier.notification.templates import TEMPLATE_OF
 from tests.unit.notifier_emails.facts import EVERY_CASE, EVERY_FACT, case_id, contact
 from tests.unit.notifier_emails.golden_files import FOLDER, fingerprint, golden_emails
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.notifier.emails.greeting import greeting_name, holds_link, one_line, shown_id
+from services.notifier.wording.greeting import greeting_name, holds_link, one_line, shown_id
 
 CALLS = """
     account bank bonus call claim click code confirm free gift here http https install invoice login

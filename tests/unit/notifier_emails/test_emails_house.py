@@ -12,9 +12,10 @@ import pytest
 from schemas.envelope import Event
 from schemas.ledger import LowBalanceDetected
 from schemas.orders import ActivationDelayed, PaymentFailed, PlanActivated, WalletToppedUp
-from services.notifier.emails import TEMPLATE_OF, render
-from services.notifier.emails.house import House
-from services.notifier.emails.wording import WORDING
+from services.notifier.channels.email.texts import render
+from services.notifier.channels.email.texts.house import House
+from services.notifier.channels.email.texts.wording import WORDING
+from services.notifier.notification.templates import TEMPLATE_OF
 from tests.unit.notifier_emails.facts import (
     EVERY_CASE,
     HOUSE,

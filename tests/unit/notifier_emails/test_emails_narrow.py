@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 
 from schemas.envelope import Event
-from services.notifier.emails import render
-from services.notifier.emails.house import House
+from services.notifier.channels.email.texts import render
+from services.notifier.channels.email.texts.house import House
 from tests.unit.notifier_emails.facts import EVERY_FACT, LOCALES, case_id, contact, fact
 from tests.unit.notifier_emails.test_emails_safety import Page
 

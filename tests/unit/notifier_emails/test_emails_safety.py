@@ -19,8 +19,8 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.requests import RenewalRequested
-from services.notifier.emails import render
-from services.notifier.emails.greeting import (
+from services.notifier.channels.email.texts import render
+from services.notifier.wording.greeting import (
     NAME_CHARACTERS_MAX,
     NAME_WORDS_MAX,
     greeting_name,

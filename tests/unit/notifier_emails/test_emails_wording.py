@@ -24,8 +24,8 @@ from schemas.orders import (
 )
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCredited, SurplusReason, SurplusReturned
-from services.notifier.emails import render, wording
-from services.notifier.emails.wording import WORDING, Wording
+from services.notifier.channels.email.texts import render, wording
+from services.notifier.channels.email.texts.wording import WORDING, Wording
 from tests.unit.notifier_emails.facts import (
     EVERY_FACT,
     HOUSE,

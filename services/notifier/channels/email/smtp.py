@@ -6,17 +6,16 @@ from typing import Final, Literal
 
 import aiosmtplib
 
-from services.notifier.channels.email import (
-    DOT_SENT,
+from services.notifier.channels.email.channel import DOT_SENT, OutgoingEmail
+from services.notifier.channels.email.smtp_connections import Connections, SmtpSession, Unreachable
+from services.notifier.notification.outcomes import (
     DeferralCause,
     Deferred,
     Delivered,
     DeliveryOutcome,
-    Mail,
     Refused,
     Unknown,
 )
-from services.notifier.channels.smtp_connections import Connections, Session, Unreachable
 from services.runtime.errors import Transient
 from services.runtime.processor import Mark
 
@@ -36,7 +35,7 @@ class SmtpChannel:
         self._connections = connections
         self._answer_timeout_seconds = answer_timeout_seconds
 
-    async def send(self, mail: Mail, mark: Mark) -> DeliveryOutcome:
+    async def send(self, mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:
         """Hand over one message; commit the mark after its text and before its final dot."""
         try:
             async with self._connections.session() as session:
@@ -48,7 +47,7 @@ class SmtpChannel:
         """Say goodbye on every idle connection."""
         await self._connections.close()
 
-    async def _send(self, session: Session, mail: Mail, mark: Mark) -> DeliveryOutcome:
+    async def _send(self, session: SmtpSession, mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:
         try:
             refusal = await _announce(session, mail)
             if refusal is not None:
@@ -72,7 +71,7 @@ class SmtpChannel:
         return outcome
 
 
-async def _announce(session: Session, mail: Mail) -> DeliveryOutcome | None:
+async def _announce(session: SmtpSession, mail: OutgoingEmail) -> DeliveryOutcome | None:
     """Send MAIL, RCPT and DATA; return None when the server waits for the text."""
     international = not mail.recipient.isascii()
     if international and not await session.takes_utf8():

@@ -13,9 +13,9 @@ from typing import Final, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
-from services.notifier.emails.content import Button, Content, Row
-from services.notifier.emails.figures import unbound
-from services.notifier.emails.wording import WORDING, Wording
+from services.notifier.channels.email.texts.content import Button, Content, Row
+from services.notifier.channels.email.texts.wording import WORDING, Wording
+from services.notifier.wording.figures import unbound
 
 _GAP: Final = "\0"
 """A character that no text of an email holds."""

@@ -13,10 +13,10 @@ from email.utils import format_datetime
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from services.notifier.channels.email import Mail
-from services.notifier.emails import RenderedEmail
-from services.notifier.emails.house import NOBODY, House
-from services.notifier.facts import Fact
+from services.notifier.channels.email.channel import OutgoingEmail
+from services.notifier.channels.email.texts import RenderedEmail
+from services.notifier.channels.email.texts.house import NOBODY, House
+from services.notifier.notification.facts import Fact
 
 _HEADERS: Final = (
     "From",
@@ -63,7 +63,9 @@ class Letterhead:
         return f"<{fact.key}@{self.message_id_domain}>"
 
 
-def build_mail(fact: Fact, rendered: RenderedEmail, recipient: str, letterhead: Letterhead) -> Mail:
+def build_mail(
+    fact: Fact, rendered: RenderedEmail, recipient: str, letterhead: Letterhead
+) -> OutgoingEmail:
     """Return the message about `fact`, dated when it happened (RFC 5322, RFC 3834).
 
     Raises:
@@ -91,10 +93,10 @@ def build_mail(fact: Fact, rendered: RenderedEmail, recipient: str, letterhead: 
             *(*_part("html", rendered.html), b"\r\n", border, b"--\r\n"),
         )
     )
-    return Mail(message_id, letterhead.from_address, recipient, content)
+    return OutgoingEmail(message_id, letterhead.from_address, recipient, content)
 
 
-def sha256_of(mail: Mail) -> str:
+def sha256_of(mail: OutgoingEmail) -> str:
     """Return the digest of the exact bytes that the mail server is given, before dot-stuffing."""
     return hashlib.sha256(mail.content).hexdigest()
 

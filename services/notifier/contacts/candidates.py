@@ -13,7 +13,7 @@ import asyncpg
 from schemas.envelope import Event
 from schemas.orders import RenewalAccepted, RenewalRejected, TopUpAccepted, TopUpRejected
 from schemas.requests import Contact, RenewalRequested, TopUpRequested
-from services.notifier.contact_check import checked
+from services.notifier.contacts.contact_check import checked
 from services.runtime.processor import Incoming
 
 CANDIDATES_PER_ACCOUNT_MAX: Final = 64
@@ -111,7 +111,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OrderAnswer:
     """What orders said of one request; `source` is the upstream that asked, if it is told."""
 
     account_id: str
@@ -146,14 +146,14 @@ def candidate_of(incoming: Incoming) -> Candidate | None:
     )
 
 
-def answer_of(incoming: Incoming) -> Answer | None:
+def answer_of(incoming: Incoming) -> OrderAnswer | None:
     """Return what an event of orders says of the request that caused it, or None."""
     event, cause = incoming.event, incoming.envelope.causationid
     order_id, accepted = _order_of(event)
     if order_id is None or cause is None:
         return None
     source = getattr(event, "request_source", None)
-    return Answer(event.account_id, order_id, cause, accepted, source)
+    return OrderAnswer(event.account_id, order_id, cause, accepted, source)
 
 
 def _order_of(event: Event) -> tuple[str | None, bool]:
@@ -203,7 +203,7 @@ async def keep(
 
 
 async def take(
-    connection: asyncpg.Connection, answers: Sequence[Answer], remember_until: datetime
+    connection: asyncpg.Connection, answers: Sequence[OrderAnswer], remember_until: datetime
 ) -> list[ContactChange]:
     """Return the contacts of accepted requests, and forget those of refused ones.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from services.notifier.rate_limit import Limit
+from services.notifier.notification.rate_limit import Limit
 
 _NOTICES: Final = Limit(burst=5, interval=timedelta(hours=1))
 _RECEIPTS: Final = Limit(burst=100, interval=timedelta(minutes=1))

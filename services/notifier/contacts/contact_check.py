@@ -10,7 +10,7 @@ from typing import Final, Never
 from email_validator import EmailNotValidError, validate_email
 
 from schemas.requests import Contact
-from services.notifier.emails.locales import zone_named
+from services.notifier.wording.locales import zone_named
 from services.runtime.errors import Poison
 
 LOCALE_OTHERWISE: Final = "en"

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
 
 from schemas.envelope import Event
-from schemas.ledger import LowBalanceDetected
-from schemas.orders import (
-    ActivationDelayed,
-    PaymentFailed,
-    PlanActivated,
-    RefundCompleted,
-    WalletToppedUp,
-)
 from schemas.requests import Contact
-from schemas.surplus import SurplusCredited, SurplusReturned
-from services.notifier.emails.content import compose
-from services.notifier.emails.figures import Figures
-from services.notifier.emails.greeting import greeting_name
-from services.notifier.emails.house import NOBODY, House
-from services.notifier.emails.layout import html_of, text_of
-from services.notifier.emails.locales import locale_of, zone_of
-from services.notifier.emails.wording import VERSIONS, WORDING, Wording
-
-TEMPLATE_OF: Final[Mapping[type[Event], str]] = MappingProxyType(
-    {
-        PlanActivated: "renewal_confirmed",
-        PaymentFailed: "payment_failed",
-        WalletToppedUp: "top_up_confirmed",
-        ActivationDelayed: "activation_delayed",
-        RefundCompleted: "refund_completed",
-        LowBalanceDetected: "low_balance",
-        SurplusReturned: "surplus_returned",
-        SurplusCredited: "surplus_credited",
-    }
-)
+from services.notifier.channels.email.texts.content import compose
+from services.notifier.channels.email.texts.house import NOBODY, House
+from services.notifier.channels.email.texts.layout import html_of, text_of
+from services.notifier.channels.email.texts.wording import VERSIONS, WORDING, Wording
+from services.notifier.notification.templates import TEMPLATE_OF
+from services.notifier.wording.figures import Figures
+from services.notifier.wording.greeting import greeting_name
+from services.notifier.wording.locales import locale_of, zone_of
 
 
 @dataclass(frozen=True, slots=True)

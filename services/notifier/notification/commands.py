@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from services.notifier.channels.email import Deferred, Refused, Unknown
-from services.notifier.facts import Fact
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.outcomes import Deferred, Refused, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class RecordNotDelivered:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordHeldBack:
+class RecordPostponed:
     """The mailbox had too many: it is asked again at `until`, or soon, when that is None."""
 
     fact: Fact
@@ -126,7 +126,7 @@ Command = (
     | RecordNoContact
     | RecordDelivered
     | RecordNotDelivered
-    | RecordHeldBack
+    | RecordPostponed
     | RecordInDigest
     | SettleEmail
 )

@@ -9,20 +9,17 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Self
+from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from schemas.envelope import Identifier, Sha256Hex
 from schemas.orders import DeclineReason
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusReason
-from services.notifier.emails.locales import LOCALES
+from services.notifier.wording.figures import Formats, Phrase
+from services.notifier.wording.locales import LOCALES
 
-Phrase = Annotated[str, StringConstraints(min_length=1)]
-"""Plain text, `{placeholder}` for a fact; a layout escapes it, so it holds no markup."""
-ToTheMinute = Annotated[str, StringConstraints(pattern="^[^sSA]+$")]
-"""A CLDR pattern without seconds: the text of a moment is remembered for its whole minute."""
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -30,7 +27,7 @@ class _Words(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Letter(_Words):
+class TemplateWords(_Words):
     """What every template says: `opening` above the facts, `next_steps` under `next_title`."""
 
     subject: Phrase
@@ -41,21 +38,21 @@ class Letter(_Words):
     next_steps: tuple[Phrase, ...]
 
 
-class PaymentFailedLetter(Letter):
+class PaymentFailedWords(TemplateWords):
     """Its `{purpose}` is one of these."""
 
     for_renewal: Phrase
     for_top_up: Phrase
 
 
-class RefundLetter(Letter):
+class RefundWords(TemplateWords):
     """Its `{arrival}` is one of these: when the customer sees the money."""
 
     to_wallet: Phrase
     to_payment_method: Phrase
 
 
-class SurplusLetter(Letter):
+class SurplusWords(TemplateWords):
     """Its `{why}` is one of these: why the order does not take the money."""
 
     reasons: dict[SurplusReason, Phrase]
@@ -102,16 +99,9 @@ class Labels(_Words):
     held_back_orders: Phrase
 
 
-class Wording(_Words):
-    """Everything that one language says. `home_currency` needs no ISO code; "" when there is none.
+class Wording(Formats):
+    """Everything that one language says; `wrap_at` is the width of plain text, 0: clients wrap it."""
 
-    `date_time` is a CLDR pattern; `wrap_at` is the width of plain text, 0 when clients wrap it.
-    """
-
-    locale: str
-    home_currency: str
-    date_time: ToTheMinute
-    moment: Phrase
     wrap_at: int
     fonts: Phrase
     greeting: Phrase
@@ -124,14 +114,14 @@ class Wording(_Words):
     labels: Labels
     reasons: dict[DeclineReason, ReasonWords]
     wallet_insufficient_funds: ReasonWords
-    renewal_confirmed: Letter
-    payment_failed: PaymentFailedLetter
-    top_up_confirmed: Letter
-    activation_delayed: Letter
-    refund_completed: RefundLetter
-    surplus_returned: SurplusLetter
-    surplus_credited: SurplusLetter
-    low_balance: Letter
+    renewal_confirmed: TemplateWords
+    payment_failed: PaymentFailedWords
+    top_up_confirmed: TemplateWords
+    activation_delayed: TemplateWords
+    refund_completed: RefundWords
+    surplus_returned: SurplusWords
+    surplus_credited: SurplusWords
+    low_balance: TemplateWords
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -11,7 +11,7 @@ from typing import Final
 import aiosmtplib
 from aiosmtplib.protocol import SMTPProtocol
 
-from services.notifier.channels.email import DeferralCause
+from services.notifier.notification.outcomes import DeferralCause
 
 _CLOSING: Final = 421
 _LINE_BEGINS_WITH_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
@@ -30,7 +30,7 @@ class Unreachable(Exception):
         self.smtp_code = smtp_code
 
 
-class Session:
+class SmtpSession:
     """One connection lent to one message."""
 
     def __init__(self, connections: Connections, client: aiosmtplib.SMTP, *, reused: bool) -> None:
@@ -110,7 +110,7 @@ class Connections:
         self._resting_until = 0.0
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
+    async def session(self) -> AsyncIterator[SmtpSession]:
         """Lend a connection; after an error or a cancellation it is not used again.
 
         Raises:
@@ -121,7 +121,7 @@ class Connections:
                 self._idle.pop()
             reused = bool(self._idle)
             client = self._idle.pop() if reused else await self.connect()
-            session = Session(self, client, reused=reused)
+            session = SmtpSession(self, client, reused=reused)
             try:
                 yield session
             except BaseException:

@@ -16,11 +16,11 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from schemas.notifier import NotificationFailed, NotificationSent, NotificationSuppressed
-from services.notifier.decider import fact_key_of
-from services.notifier.facts import Fact
 from services.notifier.gathering import Gathered
-from services.notifier.mailboxes import mailbox_hash, mailbox_key
-from services.notifier.rate_limit import Limit
+from services.notifier.limits.mailboxes import mailbox_hash, mailbox_key
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.identities import fact_key_of
+from services.notifier.notification.rate_limit import Limit
 from services.runtime.effect import EffectRun, RunKey
 from services.runtime.errors import Transient
 from services.runtime.log.event_log import Transaction
@@ -99,7 +99,7 @@ class Admitted(NamedTuple):
     listed: tuple[str, ...] = ()
 
 
-class HeldBack(NamedTuple):
+class Postponed(NamedTuple):
     """The mailbox had too many: ask again at `until`; None: soon, another mail is telling of it."""
 
     until: datetime | None
@@ -111,24 +111,24 @@ class InDigest(NamedTuple):
     digest: UUID
 
 
-MailTurn = Admitted | HeldBack | InDigest
+TurnGiven = Admitted | Postponed | InDigest
 
 
-class MailKind(NamedTuple):
+class MessageKind(NamedTuple):
     """The template of a mail, and the order that it is about; "" when it is about none."""
 
     template: str
     reference: str
 
 
-class MailTurns(Protocol):
+class Turns(Protocol):
     """Who says whether a mail may be sent."""
 
-    async def ask(self, run: EffectRun, fact: Fact, kind: MailKind, address: str) -> MailTurn:
+    async def ask(self, run: EffectRun, fact: Fact, kind: MessageKind, address: str) -> TurnGiven:
         """Return what is to be done with a mail; a turn that was given is not counted again."""
 
 
-class Request(NamedTuple):
+class TurnRequest(NamedTuple):
     """One mail that is about to be sent. `admitted`: it had its turn in this mailbox before.
 
     `moved`: it had its turn in another mailbox, and may have told others there.
@@ -142,7 +142,7 @@ class Request(NamedTuple):
     moved: bool
 
 
-class MailLimits:
+class RecipientLimits:
     """The turns of all mailboxes, in the notifier's schema: what every process agrees on."""
 
     def __init__(
@@ -157,9 +157,9 @@ class MailLimits:
         self._limit_of = limit_of
         self._clock = clock
         self._key: bytes | None = None
-        self._gathered: Gathered[Request, MailTurn | None] = Gathered(self._answer)
+        self._gathered: Gathered[TurnRequest, TurnGiven | None] = Gathered(self._answer)
 
-    async def ask(self, run: EffectRun, fact: Fact, kind: MailKind, address: str) -> MailTurn:
+    async def ask(self, run: EffectRun, fact: Fact, kind: MessageKind, address: str) -> TurnGiven:
         """Return what is to be done with a mail; a turn that was given is not counted again.
 
         Raises:
@@ -172,14 +172,14 @@ class MailLimits:
         before = {fact.admitted, _mailbox_of(run.checkpoint)} - {None}
         place = (mailbox, kind.template)
         admitted, moved = mailbox.hex() in before, bool(before - {mailbox.hex()})
-        request = Request(run.key, fact.key, kind.reference, place, admitted, moved)
+        request = TurnRequest(run.key, fact.key, kind.reference, place, admitted, moved)
         turn = await self._gathered.ask(request)
         if turn is None:
             message = f"attempt {run.attempt} of {run.effect_id} lost its lease: another goes on"
             raise Transient(message)
         return turn
 
-    async def _answer(self, requests: Sequence[Request]) -> list[MailTurn | None]:
+    async def _answer(self, requests: Sequence[TurnRequest]) -> list[TurnGiven | None]:
         with transient_when_unwell():
             async with self._pool.acquire() as connection, connection.transaction():
                 # No mail goes before the mark of its final dot is on the disk, and this with it.
@@ -187,7 +187,7 @@ class MailLimits:
                 return await _Round(connection, self._limit_of, self._clock()).give(requests)
 
 
-async def settle_held_mail(
+async def settle_held_back(
     tx: Transaction, appended: Sequence[Filed], _handled: Sequence[Incoming]
 ) -> None:
     """Project outcomes: what an accepted message listed is told, what a failed one did waits anew."""
@@ -224,7 +224,7 @@ class _Round:
         self._taken: dict[RunKey, list[UUID]] = {}
         self._to_hold: list[tuple[UUID, bytes, str, str]] = []
 
-    async def give(self, requests: Sequence[Request]) -> list[MailTurn | None]:
+    async def give(self, requests: Sequence[TurnRequest]) -> list[TurnGiven | None]:
         await self._lock(requests)
         for each in requests:
             if each.moved:
@@ -238,7 +238,7 @@ class _Round:
             for each, turn in zip(requests, turns, strict=True)
         ]
 
-    async def _lock(self, requests: Sequence[Request]) -> None:
+    async def _lock(self, requests: Sequence[TurnRequest]) -> None:
         asking = Counter({each.place: 0 for each in requests})
         asking.update(each.place for each in requests if not each.admitted)
         places = sorted(asking)
@@ -252,7 +252,7 @@ class _Round:
         limit = self._limit_of(place[1])
         return self._now + limit.interval * min(asking, limit.burst)
 
-    async def _read(self, requests: Sequence[Request]) -> None:
+    async def _read(self, requests: Sequence[TurnRequest]) -> None:
         keys = [each.fact_key for each in requests]
         for row in await self._connection.fetch(_KNOWN, keys, *_columns(list(self._expected))):
             if row["fact_key"] is None:
@@ -263,45 +263,47 @@ class _Round:
             for row in await self._connection.fetch(_LISTED, again):
                 self._listed.setdefault(row["digest"], []).append(row["reference"])
 
-    async def _turn(self, request: Request) -> MailTurn:
+    async def _turn(self, request: TurnRequest) -> TurnGiven:
         mailbox, template = request.place
         held = self._held.get(request.fact_key)
         if held is not None and held.mailbox != mailbox:
             await self._let_go(request)  # nobody told of it, or will, where it belongs now
             held = None
         if held is not None and held.digest is not None:
-            return InDigest(held.digest) if held.told else HeldBack(None)
+            return InDigest(held.digest) if held.told else Postponed(None)
         if not request.admitted:
             turn = self._limit_of(template).take(self._expected[request.place], self._now)
             self._expected[request.place] = turn.expected_at
             if not turn.admitted:
                 if held is None:
                     self._to_hold.append((request.fact_key, *request.place, request.reference))
-                return HeldBack(turn.at)
+                return Postponed(turn.at)
         if held is not None:
             await self._let_go(request)  # before another one of this round lists it
         if not request.admitted and mailbox in self._crowded:
             await self._list_others(request)
         return Admitted(mailbox.hex(), tuple(self._listed.get(request.fact_key, ())))
 
-    async def _let_go(self, request: Request) -> None:
+    async def _let_go(self, request: TurnRequest) -> None:
         await self._connection.execute(_LET_GO, request.fact_key)
         del self._held[request.fact_key]
 
-    async def _list_others(self, request: Request) -> None:
+    async def _list_others(self, request: TurnRequest) -> None:
         rows = await self._connection.fetch(_LIST, *request.place, request.fact_key)
         for row in rows:
             self._held[row["fact_key"]] = _Held(row["mailbox"], row["digest"], row["told"])
         self._listed[request.fact_key] = [row["reference"] for row in rows]
         self._taken[request.run] = [row["fact_key"] for row in rows]
 
-    async def _give_back(self, requests: Iterable[Request]) -> None:
+    async def _give_back(self, requests: Iterable[TurnRequest]) -> None:
         """Have what was listed for runs that lost their lease wait anew: others send those mails."""
         taken = [key for each in requests for key in self._taken.get(each.run, ())]
         if taken:
             await self._connection.execute(_GIVE_BACK, taken)
 
-    async def _write(self, requests: Sequence[Request], turns: Sequence[MailTurn]) -> set[RunKey]:
+    async def _write(
+        self, requests: Sequence[TurnRequest], turns: Sequence[TurnGiven]
+    ) -> set[RunKey]:
         """Keep what was decided; return the admitted runs that still hold their lease."""
         if self._to_hold:
             await self._connection.executemany(_HOLD, self._to_hold)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.orders import PaymentFailed, PlanActivated
-from services.notifier.emails import render
-from services.notifier.emails.greeting import one_line
-from services.notifier.emails.layout import wrapped
+from services.notifier.channels.email.texts import render
+from services.notifier.channels.email.texts.layout import wrapped
+from services.notifier.wording.greeting import one_line
 from tests.unit.notifier_emails.facts import LOCALES, contact, fact
 
 SPACED = st.text(st.sampled_from("ab-é\u200d\u00a0 \t"), max_size=60)

@@ -18,10 +18,10 @@ from schemas.orders import (
 )
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCredited, SurplusReturned
-from services.notifier.emails.figures import Figures, unbound
-from services.notifier.emails.greeting import holds_link, one_line, shown_id
-from services.notifier.emails.house import NOBODY, House
-from services.notifier.emails.wording import Letter, ReasonWords, Wording
+from services.notifier.channels.email.texts.house import NOBODY, House
+from services.notifier.channels.email.texts.wording import ReasonWords, TemplateWords, Wording
+from services.notifier.wording.figures import Figures, unbound
+from services.notifier.wording.greeting import holds_link, one_line, shown_id
 
 _SUBJECT_PLAN_MAX: Final = 72
 _RELATED: Final = {"zh-Hans": "zh-Hant", "zh-Hant": "zh-Hans", "en": "en"}
@@ -68,14 +68,8 @@ class Content:
     button: Button | None = None
 
 
-def order_of(event: Event) -> str:
-    """Return the id of the order that an event is about, "" when it is about none."""
-    order = getattr(event, "renewal_id", None) or getattr(event, "topup_id", None)
-    return order or ""
-
-
 def compose(
-    event: Event, figures: Figures, listed: Sequence[str] = (), house: House = NOBODY
+    event: Event, figures: Figures[Wording], listed: Sequence[str] = (), house: House = NOBODY
 ) -> Content:
     """Return the content of the email about `event`, which tells of more of its kind by order.
 
@@ -110,7 +104,7 @@ def _with_others(content: Content, listed: Sequence[str], words: Wording) -> Con
     return replace(content, opening=(*content.opening, words.held_back), rows=tuple(rows))
 
 
-def _composed(event: Event, figures: Figures) -> Content:
+def _composed(event: Event, figures: Figures[Wording]) -> Content:
     match event:
         case PlanActivated():
             return _renewal_confirmed(event, figures)
@@ -133,7 +127,7 @@ def _composed(event: Event, figures: Figures) -> Content:
             raise TypeError(message)
 
 
-def _renewal_confirmed(event: PlanActivated, figures: Figures) -> Content:
+def _renewal_confirmed(event: PlanActivated, figures: Figures[Wording]) -> Content:
     words, labels = figures.words, figures.words.labels
     plan = _plan(event.plan_title, words, event.plan_code)
     facts = {"plan": plan, "valid_until": figures.moment(event.valid_until)}
@@ -153,7 +147,7 @@ def _renewal_confirmed(event: PlanActivated, figures: Figures) -> Content:
     return _content(words.renewal_confirmed, facts, rows)
 
 
-def _payment_failed(event: PaymentFailed, figures: Figures) -> Content:
+def _payment_failed(event: PaymentFailed, figures: Figures[Wording]) -> Content:
     words, labels = figures.words, figures.words.labels
     letter, reason = words.payment_failed, _reason(event, words)
     if event.renewal_id is not None:
@@ -177,7 +171,7 @@ def _payment_failed(event: PaymentFailed, figures: Figures) -> Content:
     return _content(letter, facts, rows)
 
 
-def _top_up_confirmed(event: WalletToppedUp, figures: Figures) -> Content:
+def _top_up_confirmed(event: WalletToppedUp, figures: Figures[Wording]) -> Content:
     words, labels = figures.words, figures.words.labels
     facts = {"amount": figures.money(event.amount)}
     until = event.expires_at
@@ -194,7 +188,7 @@ def _top_up_confirmed(event: WalletToppedUp, figures: Figures) -> Content:
     return _content(words.top_up_confirmed, facts, rows)
 
 
-def _activation_delayed(event: ActivationDelayed, figures: Figures) -> Content:
+def _activation_delayed(event: ActivationDelayed, figures: Figures[Wording]) -> Content:
     words, labels = figures.words, figures.words.labels
     plan = _plan(event.plan_title, words, event.renewal_id)
     rows = (
@@ -205,7 +199,7 @@ def _activation_delayed(event: ActivationDelayed, figures: Figures) -> Content:
     return _content(words.activation_delayed, {"plan": plan}, rows)
 
 
-def _refund_completed(event: RefundCompleted, figures: Figures) -> Content:
+def _refund_completed(event: RefundCompleted, figures: Figures[Wording]) -> Content:
     words, labels, letter = figures.words, figures.words.labels, figures.words.refund_completed
     by_wallet = event.method is PaymentMethod.WALLET
     facts = {
@@ -229,7 +223,7 @@ def _refund_completed(event: RefundCompleted, figures: Figures) -> Content:
     return _content(letter, facts, rows)
 
 
-def _surplus_returned(event: SurplusReturned, figures: Figures) -> Content:
+def _surplus_returned(event: SurplusReturned, figures: Figures[Wording]) -> Content:
     """Nothing was bought with a surplus, so there is no price and no tax."""
     words, labels, letter = figures.words, figures.words.labels, figures.words.surplus_returned
     facts = {
@@ -247,7 +241,7 @@ def _surplus_returned(event: SurplusReturned, figures: Figures) -> Content:
     return _content(letter, facts, rows)
 
 
-def _surplus_credited(event: SurplusCredited, figures: Figures) -> Content:
+def _surplus_credited(event: SurplusCredited, figures: Figures[Wording]) -> Content:
     words, labels, letter = figures.words, figures.words.labels, figures.words.surplus_credited
     facts = {"amount": figures.money(event.amount), "why": letter.reasons[event.reason]}
     until = event.expires_at
@@ -262,7 +256,7 @@ def _surplus_credited(event: SurplusCredited, figures: Figures) -> Content:
     return _content(letter, facts, rows)
 
 
-def _low_balance(event: LowBalanceDetected, figures: Figures) -> Content:
+def _low_balance(event: LowBalanceDetected, figures: Figures[Wording]) -> Content:
     words, labels = figures.words, figures.words.labels
     facts = {
         "balance": figures.money(event.balance),
@@ -276,7 +270,7 @@ def _low_balance(event: LowBalanceDetected, figures: Figures) -> Content:
     return _content(words.low_balance, facts, rows)
 
 
-def _content(letter: Letter, facts: Mapping[str, str], rows: tuple[Row, ...]) -> Content:
+def _content(letter: TemplateWords, facts: Mapping[str, str], rows: tuple[Row, ...]) -> Content:
     plan = facts.get("plan", "")
     short = plan if len(plan) <= _SUBJECT_PLAN_MAX else f"{plan[: _SUBJECT_PLAN_MAX - 1]}…"
     return Content(

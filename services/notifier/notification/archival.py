@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.notifier.evolution import NotificationState, Settled, evolve, initial_state
+from services.notifier.notification.evolution import (
+    NotificationState,
+    Settled,
+    evolve,
+    initial_state,
+)
 from services.runtime.effect import JsonObject
 from services.runtime.processor import Archival
 

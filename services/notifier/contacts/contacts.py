@@ -10,7 +10,7 @@ import asyncpg
 
 from schemas.envelope import Event
 from schemas.requests import Contact, CustomerContactChanged
-from services.notifier.candidates import (
+from services.notifier.contacts.candidates import (
     ContactChange,
     answer_of,
     candidate_of,
@@ -18,9 +18,9 @@ from services.notifier.candidates import (
     one_of_each,
     take,
 )
-from services.notifier.contact_check import checked
-from services.notifier.decider import hold_key
+from services.notifier.contacts.contact_check import checked
 from services.notifier.gathering import Gathered
+from services.notifier.notification.identities import hold_key
 from services.runtime.log.event_log import Transaction
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Filed, Incoming, Projection

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.notifier.mailboxes import mailbox_hash, mailbox_key
+from services.notifier.limits.mailboxes import mailbox_hash, mailbox_key
 from services.runtime.postgres.errors import transient_when_unwell
 
 _KNOWN: Final = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.notifier.channels.email import DOT_SENT, Delivered, DeliveryOutcome, Mail
+from services.notifier.channels.email.channel import DOT_SENT, OutgoingEmail
+from services.notifier.notification.outcomes import Delivered, DeliveryOutcome
 from services.runtime.processor import Mark
 
 
@@ -13,7 +14,7 @@ class CountingChannel:
         """Start at zero."""
         self.accepted = 0
 
-    async def send(self, _mail: Mail, mark: Mark) -> DeliveryOutcome:
+    async def send(self, _mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:
         """Do what a real channel costs the database, and no more."""
         await mark(DOT_SENT)
         self.accepted += 1

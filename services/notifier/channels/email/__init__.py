@@ -1,0 +1,1 @@
+"""Email: its texts, its message, and how it reaches a mail server."""

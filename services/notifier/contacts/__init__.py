@@ -1,0 +1,1 @@
+"""How customers can be reached: kept apart from the log, and erased."""

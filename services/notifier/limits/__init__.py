@@ -1,0 +1,1 @@
+"""How much a recipient gets, and which message tells of what was held back."""

@@ -1,0 +1,1 @@
+"""What every channel knows of one notification: its fact, commands, states and rules."""
