@@ -196,23 +196,6 @@ async def test_cursor_and_sequence_commit_together(log: EventLog) -> None:
         assert tx.last_sequences == {(SOURCE, 1): newest}
 
 
-async def test_unpublished_returns_own_events_in_order_and_skips_past_foreign_ones(
-    log: EventLog,
-) -> None:
-    await append(log, ("order/a", 1), ("order/a", 2))
-    await append(log, ("order/x", 1), source="/billing/elsewhere")
-    first = await log.unpublished(SOURCE, [1, 2], limit=1)
-    assert [row.position for row in first[1].events] == [1]
-    assert first[1].through_position == 1
-    await log.mark_published({1: first[1].through_position})
-    rest = await log.unpublished(SOURCE, [1, 2], limit=10)
-    assert [row.position for row in rest[1].events] == [2]
-    assert rest[1].through_position == 3
-    await log.mark_published({1: 3})
-    await log.mark_published({1: 1})
-    assert await log.unpublished(SOURCE, [1, 2], limit=10) == {}
-
-
 async def test_effect_due_at_once_is_leased_to_its_writer_and_to_nobody_else(log: EventLog) -> None:
     now = datetime.now(UTC)
     leased = await start(log, Start("charge/r-1", "charge", {"token": "tok_ok"}), now=now)

@@ -84,22 +84,6 @@ async def test_run_that_gave_up_its_lease_records_marks_and_extends_nothing_more
     assert (again.run.attempt, again.run.recovered, again.run.checkpoint) == (2, False, None)
 
 
-async def test_what_a_log_lost_is_not_marked_and_keeps_no_other_shard_from_its_mark(
-    log: EventLog,
-) -> None:
-    """A relay remembers what was acknowledged; a log that was put back ends before that."""
-    for shard in (1, 2):
-        await append(log, *((f"order/{shard}", version) for version in (1, 2, 3)), shard=shard)
-
-    beyond = {1: 2, 2: 9}
-    found = await log.unpublished(SOURCE, [1, 2], limit=10, acknowledged=beyond)
-    await log.mark_published(beyond)
-
-    assert [each.position for each in found[1].events] == [3]
-    assert 2 not in found
-    assert await log.publishing([1, 2]) == {1: (2, 3), 2: (0, 3)}
-
-
 async def test_taken_events_are_known_by_their_number_in_this_and_later_transactions(
     log: EventLog,
 ) -> None:

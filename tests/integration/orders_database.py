@@ -149,9 +149,7 @@ class Orders:
 
     async def publish(self) -> None:
         """Have all be published, as the relay would."""
-        await self.log.mark_published(
-            {shard: position for shard, (position, _) in (await self.log.ends()).items()}
-        )
+        await self.log.mark_published(await self.log.ends())
 
     async def events(self) -> list[Event]:
         """Return what the database still holds of the log."""

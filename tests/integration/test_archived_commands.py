@@ -134,7 +134,7 @@ async def test_customer_is_not_told_again_of_what_is_archived(
         await notifier.take(notifier.record("PlanActivated"), notifier.record("PaymentFailed"))
         await notifier.settle(until=2)
         ends = await notifier.log.ends()
-        await notifier.log.mark_published({shard: at for shard, (at, _) in ends.items()})
+        await notifier.log.mark_published(ends)
         owner = await asyncpg.connect(fresh_database, server_settings={"search_path": "notifier"})
         try:
             outcome = await archiving.archive_events(

@@ -17,6 +17,7 @@ from services.runtime.archive import events as archiving
 from services.runtime.archive import plan
 from services.runtime.flow.log_ends import LogWatch
 from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.log.event_log import LogEnd
 from tests.integration.orders_database import (
     LATER,
     SHARDS,
@@ -136,7 +137,8 @@ async def test_young_orders_stay(orders: Orders, folder: Path) -> None:
 
 async def test_what_is_not_published_stays(orders: Orders, folder: Path) -> None:
     await orders.buy("ren-1", "ren-2")
-    await orders.log.mark_published({HOME: 2})
+    hashes = await orders.log.hashes_at({HOME: 2})
+    await orders.log.mark_published({HOME: LogEnd(2, hashes[HOME])})
 
     archived = await archive_as_owner(orders.admin_dsn, folder, LATER)
 

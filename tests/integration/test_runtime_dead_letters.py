@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,10 +50,25 @@ async def test_record_without_key_and_value_is_kept(toys: ToyDatabase) -> None:
 async def test_dead_letter_is_unpublished_until_it_is_marked(toys: ToyDatabase) -> None:
     await toys.dead_letter(request(0, amount=14), request(1, amount=14))
     first, second = await toys.letters.unpublished()
-    await toys.letters.mark_published([first.dead_letter_id])
+    await toys.letters.mark_published([first])
     assert [each.record_offset for each in await toys.letters.unpublished()] == [
         second.record_offset
     ]
+
+
+async def test_letter_that_has_the_number_of_another_one_is_not_marked_for_it(
+    toys: ToyDatabase,
+) -> None:
+    """A database that was put back gives the numbers of its letters again."""
+    await toys.dead_letter(request(0, amount=14))
+    [letter] = await toys.letters.unpublished()
+    for lost in (
+        replace(letter, record_offset=9),
+        replace(letter, partition=letter.partition + 1),
+        replace(letter, topic="elsewhere"),
+    ):
+        await toys.letters.mark_published([lost])
+    assert len(await toys.letters.unpublished()) == 1
 
 
 async def test_redriven_record_is_applied_when_the_cause_is_mended(toys: ToyDatabase) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
+from services.runtime.log.event_log import LogEnd
 from services.runtime.log.postgres_log import PostgresEventLog
 from tests.contract.test_event_log import SHARDS, SOURCE, append
 from tests.controls import T0, settings_for
@@ -49,7 +50,7 @@ ASKED: Final[dict[str, Callable[[PostgresEventLog], Awaitable[object]]]] = {
     "leases": lambda log: log.extend_leases(RUNS),
     "set aside": lambda log: log.set_effect_aside(RUNS[0], due_at=T0, trouble="boom"),
     "unpublished": lambda log: log.unpublished(
-        SOURCE, range(SHARDS), limit=9, acknowledged={1: WAITING - 3}
+        SOURCE, range(SHARDS), limit=9, acknowledged={1: LogEnd(WAITING - 3, b"")}
     ),
     "hashes": lambda log: log.hashes_at({1: 4_900, 2: 3}),
     "streams": load,

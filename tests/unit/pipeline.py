@@ -127,9 +127,7 @@ class Service:
     async def published(self) -> list[StoredEvent]:
         """Return what was not on the topic yet, and mark it published."""
         found = await self.log.unpublished(self.processor.source, range(SHARDS), limit=10_000)
-        await self.log.mark_published(
-            {shard: each.through_position for shard, each in found.items()}
-        )
+        await self.log.mark_published({shard: each.through for shard, each in found.items()})
         return [event for shard in sorted(found) for event in found[shard].events]
 
 

@@ -22,7 +22,7 @@ from services.runtime.flow.letters.dead_letters import DeadLetterTable
 from services.runtime.flow.letters.letter_room import LetterRoom
 from services.runtime.flow.letters.letter_topic import LetterPublisher
 from services.runtime.flow.letters.rereading import Originals
-from services.runtime.flow.log_ends import LogEnd, LogWatch
+from services.runtime.flow.log_ends import LogWatch
 from services.runtime.flow.operator.operator_requests import OperatorRequests
 from services.runtime.flow.operator.parking import ParkedShardTable, ResumeRequests
 from services.runtime.flow.operator.settlements import SettlementRequests
@@ -34,6 +34,7 @@ from services.runtime.kafka.client import Assignment, BatchConsumer, build_produ
 from services.runtime.kafka.held_back import HeldBack
 from services.runtime.kafka.topics.own_topic import check_own_topic
 from services.runtime.kafka.topics.topic_identity import KnownTopics
+from services.runtime.log.event_log import LogEnd
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.log.taken_events import TakenEvents
 from services.runtime.logs import Logger

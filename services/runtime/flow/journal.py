@@ -15,7 +15,7 @@ from typing import Final, Generic
 
 from schemas.envelope import Event, derived_event_id
 from services.runtime.effect import Drop, Release, Retry, Start
-from services.runtime.flow.log_ends import LogEnd, in_the_log, positions_of, refuse_lost
+from services.runtime.flow.log_ends import in_the_log, positions_of, refuse_lost
 from services.runtime.flow.pace import shared
 from services.runtime.flow.work import (
     ForeignStream,
@@ -25,7 +25,7 @@ from services.runtime.flow.work import (
     folded,
     refused_stream_id,
 )
-from services.runtime.log.event_log import StoredEvent, Transaction, chain_hash
+from services.runtime.log.event_log import LogEnd, StoredEvent, Transaction, chain_hash
 from services.runtime.processor import Decision, Ignored, Incoming, Processor, StateT
 
 CACHED_STREAMS_MAX: Final = 10_000

@@ -5,20 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from services.runtime.errors import Halt, Transient
-from services.runtime.log.event_log import EventLog
+from services.runtime.log.event_log import EventLog, LogEnd
 from services.runtime.logs import Logger
 
 LOOK_SECONDS: Final = 2.0
-
-
-class LogEnd(NamedTuple):
-    """Where a shard's log ended when we saw it last."""
-
-    position: int
-    hash: bytes
 
 
 def positions_of(ends: Mapping[int, LogEnd]) -> dict[int, int]:
@@ -96,17 +89,20 @@ class LogWatch:
             Transient: Postgres or Kafka does not answer.
         """
         server = await self._log.server()
-        known = dict(self._seen)
-        for shard, end in self._committed().items():
-            if end.position >= known.get(shard, end).position:
-                known[shard] = end
-        hashes = await self._log.hashes_at(positions_of(known))
-        # Asked behind the hashes: what left meanwhile is archived now.
-        refuse_lost(in_the_log(known, await self._log.archived()), hashes)
-        self._seen = {shard: LogEnd(*end) for shard, end in (await self._log.ends()).items()}
+        seen, committed = self._seen, self._committed()
+        await self._compare(seen)
+        # What we saw last may be of another log than what we committed before.
+        await self._compare({s: end for s, end in committed.items() if end != seen.get(s)})
+        self._seen = await self._log.ends()
         if server != self._server and self._server is not None:
             self._logger.warning("database_changed", was=self._server, now=server)
             await self._compare_published()
             self._logger.info("database_compared", now=server)
         self._server = server
         self._log.trust(server)
+
+    async def _compare(self, known: Mapping[int, LogEnd]) -> None:
+        if known:
+            hashes = await self._log.hashes_at(positions_of(known))
+            # Asked behind the hashes: what left meanwhile is archived now.
+            refuse_lost(in_the_log(known, await self._log.archived()), hashes)

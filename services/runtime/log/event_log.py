@@ -84,6 +84,13 @@ def chain_hash(previous: bytes, event: StoredEvent) -> bytes:
     return hashlib.sha256(previous + head.encode() + event.body).digest()
 
 
+class LogEnd(NamedTuple):
+    """An event of a shard by its place and its hash: no other log has the same."""
+
+    position: int
+    hash: bytes
+
+
 @dataclass(slots=True)
 class ShardHead:
     """Where a shard's log ends: `position` and `hash` of its last event, `sequence` of our last own.
@@ -184,18 +191,20 @@ class LeasedEffect(NamedTuple):
     origin: EffectOrigin
 
 
-NOTHING_ACKNOWLEDGED: Final[Mapping[int, int]] = MappingProxyType({})
+NOTHING_ACKNOWLEDGED: Final[Mapping[int, LogEnd]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
     """Own events to publish, in position order, and how far the log is then dealt with.
 
-    `through_position` lies beyond the last event where only events of other sources follow.
+    `through` lies beyond the last event where only events of other sources follow. Of a shard that
+    is `lost` there are none: the log has another event where it was acknowledged, or ends before.
     """
 
     events: list[StoredEvent]
-    through_position: int
+    through: LogEnd
+    lost: bool = False
 
 
 class Transaction(Protocol):
@@ -325,8 +334,8 @@ class EventLog(Protocol):
     async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
         """Return, by shard, the hash of the event at a position; absent where there is none."""
 
-    async def ends(self) -> dict[int, tuple[int, bytes]]:
-        """Return the position and the hash that each shard ends with."""
+    async def ends(self) -> dict[int, LogEnd]:
+        """Return what each shard ends with."""
 
     async def archived(self) -> dict[int, int]:
         """Return by shard up to which position events are in files, where any are."""
@@ -346,19 +355,22 @@ class EventLog(Protocol):
         shards: Collection[int],
         *,
         limit: int,
-        acknowledged: Mapping[int, int] = NOTHING_ACKNOWLEDGED,
+        acknowledged: Mapping[int, LogEnd] = NOTHING_ACKNOWLEDGED,
     ) -> dict[int, Unpublished]:
         """Return, for each shard with news, the first events of `source` not yet published.
 
-        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked,
-        or the log no longer goes so far.
+        Up to its end in `acknowledged` a shard is published, and marked so unless it is locked. An
+        end that the log does not hold is not believed, and the shard is `lost`.
         """
 
     async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
         """Return for each shard how far it is published, and where it ends."""
 
-    async def mark_published(self, positions: Mapping[int, int]) -> None:
-        """Record that everything up to each shard's position is on the topic; never moves back."""
+    async def mark_published(self, ends: Mapping[int, LogEnd]) -> None:
+        """Record that everything up to each shard's end is on the topic; never moves back.
+
+        Nothing is recorded of an end that the log does not hold.
+        """
 
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive.

@@ -20,6 +20,7 @@ from services.runtime.log.event_log import (
     EffectOrigin,
     LastSequence,
     LeasedEffect,
+    LogEnd,
     Overflow,
     Parking,
     ShardHead,
@@ -32,7 +33,9 @@ from services.runtime.log.memory_tables import (
     Tables,
     due_at_of,
     hashes_at,
+    holds,
     lease,
+    news_of,
     running,
 )
 
@@ -249,9 +252,10 @@ class MemoryEventLog:
         """Return, by shard, the hash of the event at a position; absent where there is none."""
         return hashes_at(self._tables, positions)
 
-    async def ends(self) -> dict[int, tuple[int, bytes]]:
-        """Return the position and the hash that each shard ends with."""
-        return {shard: (head.position, head.hash) for shard, head in self._tables.heads.items()}
+    async def ends(self) -> dict[int, LogEnd]:
+        """Return what each shard ends with."""
+        heads = self._tables.heads
+        return {shard: LogEnd(head.position, head.hash) for shard, head in heads.items()}
 
     async def archived(self) -> dict[int, int]:
         """Return that nothing is: memory has no files."""
@@ -274,23 +278,15 @@ class MemoryEventLog:
         shards: Collection[int],
         *,
         limit: int,
-        acknowledged: Mapping[int, int] = NOTHING_ACKNOWLEDGED,
+        acknowledged: Mapping[int, LogEnd] = NOTHING_ACKNOWLEDGED,
     ) -> dict[int, Unpublished]:
         """Mark what is acknowledged; return for each shard with news the first events of `source`."""
         await self.mark_published(acknowledged)
-        found: dict[int, Unpublished] = {}
-        for shard in shards:
-            marked, head = self._tables.published.get(shard, 0), self._tables.heads[shard]
-            if (published := max(marked, acknowledged.get(shard, 0))) >= head.position:
-                continue
-            own = [
-                event
-                for event in self._tables.events
-                if event.shard == shard and event.position > published and event.source == source
-            ][:limit]
-            through = own[-1].position if len(own) == limit else head.position
-            found[shard] = Unpublished(own, through)
-        return found
+        news = {
+            shard: news_of(self._tables, shard, source, limit=limit, told=acknowledged.get(shard))
+            for shard in shards
+        }
+        return {shard: each for shard, each in news.items() if each is not None}
 
     async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
         """Return for each shard how far it is published, and where it ends."""
@@ -299,11 +295,12 @@ class MemoryEventLog:
             for shard in shards
         }
 
-    async def mark_published(self, positions: Mapping[int, int]) -> None:
-        """Record that everything up to each shard's position is on the topic; never moves back."""
-        for shard, position in positions.items():
-            if position <= self._tables.heads[shard].position:
-                self._tables.published[shard] = max(self._tables.published.get(shard, 0), position)
+    async def mark_published(self, ends: Mapping[int, LogEnd]) -> None:
+        """Record that everything up to each shard's end is on the topic; never moves back."""
+        published = self._tables.published
+        for shard, end in ends.items():
+            if holds(self._tables, shard, end):
+                published[shard] = max(published.get(shard, 0), end.position)
 
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive."""

@@ -14,11 +14,13 @@ from services.runtime.log.event_log import (
     EffectOrigin,
     LastSequence,
     LeasedEffect,
+    LogEnd,
     Overflow,
     Parking,
     ShardHead,
     StoredEvent,
     TopicPartition,
+    Unpublished,
 )
 from services.runtime.log.leasing import leased_effect
 
@@ -82,6 +84,29 @@ def hashes_at(tables: Tables, positions: Mapping[int, int]) -> dict[int, bytes]:
         for event in tables.events
         if positions.get(event.shard) == event.position
     }
+
+
+def holds(tables: Tables, shard: int, end: LogEnd) -> bool:
+    """Say whether the log has this event there; each one begins at 0."""
+    return not end.position or hashes_at(tables, {shard: end.position}) == {shard: end.hash}
+
+
+def news_of(
+    tables: Tables, shard: int, source: str, *, limit: int, told: LogEnd | None
+) -> Unpublished | None:
+    """Return what is to be published of a shard, None for nothing; `told` is how far it is."""
+    published, head = tables.published.get(shard, 0), tables.heads[shard]
+    end = LogEnd(head.position, head.hash)
+    if told is not None and not holds(tables, shard, told):
+        return Unpublished([], end, lost=True)
+    if published >= head.position:
+        return None
+    own = [
+        event
+        for event in tables.events
+        if event.shard == shard and event.position > published and event.source == source
+    ][:limit]
+    return Unpublished(own, LogEnd(own[-1].position, own[-1].hash) if len(own) == limit else end)
 
 
 def running(tables: Tables, run: RunKey) -> OpenEffect | None:

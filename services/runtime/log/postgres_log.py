@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from weakref import WeakSet
@@ -17,17 +18,19 @@ from services.runtime.log.event_log import (
     LEASE_SECONDS_MAX,
     NOTHING_ACKNOWLEDGED,
     LeasedEffect,
+    LogEnd,
     Parking,
-    StoredEvent,
     TopicPartition,
     Unpublished,
 )
 from services.runtime.log.postgres_rows import (
     HASHES_AT,
     LEASE_DUE,
+    MARK_PUBLISHED,
     PARKINGS,
     SERVER,
     UNPUBLISHED,
+    end_columns,
     run_columns,
     stored_event,
     stored_lease,
@@ -87,11 +90,11 @@ class PostgresEventLog:
             rows = await self._pool.fetch(HASHES_AT, list(positions), list(positions.values()))
         return {row["shard"]: row["hash"] for row in rows}
 
-    async def ends(self) -> dict[int, tuple[int, bytes]]:
-        """Return the position and the hash that each shard ends with."""
+    async def ends(self) -> dict[int, LogEnd]:
+        """Return what each shard ends with."""
         with transient_when_unwell():
             rows = await self._pool.fetch("SELECT shard, head_position, head_hash FROM shard")
-        return {row["shard"]: (row["head_position"], row["head_hash"]) for row in rows}
+        return {row["shard"]: LogEnd(row["head_position"], row["head_hash"]) for row in rows}
 
     async def archived(self) -> dict[int, int]:
         """Return by shard up to which position events are in files, where any are."""
@@ -123,25 +126,22 @@ class PostgresEventLog:
         shards: Collection[int],
         *,
         limit: int,
-        acknowledged: Mapping[int, int] = NOTHING_ACKNOWLEDGED,
+        acknowledged: Mapping[int, LogEnd] = NOTHING_ACKNOWLEDGED,
     ) -> dict[int, Unpublished]:
         """Return, for each shard with news, the first events of `source` not yet published.
 
-        Up to its position in `acknowledged` a shard is published, and marked so unless it is locked,
-        or the log no longer goes so far.
+        Up to its end in `acknowledged` a shard is published, and marked so unless it is locked. An
+        end that the log does not hold is not believed, and the shard is `lost`.
         """
-        told = list(acknowledged), list(acknowledged.values())
-        events: dict[int, list[StoredEvent]] = {}
-        heads: dict[int, int] = {}
-        for shard, head, *row in await self._fetch(UNPUBLISHED, list(shards), *told, source, limit):
-            heads[shard] = head
-            own = events.setdefault(shard, [])
+        found: dict[int, Unpublished] = {}
+        rows = await self._fetch(
+            UNPUBLISHED, list(shards), *end_columns(acknowledged), source, limit
+        )
+        for shard, position, hash_, held, *row in rows:
+            news = found.setdefault(shard, Unpublished([], LogEnd(position, hash_), lost=not held))
             if row[0] is not None:
-                own.append(stored_event(row))
-        return {
-            shard: Unpublished(own, own[-1].position if len(own) == limit else heads[shard])
-            for shard, own in events.items()
-        }
+                news.events.append(stored_event(row))
+        return {shard: _up_to(news, limit) for shard, news in found.items()}
 
     async def publishing(self, shards: Collection[int]) -> dict[int, tuple[int, int]]:
         """Return for each shard how far it is published, and where it ends."""
@@ -152,21 +152,10 @@ class PostgresEventLog:
         )
         return {row["shard"]: (row["published_position"], row["head_position"]) for row in rows}
 
-    async def mark_published(self, positions: Mapping[int, int]) -> None:
-        """Record that everything up to each shard's position is on the topic; never moves back."""
-        if not positions:
-            return
-        # Rows are locked in the order that transactions lock them in.
-        await self._execute(
-            "WITH moved AS (SELECT shard, position FROM shard"
-            " JOIN unnest($1::int[], $2::bigint[]) AS published(shard, position) USING (shard)"
-            " WHERE published_position < position AND position <= head_position"
-            " ORDER BY shard FOR UPDATE OF shard)"
-            " UPDATE shard SET published_position = moved.position"
-            " FROM moved WHERE shard.shard = moved.shard",
-            list(positions),
-            list(positions.values()),
-        )
+    async def mark_published(self, ends: Mapping[int, LogEnd]) -> None:
+        """Record that everything up to each shard's end is on the topic; never moves back."""
+        if ends:
+            await self._execute(MARK_PUBLISHED, *end_columns(ends))
 
     async def lease_due_effects(self, *, now: datetime, limit: int) -> list[LeasedEffect]:
         """Lease effects that are due and not leased by anyone alive."""
@@ -234,6 +223,13 @@ class PostgresEventLog:
                     raise Transient(message)
                 self._of_trusted.add(inner)
             yield connection
+
+
+def _up_to(news: Unpublished, limit: int) -> Unpublished:
+    """Return what was read, up to its last event where there may be more behind it."""
+    if len(news.events) < limit:
+        return news
+    return replace(news, through=LogEnd(news.events[-1].position, news.events[-1].hash))
 
 
 async def _server(connection: Any) -> str:  # noqa: ANN401 - pool proxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from services.runtime.log.event_log import (
     DeadLetter,
     EffectOrigin,
     LeasedEffect,
+    LogEnd,
     StoredEvent,
 )
 from services.runtime.log.leasing import leased_effect
@@ -55,25 +56,42 @@ LEASE_DUE: Final = (
 
 _OWN_COLUMNS: Final = ", ".join(f"own.{name}" for name in StoredEvent._fields)
 
+_TOLD: Final = (
+    # An end is held where the log has that very event. Of one that left for a file only the last
+    # hash is known; what lies before it was marked before it left, and nothing follows from it.
+    "told AS MATERIALIZED (SELECT told.shard, told.position, told.position <= head_position AND"
+    " (told.position = 0 OR EXISTS (SELECT FROM event WHERE event.shard = told.shard"
+    " AND event.position = told.position AND event.hash = told.hash)"
+    " OR told.position <= archived_position AND NOT EXISTS (SELECT FROM archived_range AS filed"
+    " WHERE filed.shard = told.shard AND filed.last_position = told.position"
+    " AND filed.last_hash <> told.hash)) AS held"
+    " FROM unnest({arguments}) AS told(shard, position, hash) JOIN shard USING (shard))"
+)
 UNPUBLISHED: Final = (
     # What is acknowledged is marked on the way, but for shards that are just written to: they are
-    # named again. What lies behind the head was lost by the database: whoever watches the log says so.
-    # One snapshot: all events up to the head that is read are there.
-    "WITH told AS MATERIALIZED"  # noqa: S608 - constants
-    " (SELECT * FROM unnest($2::int[], $3::bigint[]) AS told(shard, position)),"
+    # named again. One snapshot: all events up to the head that is read are there.
+    f"WITH {_TOLD.format(arguments='$2::int[], $3::bigint[], $4::bytea[]')},"  # noqa: S608 - constants
     " free AS (SELECT shard, position FROM shard JOIN told USING (shard)"
-    " WHERE published_position < position AND position <= head_position"
-    " FOR UPDATE OF shard SKIP LOCKED),"
+    " WHERE held AND published_position < position FOR UPDATE OF shard SKIP LOCKED),"
     " marked AS (UPDATE shard SET published_position = free.position"
     " FROM free WHERE shard.shard = free.shard)"
-    f" SELECT news.shard, news.head_position, {_OWN_COLUMNS}"
-    " FROM (SELECT shard, head_position, greatest(published_position, told.position) AS published"
+    f" SELECT news.shard, news.head_position, news.head_hash, news.held, {_OWN_COLUMNS}"
+    " FROM (SELECT shard, head_position, head_hash, coalesce(held, true) AS held,"
+    " greatest(published_position, told.position) AS published"
     " FROM shard LEFT JOIN told USING (shard) WHERE shard = ANY($1::int[])) AS news"
-    " LEFT JOIN LATERAL (SELECT * FROM event WHERE event.shard = news.shard"
+    " LEFT JOIN LATERAL (SELECT * FROM event WHERE news.held AND event.shard = news.shard"
     " AND event.position > news.published AND event.position <= news.head_position"
-    " AND event.source = $4 ORDER BY event.position LIMIT $5) AS own ON true"
-    " WHERE news.published < news.head_position"
+    " AND event.source = $5 ORDER BY event.position LIMIT $6) AS own ON true"
+    " WHERE news.published < news.head_position OR NOT news.held"
     " ORDER BY news.shard, own.position"
+)
+MARK_PUBLISHED: Final = (
+    # Rows are locked in the order that transactions lock them in.
+    f"WITH {_TOLD.format(arguments='$1::int[], $2::bigint[], $3::bytea[]')},"  # noqa: S608 - constants
+    " moved AS (SELECT shard, position FROM shard JOIN told USING (shard)"
+    " WHERE held AND published_position < position ORDER BY shard FOR UPDATE OF shard)"
+    " UPDATE shard SET published_position = moved.position"
+    " FROM moved WHERE shard.shard = moved.shard"
 )
 
 INSERT_DEAD_LETTER: Final = (
@@ -201,6 +219,11 @@ def stored_lease(row: Any) -> LeasedEffect:  # noqa: ANN401 - an asyncpg record
         recovered=row["was_interrupted"],
         checkpoint=row["checkpoint"],
     )
+
+
+def end_columns(ends: Mapping[int, LogEnd]) -> tuple[list[int], list[int], list[bytes]]:
+    """Return the ends of shards as the three arrays that statements unnest."""
+    return list(ends), [end.position for end in ends.values()], [end.hash for end in ends.values()]
 
 
 def run_columns(runs: Iterable[RunKey]) -> tuple[list[int], list[str], list[int]]:

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 from schemas.topics import ORDERS
 from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDeadLetter
 from services.runtime.flow.publishing.relay import Relay
-from services.runtime.log.memory_log import MemoryEventLog
+from services.runtime.log.event_log import EventLog
 from tests.unit.runtime.toy import (
     OTHER_ACCOUNT,
     SHARDS,
@@ -109,13 +109,13 @@ class FakeDeadLetters:
     async def unpublished(self) -> list[StoredDeadLetter]:
         return list(self.waiting)
 
-    async def mark_published(self, dead_letter_ids: Collection[int]) -> None:
-        self.waiting = [each for each in self.waiting if each.dead_letter_id not in dead_letter_ids]
+    async def mark_published(self, letters: Collection[StoredDeadLetter]) -> None:
+        self.waiting = [each for each in self.waiting if each not in letters]
 
 
 @dataclass
 class World:
-    log: MemoryEventLog
+    log: EventLog
     shards: frozenset[int] = frozenset(range(SHARDS))
     letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
     sent: list[dict[str, Any]] = field(default_factory=list)

@@ -8,6 +8,7 @@ import structlog
 from services.runtime.errors import Halt, Transient
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.log_ends import LogWatch
+from services.runtime.log.event_log import LogEnd
 from services.runtime.log.memory_log import MemoryEventLog
 from tests.unit.runtime.toy import SHARD, Toy, begin, intake_of, memory_log, request, streams_of
 
@@ -64,6 +65,34 @@ async def test_watch_finds_what_nobody_writes_to(log: MemoryEventLog) -> None:
     )
     await watch.look()
     await lost_the_newest(log, intake)
+    with pytest.raises(Halt, match=f"shard {SHARD} of the log no longer holds event 2"):
+        await watch.look()
+
+
+async def test_watch_does_not_take_the_end_of_another_log_for_what_was_committed(
+    log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes back between two questions of one look, and grows past what was known."""
+    intake = intake_of(log, Toy().processor())
+    watch = LogWatch(
+        log=log,
+        committed=lambda: intake._journal.heads,  # noqa: SLF001 - as the process does
+        logger=structlog.get_logger(),
+    )
+    await intake.handle([request(0, topup_id="t-1")])
+    before = log._tables.snapshot()  # noqa: SLF001 - a fail-over does not ask either
+    await intake.handle([request(1, topup_id="t-2")])
+    ends = log.ends
+
+    async def ends_of_another() -> dict[int, LogEnd]:
+        monkeypatch.setattr(log, "ends", ends)
+        log._tables = before  # noqa: SLF001
+        another = intake_of(log, Toy().processor())
+        await another.handle([request(n, topup_id=f"t-{n + 5}") for n in (1, 2)])
+        return await ends()
+
+    monkeypatch.setattr(log, "ends", ends_of_another)
+    await watch.look()
     with pytest.raises(Halt, match=f"shard {SHARD} of the log no longer holds event 2"):
         await watch.look()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,7 +14,13 @@ from services.runtime.flow.journal import Journal
 from services.runtime.flow.publishing.committed_events import KEPT_PER_SHARD_MAX, CommittedEvents
 from services.runtime.flow.publishing.relay import Relay
 from services.runtime.flow.work import Recorded
-from services.runtime.log.event_log import StoredEvent, Unpublished
+from services.runtime.log.event_log import (
+    GENESIS_HASH,
+    LogEnd,
+    StoredEvent,
+    Unpublished,
+    chain_hash,
+)
 from tests.controls import T0
 from tests.unit.runtime.relays import FakeProducer, World, running, world
 from tests.unit.runtime.toy import SHARD, SHARDS, Toy, intake_of, request, until
@@ -24,10 +31,22 @@ SOURCE = "/billing/orders"
 OTHER_SHARD = 1 - SHARD if SHARD in {0, 1} else 0
 
 
-def event(position: int, *, shard: int = SHARD, source: str = SOURCE) -> StoredEvent:
-    """Return an event of which only the place counts."""
-    fields: dict[str, Any] = dict.fromkeys(StoredEvent._fields)
-    return StoredEvent(**fields | {"shard": shard, "position": position, "source": source})
+@cache
+def event(
+    position: int, *, shard: int = SHARD, source: str = SOURCE, log: bytes = b"log"
+) -> StoredEvent:
+    """Return an event of which only its place in `log` counts."""
+    fields: dict[str, Any] = dict.fromkeys(StoredEvent._fields, "")
+    fields |= {"shard": shard, "position": position, "source": source, "body": log}
+    bare = StoredEvent(**fields | {"occurred_at": T0, "recorded_at": T0})
+    return bare._replace(hash=chain_hash(end(position - 1, shard=shard, log=log).hash, bare))
+
+
+def end(position: int, *, shard: int = SHARD, log: bytes = b"log") -> LogEnd:
+    """Return where a log ended when it had `position` events of its own."""
+    if position == 0:
+        return LogEnd(0, GENESIS_HASH)
+    return LogEnd(position, event(position, shard=shard, log=log).hash)
 
 
 def positions(found: Unpublished | None) -> list[int] | None:
@@ -37,18 +56,18 @@ def positions(found: Unpublished | None) -> list[int] | None:
 def test_events_behind_a_position_are_given_in_order_and_up_to_the_limit() -> None:
     committed = CommittedEvents(SOURCE)
     committed.add([event(5), event(6), event(7)])
-    found = committed.behind(SHARD, 4, limit=2)
-    assert (positions(found), found and found.through_position) == ([5, 6], 6)
-    found = committed.behind(SHARD, 6, limit=2)
-    assert (positions(found), found and found.through_position) == ([7], 7)
-    assert committed.behind(SHARD, 7, limit=2) == Unpublished([], 7)
+    found = committed.behind(SHARD, end(4), limit=2)
+    assert (positions(found), found and found.through) == ([5, 6], end(6))
+    found = committed.behind(SHARD, end(6), limit=2)
+    assert (positions(found), found and found.through) == ([7], end(7))
+    assert committed.behind(SHARD, end(7), limit=2) == Unpublished([], end(7))
 
 
 def test_events_of_others_are_passed_over_and_are_no_gap() -> None:
     committed = CommittedEvents(SOURCE)
     committed.add([event(1, source="/billing/ledger"), event(2), event(3, source="/shop")])
-    found = committed.behind(SHARD, 0, limit=9)
-    assert (positions(found), found and found.through_position) == ([2], 3)
+    found = committed.behind(SHARD, end(0), limit=9)
+    assert (positions(found), found and found.through.position) == ([2], 3)
 
 
 @pytest.mark.parametrize(
@@ -63,32 +82,40 @@ def test_events_of_others_are_passed_over_and_are_no_gap() -> None:
 def test_only_the_log_can_tell_what_another_process_wrote(added: list[int], position: int) -> None:
     committed = CommittedEvents(SOURCE)
     committed.add([event(each) for each in added])
-    assert committed.behind(SHARD, position, limit=9) is None
+    assert committed.behind(SHARD, end(position), limit=9) is None
+
+
+@pytest.mark.parametrize("added", [[5, 6], [4, 5], [6], [5], [4]])
+def test_only_the_log_can_tell_what_follows_an_event_of_another_log(added: list[int]) -> None:
+    committed = CommittedEvents(SOURCE)
+    committed.add([event(each) for each in added])
+    for position in (4, 5):
+        assert committed.behind(SHARD, end(position, log=b"another"), limit=9) is None
 
 
 def test_run_goes_on_behind_the_gap() -> None:
     committed = CommittedEvents(SOURCE)
     committed.add([event(4), event(7), event(8)])
-    assert positions(committed.behind(SHARD, 6, limit=9)) == [7, 8]
+    assert positions(committed.behind(SHARD, end(6), limit=9)) == [7, 8]
 
 
 def test_shards_are_kept_apart_and_forgotten_apart() -> None:
     committed = CommittedEvents(SOURCE)
     committed.add([event(1), event(9, shard=OTHER_SHARD), event(2)])
-    assert positions(committed.behind(SHARD, 0, limit=9)) == [1, 2]
+    assert positions(committed.behind(SHARD, end(0), limit=9)) == [1, 2]
     committed.keep_only([OTHER_SHARD])
     assert SHARD not in committed
-    assert committed.behind(SHARD, 0, limit=9) is None
-    assert positions(committed.behind(OTHER_SHARD, 8, limit=9)) == [9]
+    assert committed.behind(SHARD, end(0), limit=9) is None
+    assert positions(committed.behind(OTHER_SHARD, end(8, shard=OTHER_SHARD), limit=9)) == [9]
     committed.clear()
-    assert committed.behind(OTHER_SHARD, 8, limit=9) is None
+    assert committed.behind(OTHER_SHARD, end(8, shard=OTHER_SHARD), limit=9) is None
 
 
 def test_memory_is_bounded_and_what_left_it_is_read_from_the_log() -> None:
     committed = CommittedEvents(SOURCE)
     committed.add([event(each) for each in range(1, KEPT_PER_SHARD_MAX + 2)])
-    assert committed.behind(SHARD, 0, limit=1) is None
-    assert positions(committed.behind(SHARD, 1, limit=1)) == [2]
+    assert committed.behind(SHARD, end(0), limit=1) is None
+    assert positions(committed.behind(SHARD, end(1), limit=1)) == [2]
 
 
 @dataclass
@@ -201,5 +228,5 @@ async def test_shard_that_was_another_processes_meanwhile_is_read_from_the_log(
 async def handled_elsewhere(served: Served, offsets: Sequence[int]) -> None:
     """Have another process record and publish."""
     await handled(intake_of(served.world.log, Toy().processor()), offsets)
-    end = (await served.world.log.ends())[SHARD][0]
+    end = (await served.world.log.ends())[SHARD]
     await served.world.log.mark_published({SHARD: end})

@@ -27,6 +27,7 @@ from services.runtime.flow.journal import Journal
 from services.runtime.flow.tracing import UNTRACED, Tracing
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.kafka.records.record_size import Headers
+from services.runtime.log.event_log import EventLog
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.processor import (
     Decision,
@@ -230,7 +231,7 @@ def memory_log(
 
 
 def intake_of(
-    log: MemoryEventLog,
+    log: EventLog,
     processor: Processor[int],
     *,
     tracing: Tracing = UNTRACED,
@@ -248,12 +249,12 @@ def intake_of(
     )
 
 
-async def begin(log: MemoryEventLog, topics: Iterable[str] = (REQUESTS.name, LEDGER.name)) -> None:
+async def begin(log: EventLog, topics: Iterable[str] = (REQUESTS.name, LEDGER.name)) -> None:
     """Create the cursors of every partition at 0."""
     await log.ensure_cursors({(topic, n): 0 for topic in topics for n in range(SHARDS)})
 
 
-async def streams_of(log: MemoryEventLog, *stream_ids: str) -> list[int]:
+async def streams_of(log: EventLog, *stream_ids: str) -> list[int]:
     """Return how many events each stream holds."""
     async with log.transaction() as tx:
         found = await tx.load_streams(stream_ids)

@@ -141,12 +141,22 @@ class DeadLetterTable:
             "WHERE published_at IS NULL ORDER BY dead_letter_id LIMIT $1", PUBLISHED_PER_ROUND_MAX
         )
 
-    async def mark_published(self, dead_letter_ids: Sequence[int]) -> None:
-        """Record that these are on their dead-letter topic."""
+    async def mark_published(self, letters: Sequence[StoredDeadLetter]) -> None:
+        """Record that these are on their dead-letter topic.
+
+        In a database that was put back meanwhile, another record may have the number of one.
+        """
         await self._execute(
             "UPDATE dead_letter SET published_at = clock_timestamp()"
-            " WHERE dead_letter_id = ANY($1::bigint[])",
-            list(dead_letter_ids),
+            " FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bigint[])"
+            " AS sent(dead_letter_id, topic, partition, record_offset)"
+            " WHERE dead_letter.dead_letter_id = sent.dead_letter_id"
+            " AND dead_letter.topic = sent.topic AND dead_letter.partition = sent.partition"
+            " AND dead_letter.record_offset = sent.record_offset",
+            [letter.dead_letter_id for letter in letters],
+            [letter.topic for letter in letters],
+            [letter.partition for letter in letters],
+            [letter.record_offset for letter in letters],
         )
 
     async def listed(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from services.runtime.log.event_log import StoredEvent, Unpublished
+from services.runtime.log.event_log import LogEnd, StoredEvent, Unpublished, chain_hash
 
 KEPT_PER_SHARD_MAX: Final = 1_000
 """What a relay that falls behind needs from before, it reads from the log."""
@@ -16,9 +16,9 @@ KEPT_PER_SHARD_MAX: Final = 1_000
 
 @dataclass(slots=True)
 class _Run:
-    """Events of one shard without a gap, up to `last_position`, whose oldest are forgotten."""
+    """Events of one shard without a gap, up to `end`, whose oldest are forgotten."""
 
-    last_position: int
+    end: LogEnd
     events: deque[StoredEvent]
 
 
@@ -41,31 +41,46 @@ class CommittedEvents:
         """Take the events of one committed transaction, those of a shard in order of position."""
         for event in events:
             run = self._runs.get(event.shard)
-            if run is None or run.last_position + 1 != event.position:
-                run = self._runs[event.shard] = _Run(0, deque(maxlen=KEPT_PER_SHARD_MAX))
+            end = _end_of(event)
+            if run is None or run.end.position + 1 != event.position:
+                run = self._runs[event.shard] = _Run(end, deque(maxlen=KEPT_PER_SHARD_MAX))
             run.events.append(event)
-            run.last_position = event.position
+            run.end = end
 
-    def behind(self, shard: int, position: int, *, limit: int) -> Unpublished | None:
-        """Return the first own events behind `position`; None when only the log can tell.
+    def behind(self, shard: int, end: LogEnd, *, limit: int) -> Unpublished | None:
+        """Return the first own events that follow `end`; None when only the log can tell.
 
         Nobody asks for what lies before it again: that is forgotten.
         """
         run = self._runs.get(shard)
-        if run is None or run.last_position < position:
+        if run is None or run.end.position < end.position:
             return None
-        while run.events and run.events[0].position <= position:
-            run.events.popleft()
-        if run.events and run.events[0].position != position + 1:
+        known = run.end
+        while run.events and run.events[0].position <= end.position:
+            known = _end_of(run.events.popleft())
+        if known != end and not (run.events and _follows(end, run.events[0])):
             return None
         own = list(islice((each for each in run.events if each.source == self._source), limit))
-        return Unpublished(own, own[-1].position if len(own) == limit else run.last_position)
+        return Unpublished(own, _end_of(own[-1]) if len(own) == limit else run.end)
 
     def keep_only(self, shards: Collection[int]) -> None:
         """Forget the shards that another process serves by now."""
-        for shard in self._runs.keys() - set(shards):
-            del self._runs[shard]
+        self.forget(self._runs.keys() - set(shards))
+
+    def forget(self, shards: Collection[int]) -> None:
+        """Forget these shards: the log is asked."""
+        for shard in shards:
+            self._runs.pop(shard, None)
 
     def clear(self) -> None:
         """Forget everything: the log is asked."""
         self._runs.clear()
+
+
+def _end_of(event: StoredEvent) -> LogEnd:
+    return LogEnd(event.position, event.hash)
+
+
+def _follows(end: LogEnd, event: StoredEvent) -> bool:
+    """Say whether an event lies directly behind an end, and was hashed with it."""
+    return event.position == end.position + 1 and event.hash == chain_hash(end.hash, event)

@@ -19,9 +19,10 @@ from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDe
 from services.runtime.flow.letters.letter_topic import letter_message
 from services.runtime.flow.pace import Pace
 from services.runtime.flow.publishing.committed_events import CommittedEvents
+from services.runtime.flow.publishing.lost_events import LostEvents
 from services.runtime.flow.tracing import UNTRACED, Tracing
 from services.runtime.kafka.records.cloudevents import binary_headers
-from services.runtime.log.event_log import EventLog, StoredEvent, Unpublished
+from services.runtime.log.event_log import EventLog, LogEnd, StoredEvent, Unpublished
 from services.runtime.logs import Logger
 
 POLL_SECONDS: Final = 0.5
@@ -48,7 +49,8 @@ class Relay:
 
     It is marked when the log is read next: what a process that ends had not marked goes out again.
     What this process commits is published from memory; the log is read for what others wrote, at
-    the start, and after a failure.
+    the start, and after a failure. An event that was acknowledged and is not in the log any more
+    parks its shard: nothing is published or marked of a log that was put back.
     Two relays on one shard publish twice, never out of order; `sequence` removes the repeats.
     """
 
@@ -79,8 +81,9 @@ class Relay:
         self._tracing = tracing
         self._signer = signer
         self._under_way: dict[int, asyncio.Task[int]] = {}
-        self._acknowledged: dict[int, int] = {}
+        self._acknowledged: dict[int, LogEnd] = {}
         self._committed = CommittedEvents(source)
+        self._lost = LostEvents(log, logger)
         self._read_log_at = 0.0
         self._starting = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -166,16 +169,19 @@ class Relay:
                 limit=EVENTS_PER_SHARD_MAX,
                 acknowledged=self._acknowledged,
             )
+        lost = {shard: news.through for shard, news in found.items() if news.lost}
+        self._committed.forget(lost)
+        await self._lost.park(self._acknowledged, lost)
         return {
             shard: news
             for shard, news in found.items()
-            if news.through_position > self._acknowledged.get(shard, -1)
+            if shard not in lost and news.through != self._acknowledged.get(shard)
         }
 
     def _from_memory(self, shard: int) -> Unpublished | None:
-        if (position := self._acknowledged.get(shard)) is None:
+        if (end := self._acknowledged.get(shard)) is None:
             return None
-        return self._committed.behind(shard, position, limit=EVENTS_PER_SHARD_MAX)
+        return self._committed.behind(shard, end, limit=EVENTS_PER_SHARD_MAX)
 
     async def _publish_shard(self, shard: int, news: Unpublished) -> int:
         """Publish events of one shard, a batch at a time: the next goes when the last is acknowledged.
@@ -189,11 +195,12 @@ class Relay:
                     count += await self._send_first(shard, events[count:])
         except Exception:
             if count:
-                self._acknowledged[shard] = events[count - 1].position
+                last = events[count - 1]
+                self._acknowledged[shard] = LogEnd(last.position, last.hash)
             raise
         finally:
             self.counts.events += count
-        self._acknowledged[shard] = news.through_position
+        self._acknowledged[shard] = news.through
         return count
 
     async def _send_first(self, shard: int, events: list[StoredEvent]) -> int:
@@ -213,7 +220,7 @@ class Relay:
         if letters:
             await self._send([self._dead_letter_message(letter) for letter in letters])
             self.counts.dead_letters += len(letters)
-            await self._dead_letters.mark_published([letter.dead_letter_id for letter in letters])
+            await self._dead_letters.mark_published(letters)
         return len(letters)
 
     async def flush(self) -> None:
