@@ -19,9 +19,9 @@ help: ## this list
 demo: $(VENV)/.run ## the main job on a real Kafka and Postgres, with a summary and an HTML page (SECURE=1)
 	@$(BIN)/python -m deploy.demo $(if $(SECURE),--secure)
 
-up: $(VENV)/.run ## start the stack and keep it running; SECURE=1: TLS, logins and access lists; PROFILE=short: short times
+up: $(VENV)/.run ## start the stack and keep it running; SECURE=1: TLS, logins and access lists; PROFILE=short: short times; CLOCK=virtual: time that can be moved on
 	@set -ae; $(if $(PROFILE),. deploy/local/$(PROFILE).env;) \
-	  $(BIN)/python -m deploy.local up $(if $(SECURE),--secure)
+	  $(BIN)/python -m deploy.local up $(if $(SECURE),--secure) $(if $(filter virtual,$(CLOCK)),--virtual-clock)
 
 down: $(VENV)/.run ## stop the stack that `make up` started
 	@$(BIN)/python -m deploy.local down

@@ -1,7 +1,8 @@
-"""`python -m deploy.local up|serve [--secure]`, `down`: the stack that stays until it is stopped."""
+"""`python -m deploy.local up|serve|down`: the stack that stays until it is stopped."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ _NOT_RESTARTED: Final = frozenset({70, 78})
 _DOWN_SECONDS: Final = 90
 
 
-def up(folder: Path) -> None:
+def up(folder: Path, *, virtual_clock: bool) -> None:
     """Start the stack in the background and say what to try next.
 
     Raises:
@@ -39,14 +40,17 @@ def up(folder: Path) -> None:
         message = "a stack of the other profile is up in this checkout: `make down` first"
         raise StackError(message)
     if running is None:
-        _start_in_background(folder)
+        _start_in_background(folder, virtual_clock=virtual_clock)
     elif not STACK_FILE.is_file():
         message = "a stack is being started or stopped right now: try again in a moment"
+        raise StackError(message)
+    if virtual_clock and json.loads(STACK_FILE.read_text())["clock_file"] is None:
+        message = "the stack that is up goes by real time: `make down` first"
         raise StackError(message)
     _what_next(json.loads(STACK_FILE.read_text()))
 
 
-def down(_folder: Path) -> None:
+def down() -> None:
     """Stop the stack that `up` started, of either profile."""
     folder = _running()
     if folder is None or not (pid := holder(folder)):
@@ -62,12 +66,17 @@ def down(_folder: Path) -> None:
     print("stopped; the data is kept for the next `make up` (`make clean` removes it)")
 
 
-def serve(folder: Path) -> None:
+def serve(folder: Path, *, virtual_clock: bool) -> None:
     """Run the stack until a signal, restarting what ends by itself."""
     signal.signal(signal.SIGTERM, _stop)
     STACK_FILE.unlink(missing_ok=True)
     secure = folder == SECURE_FOLDER
-    with LocalStack(folder, secure=secure, say=lambda text: print(text, flush=True)) as stack:
+    with LocalStack(
+        folder,
+        secure=secure,
+        virtual_clock=virtual_clock,
+        say=lambda text: print(text, flush=True),
+    ) as stack:
         try:
             stack.start()
             write_private(STACK_FILE, json.dumps(_description(stack), indent=2) + "\n")
@@ -113,17 +122,20 @@ def _description(stack: LocalStack) -> dict[str, object]:
         "heads_folder": str(stack.heads_folder),
         "sandbox_folder": str(addresses.sandbox_folder),
         "log_folder": str(stack.folder / "logs"),
+        "clock_file": str(stack.clock_file) if stack.clock_file else None,
         "process": os.getpid(),
     }
 
 
-def _start_in_background(folder: Path) -> None:
+def _start_in_background(folder: Path, *, virtual_clock: bool) -> None:
     log = folder / "logs" / "stack.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     STACK_FILE.unlink(missing_ok=True)
+    flags = ["--secure"] if folder == SECURE_FOLDER else []
+    flags += ["--virtual-clock"] if virtual_clock else []
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local", "serve", *_flags(folder)],
+            [sys.executable, "-m", "deploy.local", "serve", *flags],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -167,14 +179,12 @@ Try next:
   .venv/bin/perennial ledger balances
   docs/PUBLISHING.md shows how to publish with kcat and Python; docs/SANDBOX.md what to test with
   make down""")
+    if stack["clock_file"]:
+        print("\nIts clock is virtual: .venv/bin/perennial clock advance 31d")
     if clients:
         print("\nTo be another user of the broker, in a shell of its own:")
         for role, file in clients.items():
             print(f"  set -a; . {file}; set +a    # {SHELL_ROLES[role]}")
-
-
-def _flags(folder: Path) -> list[str]:
-    return ["--secure"] if folder == SECURE_FOLDER else []
 
 
 def _stop(_signum: int, _frame: object) -> NoReturn:
@@ -182,18 +192,22 @@ def _stop(_signum: int, _frame: object) -> NoReturn:
     raise SystemExit(0)
 
 
-COMMANDS: Final = {"up": up, "down": down, "serve": serve}
-
-
 def main() -> None:
     """Run one command."""
-    words = sys.argv[1:]
-    folder = SECURE_FOLDER if words[1:] == ["--secure"] else PLAIN_FOLDER
-    command = COMMANDS.get(words[0]) if words[:1] + _flags(folder) == words else None
-    if command is None:
-        sys.exit(f"usage: python -m deploy.local {'|'.join(COMMANDS)} [--secure]")
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    parser.add_argument("command", choices=["up", "serve", "down"])
+    parser.add_argument("--secure", action="store_true", help="TLS, logins and access lists")
+    parser.add_argument("--virtual-clock", action="store_true", help="time that can be moved on")
+    words = parser.parse_args()
+    folder = SECURE_FOLDER if words.secure else PLAIN_FOLDER
     try:
-        command(folder)
+        match words.command:
+            case "up":
+                up(folder, virtual_clock=words.virtual_clock)
+            case "serve":
+                serve(folder, virtual_clock=words.virtual_clock)
+            case _:
+                down()
     except StackError as error:
         sys.exit(f"{error}")
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from deploy.local.errors import StackError
 from deploy.local.folder import write_private
 from deploy.local.ports import HOST
 from deploy.local.processes import Child, Processes
+from services.runtime.clock.virtual_clock import VARIABLE as VIRTUAL_CLOCK
 from services.runtime.environment import VARIABLE
 from services.runtime.settings import KafkaSettings, load_settings
 
@@ -40,6 +41,8 @@ class LocalAddresses:
     """The keys of all services; each gets its own."""
     heads: tuple[Path, str] | None = None
     """The folder that heads are kept in, and the key that signs them."""
+    clock_file: Path | None = None
+    """What says how far the clock of the stack is ahead, where it is virtual."""
     kafka_logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By user of the broker, the settings that let it in; empty where everybody is let in."""
 
@@ -76,7 +79,10 @@ class LocalAddresses:
             own["SMTP_TLS"] = "none"
             own["FROM_ADDRESS"] = "billing@perennial.example"
         named = {f"PERENNIAL_{service.upper()}_{name}": value for name, value in own.items()}
-        return {VARIABLE: "demo"} | named
+        shared = {VARIABLE: "demo"}
+        if self.clock_file is not None:
+            shared[VIRTUAL_CLOCK] = str(self.clock_file)
+        return shared | named
 
 
 def keys_of(service: str, keys: str) -> str:

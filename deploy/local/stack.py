@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -26,6 +27,7 @@ from deploy.local.services import (
     wait_until_ready,
 )
 from services.cli.setup.setup import set_up
+from services.runtime.clock.virtual_clock import write_ahead
 
 _PORTS: Final = ("kafka", "kafka-controller", "postgres", "smtp", *SERVICES)
 _PASSWORDS: Final = ("postgres", *SERVICES, "esim-hash-salt")
@@ -42,12 +44,19 @@ class LocalStack:
     """A system whose parts end with the process that opened it. Use as a context manager."""
 
     def __init__(
-        self, folder: Path, *, fresh: bool = False, secure: bool = False, say: Say = _silent
+        self,
+        folder: Path,
+        *,
+        fresh: bool = False,
+        secure: bool = False,
+        virtual_clock: bool = False,
+        say: Say = _silent,
     ) -> None:
         """Take `folder`, end what a crash left running there; `fresh` forgets all data.
 
         A `secure` stack's broker wants TLS and a login of everybody, and allows what the table of
-        who may do what says. A folder is for one profile: the users are in the broker's data.
+        who may do what says. A folder is for one profile: the users are in the broker's data. With a
+        `virtual_clock` its time can be moved on; a folder that had one keeps it, with its data.
 
         Raises:
             StackError: the folder is in use.
@@ -65,18 +74,21 @@ class LocalStack:
                 self._processes.close()
                 self._folder.clear()
                 self._processes = Processes(folder)
-            self._prepare(folder)
+            self._prepare(folder, virtual_clock=virtual_clock)
         except BaseException:
             self._folder.release()
             raise
 
-    def _prepare(self, folder: Path) -> None:
+    def _prepare(self, folder: Path, *, virtual_clock: bool) -> None:
         self._ports = choose_ports(folder / "ports.json", _PORTS)
         self._passwords = self._folder.passwords(_PASSWORDS)
         self.event_keys_file = self._folder.event_keys()
         self.anchor_keys_file = self._folder.anchor_keys()
         self.heads_folder = folder / "heads"
         self.heads_folder.mkdir(exist_ok=True)
+        self._clock_file = folder / "clock"
+        if virtual_clock and not self._clock_file.exists():
+            write_ahead(self._clock_file, timedelta(0))
         self.mail_folder = folder / "mail"
         self.postgres = PostgresServer(
             folder, self._ports["postgres"], self._passwords["postgres"], self._processes
@@ -105,6 +117,11 @@ class LocalStack:
     def folder(self) -> Path:
         """Where data and logs are."""
         return self._folder.path
+
+    @property
+    def clock_file(self) -> Path | None:
+        """What says how far the clock is ahead; None where time is real."""
+        return self._clock_file if self._clock_file.exists() else None
 
     @property
     def processes(self) -> Processes:
@@ -153,6 +170,7 @@ class LocalStack:
             esim_hash_salt=self._passwords["esim-hash-salt"],
             event_keys=self.event_keys_file.read_text(encoding="utf-8"),
             heads=(self.heads_folder, self.anchor_keys_file.read_text(encoding="utf-8")),
+            clock_file=self.clock_file,
             kafka_logins={user: self._security.login(user) for user in USERS}
             if self._security
             else {},

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from services.runtime.clock.virtual_clock import VARIABLE as VIRTUAL_CLOCK
 from services.runtime.errors import ConfigurationError
 
 SERVICES: Final = ("orders", "ledger", "notifier")
@@ -27,6 +28,8 @@ class Addresses:
     """By `event` and `anchor`, the files of the local stack that hold the keys."""
     kafka_login: dict[str, str] = field(default_factory=dict)
     """What the local stack's broker wants of a client, as settings without their prefix."""
+    clock_file: str | None = None
+    """What says how far the clock of the services is ahead, where it is virtual."""
 
     def dsn(self, service: str) -> str:
         """Return the DSN of `service`.
@@ -65,7 +68,9 @@ def load_addresses() -> Addresses:
         raise ConfigurationError(message)
     named = {kind: ours.get(f"{kind}_keys_file") for kind in ("event", "anchor")}
     keys = {kind: file for kind, file in named.items() if file}
-    return Addresses(servers, postgres, http, keys, dict(ours.get("kafka_login", {})))
+    clock_file = os.environ.get(VIRTUAL_CLOCK) or ours.get("clock_file")
+    login = dict(ours.get("kafka_login", {}))
+    return Addresses(servers, postgres, http, keys, login, clock_file)
 
 
 def stack_file() -> Path | None:

@@ -62,6 +62,7 @@ class Commands(LazyGroup):
             "What is settled and old leaves the database for files.",
             "services.cli.archive.archive",
         ),
+        "clock": ("What time it is for the services.", "services.cli.clock.clock"),
         "sandbox": ("The sandbox: its gateway has no money.", "services.cli.requests.sandbox"),
     }
 

@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.runtime.authenticity import EventKeysText
-from services.runtime.environment import VARIABLE, Environment
+from services.runtime.clock.virtual_clock import VARIABLE as VIRTUAL_CLOCK
+from services.runtime.environment import VARIABLE, Environment, refuse_outside_demo
 from services.runtime.errors import ConfigurationError
 from services.runtime.hosts import is_loopback
 from services.runtime.key_ring import KeyRingText
@@ -20,7 +21,7 @@ from services.runtime.log.event_log import LEASE_SECONDS_MAX
 from services.runtime.plain_words import problems_of
 from services.runtime.postgres.dsn import verified
 
-SHARED: Final = frozenset({VARIABLE.lower()})
+SHARED: Final = frozenset({VARIABLE.lower(), VIRTUAL_CLOCK.lower()})
 """Settings whose variable has no prefix: one for all services."""
 
 
@@ -93,6 +94,13 @@ class RuntimeSettings(KafkaSettings):
     ready_lag_max: int = Field(default=10_000, ge=0)
     log_format: Literal["auto", "json", "pretty"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    perennial_virtual_clock: Path | None = None
+
+    @model_validator(mode="after")
+    def _only_a_demo_has_another_time(self) -> Self:
+        if self.perennial_virtual_clock is not None:
+            refuse_outside_demo(self.perennial_environment, f"{VIRTUAL_CLOCK}", "leave it out")
+        return self
 
 
 SettingsT = TypeVar("SettingsT", bound=KafkaSettings)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,42 @@ def test_secure_stack_of_a_new_developer(developer: Developer) -> None:
     assert "make down" in developer.run("deploy.local", "up", status=1), "one profile at a time"
     assert "stopped" in developer.run("deploy.local", "down")
     assert not (developer.state / "stack.json").exists()
+
+
+def test_clock_of_a_stack_is_moved_on_and_what_is_due_is_done(developer: Developer) -> None:
+    clock = ("services.cli", "clock")
+    assert "clock advance" in developer.run("deploy.local", "up", "--virtual-clock")
+    file = developer.state / "waiting.jsonl"
+    request = json.loads(EXAMPLE.read_text())
+    request["data"]["payment"] = {"method": "card", "mode": "await_confirmation", "currency": "JPY"}
+    file.write_text(json.dumps(request))
+    assert "1 acknowledged" in developer.run(
+        "services.cli", "publish", file, "--source", "/upstream/shop"
+    )
+
+    moved = json.loads(developer.run(*clock, "advance", "30d", "--json"))
+    assert moved["stops"] == 1
+    shown = json.loads(developer.run("services.cli", "orders", "show", "rnw-example-1", "--json"))
+    recorded = {
+        each["type"].split(".")[1]: datetime.fromisoformat(each["recorded_at"])
+        for each in shown
+        if each["service"] == "orders"
+    }
+    waited = recorded["OrderExpired"] - recorded["RenewalAccepted"]
+    assert timedelta(hours=1) <= waited < timedelta(hours=1, minutes=1), (
+        "it expired when it was due"
+    )
+    assert datetime.fromisoformat(moved["now"]) > datetime.now(UTC) + timedelta(days=29)
+
+    assert "not turned back" in developer.run(*clock, "advance", "-1d", status=2)
+    assert "all is well" in developer.run("services.cli", "status")
+    assert "the logs are sound" in developer.run("services.cli", "verify")
+
+    developer.run("deploy.local", "down")
+    developer.run("deploy.local", "up")
+    again = json.loads(developer.run(*clock, "show", "--json"))
+    assert again["virtual"], "data from the future keep their clock"
+    assert again["now"] > moved["now"]
 
 
 def read_environment(file: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from services.orders.settings import OrdersSettings
 from services.runtime.app.composition import Composition
 from services.runtime.app.process import ServiceProcess
 from services.runtime.app.start import open_pool
-from services.runtime.clock import DatabaseClock
+from services.runtime.clock.database_clock import DatabaseClock
 from services.runtime.stopping import Stopping
 from tests.infrastructure.system import SHARDS, System
 

@@ -11,7 +11,7 @@ import structlog
 
 from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
-from services.runtime.clock import ClockWatch, DatabaseClock, TimeDisputed
+from services.runtime.clock.database_clock import ClockWatch, DatabaseClock, TimeDisputed
 from services.runtime.errors import Transient
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal

@@ -14,7 +14,7 @@ from schemas.topics import LEDGER, REQUESTS
 from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.composition import Composition
 from services.runtime.app.start import open_pool
-from services.runtime.clock import ClockWatch, DatabaseClock
+from services.runtime.clock.database_clock import ClockWatch, DatabaseClock
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
 from services.runtime.flow.letters.dead_letters import DeadLetterTable

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from services.cli.addresses import SERVICES, secret
+from services.cli.clock.now import now
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.archive.events import ArchiveOutcome, archive_events
@@ -140,7 +141,7 @@ async def _events(service: str, before: datetime, folder: Path) -> ArchiveOutcom
             ARCHIVALS[service],
             before=before,
             folder=folder,
-            now=datetime.now(UTC),
+            now=now(),
             keys=keys,
         )
 
@@ -149,5 +150,5 @@ async def _closed(service: str, before: datetime, folder: Path) -> list[Archived
     keys = _keys()
     async with connect(service, _owner()) as connection:
         return await archive_closed(
-            connection, service, before=before, folder=folder, now=datetime.now(UTC), keys=keys
+            connection, service, before=before, folder=folder, now=now(), keys=keys
         )

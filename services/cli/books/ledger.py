@@ -12,6 +12,7 @@ import typer
 
 from services.cli.addresses import load_addresses
 from services.cli.books import ledger_tables as tables
+from services.cli.clock.now import now
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.ledger.books.cache import cached_report, rebuild_balances
@@ -43,7 +44,7 @@ def moment(text: str) -> datetime:
     if found.tzinfo is None:
         message = "say which time zone: end it with Z for UTC, or with an offset such as +08:00"
         raise typer.BadParameter(message)
-    if found > datetime.now(UTC):
+    if found > now():
         message = "it lies in the future: what was known then can still change"
         raise typer.BadParameter(message)
     return found.astimezone(UTC)

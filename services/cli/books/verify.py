@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.addresses import SERVICES
+from services.cli.clock.now import now
 from services.cli.connections import connect
 from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
@@ -116,7 +116,7 @@ def heads(
 
 async def _heads_line(service: str, keys: KeyRing | None) -> str:
     async with connect(service) as connection:
-        return heads_line(service, await heads_of(connection), datetime.now(UTC), keys)
+        return heads_line(service, await heads_of(connection), now(), keys)
 
 
 def _content(results: Results) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from schemas.envelope import utc_text
+from services.cli.clock.now import now
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.flow.operator.effect_table import (
@@ -78,7 +79,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps([_data(row) for row in rows], indent=2))
         return
-    Console().print(_table(rows, datetime.now(UTC)))
+    Console().print(_table(rows, now()))
     typer.echo(f"{counted(len(rows), 'effect')} of {service}")
 
 

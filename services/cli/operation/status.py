@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from services.cli.addresses import load_addresses
+from services.cli.clock.now import now
 from services.cli.operation.status_screen import as_data, screen
 from services.cli.operation.survey import Limits, Survey, survey
 
@@ -78,7 +78,7 @@ def _books() -> str:
 
 
 def _look(limits: Limits) -> Survey:
-    return asyncio.run(survey(load_addresses(), limits, datetime.now(UTC)))
+    return asyncio.run(survey(load_addresses(), limits, now()))
 
 
 def _watch(limits: Limits, every_seconds: int, *, as_json: bool) -> int:

@@ -15,6 +15,7 @@ from schemas.envelope import utc_text
 from schemas.money import decimal_text
 from schemas.orders import Quote
 from schemas.requests import PROMOTION_CODES_MAX, QUANTITY_MAX
+from services.cli.clock.now import now
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.catalogue.offers import (
     NotOffered,
@@ -69,7 +70,7 @@ File = Annotated[
 
 def catalogue(on: On = None, file: File = CATALOGUE_DEFAULT, *, as_json: AsJson = False) -> None:
     """Show plans, prices, taxes, ways to pay, limits and promotions, as orders applies them."""
-    at, found = on or datetime.now(UTC), load_catalogue(file)
+    at, found = on or now(), load_catalogue(file)
     plans, top_ups = plans_offered(found, at), top_ups_offered(found, at)
     if as_json:
         _print_json({"on": utc_text(at), "plans": _content(plans), "top_ups": _content(top_ups)})
@@ -109,7 +110,7 @@ def quote(  # noqa: PLR0913 - each is an option of the command
         raise typer.BadParameter(message)
     wanted = Wanted(plan_code, currency.upper(), quantity, codes, method, mode)
     try:
-        found = quoted(load_catalogue(file), wanted, on or datetime.now(UTC))
+        found = quoted(load_catalogue(file), wanted, on or now())
     except NotOffered as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_NOT_OFFERED) from None

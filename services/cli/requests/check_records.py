@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Annotated, Any, Final
 
@@ -19,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import SHARD_COUNT_DEFAULT
 from services.cli.broker import admitted, broker_settings
+from services.cli.clock.now import now
 from services.cli.requests.record_checks import CHECKED_TOPICS, Finding, RecordChecker, Verdict
 from services.runtime.errors import ConfigurationError, Poison, Transient
 from services.runtime.kafka.client import client_options
@@ -109,7 +109,7 @@ async def _check_topic(settings: KafkaSettings, topic: str, tell: Tell) -> bool:
             consumer.seek(partition, firsts[partition])
         async for record in records_until(consumer, ends):
             place = f"{record.partition}@{record.offset}"
-            if not tell(checker.check(record, place, datetime.now(UTC))):
+            if not tell(checker.check(record, place, now())):
                 return False
     return True
 
@@ -177,7 +177,7 @@ def _row_verdict(
         return _refused(place, poison.reason, str(poison))
     except (ValueError, RecursionError):
         return _refused(place, "not_json", "write one JSON object per line, in UTF-8")
-    return checkers[request.topic.name].check(_FileRecord(request), place, datetime.now(UTC))
+    return checkers[request.topic.name].check(_FileRecord(request), place, now())
 
 
 def _refused(place: str, reason: str, advice: str) -> Verdict:

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -21,6 +20,7 @@ from schemas.money import Money
 from schemas.orders import RenewalAccepted, TopUpAccepted
 from schemas.requests import PaymentMethod
 from services.cli.addresses import stack_file
+from services.cli.clock.now import now
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.orders.payments.gateways.sandbox import CustomerPayment, SandboxGateway
@@ -76,7 +76,7 @@ def pay(  # noqa: PLR0913 - each is an option of the command
         message = ", ".join(f"{wrong['loc'][0]} {wrong['msg']}" for wrong in problems_of(error))
         raise ConfigurationError(message) from None
     with closing(SandboxJournal(folder / GATEWAY_JOURNAL)) as journal:
-        SandboxGateway(journal, lambda: datetime.now(UTC), 0, 0).pay(payment)
+        SandboxGateway(journal, now, 0, 0).pay(payment)
     if hint:
         asyncio.run(_say(accepted, payment))
     told = "and its hint is sent" if hint else "and nobody is told"
@@ -202,7 +202,7 @@ async def _say(accepted: RenewalAccepted | TopUpAccepted, payment: CustomerPayme
         "gateway_txn_id": payment.gateway_txn_id,
         "method": payment.method.value,
         "amount": payment.amount.model_dump(),
-        "confirmed_at": utc_text(datetime.now(UTC)),
+        "confirmed_at": utc_text(now()),
     }
     await _send([{"type": PaymentConfirmed.wire_type(), "data": said}])
 
@@ -222,7 +222,7 @@ def _given_back(instructed: RefundInstructed) -> dict[str, Any]:
         "gateway_txn_id": instructed.gateway_txn_id,
         "gateway_refund_ref": f"back-{name_based_uuid(_NAMESPACE, instructed.refund_id)}",
         "amount": instructed.amount.model_dump(),
-        "refunded_at": utc_text(datetime.now(UTC)),
+        "refunded_at": utc_text(now()),
     }
     return {"type": RefundConfirmed.wire_type(), "data": data}
 

@@ -11,7 +11,8 @@ from typing import Generic
 import asyncpg
 
 from services.runtime.authenticity import EventKeys
-from services.runtime.clock import ClockWatch, DatabaseClock
+from services.runtime.clock.database_clock import ClockWatch, DatabaseClock
+from services.runtime.flow.effects.due_times import POLL_SECONDS, VIRTUAL_POLL_SECONDS
 from services.runtime.flow.effects.runner import EffectRunner
 from services.runtime.flow.intake.batches import BatchHandler
 from services.runtime.flow.intake.guard import ShardGuard
@@ -168,6 +169,7 @@ class Composition(Generic[StateT]):
     @cached_property
     def effects(self) -> EffectRunner[StateT]:
         """Runs effects and records their results."""
+        virtual = self.settings.perennial_virtual_clock is not None
         return EffectRunner(
             log=self.log,
             processor=self.processor,
@@ -177,6 +179,7 @@ class Composition(Generic[StateT]):
             look_up_first=self.settings.look_up_first,
             clock=self.clock.now,
             logger=self.logger,
+            poll_seconds=VIRTUAL_POLL_SECONDS if virtual else POLL_SECONDS,
             tracing=self.tracing,
         )
 

@@ -21,7 +21,8 @@ from aiokafka.errors import KafkaError
 from services.runtime.app.composition import Composition
 from services.runtime.app.process import ServiceProcess
 from services.runtime.authenticity import EventKeys
-from services.runtime.clock import DatabaseClock
+from services.runtime.clock.database_clock import DatabaseClock
+from services.runtime.clock.virtual_clock import VirtualClock
 from services.runtime.environment import refuse_outside_demo
 from services.runtime.errors import ConfigurationError, Halt, Stuck, Transient
 from services.runtime.kafka.access import confirm_access
@@ -127,7 +128,7 @@ async def _serve(
         return
     try:
         await _check_migrations(pool, migrations)
-        clock = DatabaseClock(logger)
+        clock = open_clock(settings, logger)
         async with open_processor(settings, pool, clock.counted) as processor:
             topics = [*(sub.topic for sub in processor.subscriptions), processor.output_topic]
             reach = partial(_reach_kafka, settings, topics)
@@ -148,6 +149,20 @@ async def _serve(
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(pool.close(), settings.stop_timeout_seconds)
+
+
+def open_clock(settings: RuntimeSettings, logger: Logger) -> DatabaseClock:
+    """Return the clock of the database, or the virtual one that goes ahead of it.
+
+    Raises:
+        ConfigurationError: the file of the virtual clock cannot be read.
+    """
+    file = settings.perennial_virtual_clock
+    if file is None:
+        return DatabaseClock(logger)
+    virtual = VirtualClock(file)
+    logger.warning("clock_is_virtual", ahead_seconds=virtual.ahead().total_seconds())
+    return DatabaseClock(logger, ahead=virtual.ahead)
 
 
 async def _check_migrations(pool: asyncpg.Pool, migrations: Sequence[Path]) -> None:

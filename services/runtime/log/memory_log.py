@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.runtime.clock import TOLERANCE_SECONDS
+from services.runtime.clock.database_clock import TOLERANCE_SECONDS
 from services.runtime.effect import JsonObject, Release, RunKey, Start
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 import asyncpg
 
-from services.runtime.clock import TOLERANCE_SECONDS, DatabaseClock
+from services.runtime.clock.database_clock import TOLERANCE_SECONDS, DatabaseClock
 from services.runtime.effect import RunKey
 from services.runtime.errors import Transient
 from services.runtime.log.event_log import (

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.runtime.clock import DatabaseClock
+from services.runtime.clock.database_clock import DatabaseClock
 from services.runtime.effect import JsonObject, Release, RunKey, Start
 from services.runtime.log.event_log import (
     DeadLetter,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.runtime.clock import DatabaseClock
+from services.runtime.clock.database_clock import DatabaseClock
 from services.runtime.effect import JsonObject, Release, RunKey, Start
 from services.runtime.errors import Halt, VersionConflict
 from services.runtime.log.event_log import (

@@ -11,7 +11,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from services.runtime.clock import ClockCounts
+from services.runtime.clock.database_clock import ClockCounts
 from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.kafka.client import Assignment, BatchConsumer
 from services.runtime.kafka.held_back import HeldBack

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from schemas import EVENT_TYPES
-from services.runtime.clock import ClockCounts
+from services.runtime.clock.database_clock import ClockCounts
 from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.metrics.meanings import (
     CLOCK_JUMPS,

@@ -40,7 +40,7 @@ from schemas.orders import (
     UnknownCause,
 )
 from schemas.surplus import SurplusCaptured, SurplusReason
-from services.runtime.clock import ClockCounts
+from services.runtime.clock.database_clock import ClockCounts
 from services.runtime.event_counter import EventCounter
 from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.kafka.held_back import Held

@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.clock import SETTLE_SECONDS, DatabaseClock, TimeDisputed
+from services.runtime.clock.database_clock import SETTLE_SECONDS, DatabaseClock, TimeDisputed
 from services.runtime.effect import Start
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from services.runtime.app.composition import Composition
-from services.runtime.clock import DatabaseClock
+from services.runtime.clock.database_clock import DatabaseClock
 from services.runtime.stopping import Stopping
 from tests.controls import settings_for
 from tests.unit.runtime.toy import Toy

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from services.runtime.clock import TimeDisputed
+from services.runtime.clock.database_clock import TimeDisputed
 from services.runtime.effect import EffectRun, Retry, Start
 from services.runtime.flow.effects.due_times import NEAR, DueTimes
 from services.runtime.flow.work import Recorded

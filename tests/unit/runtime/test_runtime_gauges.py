@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.runtime.clock import ClockCounts
+from services.runtime.clock.database_clock import ClockCounts
 from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.kafka.held_back import Held, HeldBack
 from services.runtime.metrics.metrics import Metrics

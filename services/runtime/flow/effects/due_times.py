@@ -14,6 +14,8 @@ from services.runtime.flow.work import Recorded
 
 POLL_SECONDS: Final = 1.0
 """For what this process did not record or remember: effects of others, and leases that ended."""
+VIRTUAL_POLL_SECONDS: Final = 0.02
+"""Somebody turned the clock and waits for what is due now."""
 GATHER_SECONDS: Final = 0.05
 """Effects that are due within this time of each other are asked for together."""
 NEAR: Final = timedelta(minutes=1)
@@ -23,9 +25,10 @@ NEAR: Final = timedelta(minutes=1)
 class DueTimes:
     """The times at which effects will be due that this process recorded."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], datetime], poll_seconds: float = POLL_SECONDS) -> None:
         """Compare with the time of `clock`, which raises `Transient` while it is not known."""
         self._clock = clock
+        self._poll_seconds = poll_seconds
         self._times: list[datetime] = []
         self._sooner = asyncio.Event()
 
@@ -49,9 +52,9 @@ class DueTimes:
             heapq.heappop(self._times)
 
     async def wait(self) -> None:
-        """Return when the next one is due, and after POLL_SECONDS at the latest."""
+        """Return when the next one is due, and after the time of a poll at the latest."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + POLL_SECONDS
+        ends_at = loop.time() + self._poll_seconds
         await asyncio.sleep(GATHER_SECONDS)
         while (seconds := min(ends_at - loop.time(), self._seconds_left())) > 0:
             self._sooner.clear()
@@ -63,7 +66,7 @@ class DueTimes:
         if self._times:
             with suppress(Transient):
                 return (self._times[0] - self._clock()).total_seconds()
-        return POLL_SECONDS
+        return self._poll_seconds
 
 
 def _times_of(recorded: Recorded) -> Iterator[datetime]:

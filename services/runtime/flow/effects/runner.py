@@ -12,7 +12,7 @@ from typing import Final, Generic
 from services.runtime.effect import RunKey
 from services.runtime.errors import Halt, Park, PerennialError, Transient, VersionConflict
 from services.runtime.flow.effects.checkpoints import Checkpoints
-from services.runtime.flow.effects.due_times import DueTimes
+from services.runtime.flow.effects.due_times import POLL_SECONDS, DueTimes
 from services.runtime.flow.journal import Journal, Session
 from services.runtime.flow.pace import Pace
 from services.runtime.flow.tracing import UNTRACED, ResultsTrace, Tracing
@@ -49,6 +49,7 @@ class EffectRunner(Generic[StateT]):
         lease_seconds: int,
         clock: Callable[[], datetime],
         logger: Logger,
+        poll_seconds: float = POLL_SECONDS,
         look_up_first: bool = False,
         tracing: Tracing = UNTRACED,
     ) -> None:
@@ -65,7 +66,7 @@ class EffectRunner(Generic[StateT]):
         self._lease_seconds = lease_seconds
         self._look_up_first = look_up_first
         self._clock = clock
-        self._due = DueTimes(clock)
+        self._due = DueTimes(clock, poll_seconds)
         self._logger = logger
         self._tracing = tracing
         self._under_way: dict[tuple[int, str], tuple[RunKey, asyncio.Task[None]]] = {}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -80,11 +80,16 @@ class DatabaseClock:
         *,
         running: Callable[[], float] = running_seconds,
         wall: Callable[[], float] = time.time,
+        ahead: Callable[[], timedelta] = timedelta,
     ) -> None:
-        """Count on by `running`; `wall` is the process's own clock, in seconds since 1970: a witness."""
+        """Count on by `running`; `wall` is the process's own clock, in seconds since 1970: a witness.
+
+        The time that is told is `ahead` of the database's: nothing, unless the clock is virtual.
+        """
         self._logger = logger
         self.running = running
         self._wall = wall
+        self._ahead = ahead
         self._offset: float | None = None
         self._newest = 0.0
         self._dispute: _Dispute | None = None
@@ -106,9 +111,9 @@ class DatabaseClock:
     def counted(self) -> datetime:
         """Return the time as it is counted, disputed or not: when something was seen to happen."""
         if self._offset is None:
-            return datetime.fromtimestamp(self._wall(), UTC)
+            return datetime.fromtimestamp(self._wall(), UTC) + self._ahead()
         self._newest = max(self._newest, self.running() + self._offset)
-        return datetime.fromtimestamp(self._newest, UTC)
+        return datetime.fromtimestamp(self._newest, UTC) + self._ahead()
 
     def trouble(self) -> str | None:
         """Return why it is not known what time it is, and what to do; None when it is."""

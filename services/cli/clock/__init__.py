@@ -1,0 +1,1 @@
+"""The clock of the services: what it says, and moving a virtual one on."""
