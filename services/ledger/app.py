@@ -11,14 +11,13 @@ import asyncpg
 from services.ledger.handlers import build_processor, load_low_balance
 from services.ledger.rules.rule_file import load_rules
 from services.ledger.settings import LedgerSettings
-from services.ledger.wallets import WalletState
 from services.runtime.processor import Processor
 
 
 @asynccontextmanager
 async def open_ledger(
     settings: LedgerSettings, _pool: asyncpg.Pool, _clock: Callable[[], datetime]
-) -> AsyncIterator[Processor[WalletState]]:
+) -> AsyncIterator[Processor]:
     """Read the posting rules and the low-balance thresholds, and yield the ledger."""
     rules = load_rules(settings.posting_rules)
     yield build_processor(rules=rules, low_balance=load_low_balance(settings.low_balance))

@@ -23,7 +23,7 @@ from schemas.orders import (
     WalletToppedUp,
 )
 from schemas.surplus import SurplusCredited
-from services.ledger.wallets import Lot, WalletState
+from services.ledger.wallets import WALLETS, Lot, WalletState
 from services.runtime.errors import Park
 from services.runtime.processor import Decision, Ignored
 
@@ -205,6 +205,7 @@ def _restore(refund: RefundCompleted, state: WalletState) -> Decision:
 def _contradiction(problem: str, account_id: str) -> Park:
     return Park(
         "wallet_contradiction",
-        f"wallet/{account_id}: {problem}. Nothing was filed; find out with `perennial ledger "
-        "statement` which producer is wrong, correct it, then `perennial shards resume`",
+        f"{WALLETS.stream_id(account_id)}: {problem}. Nothing was filed; find out with "
+        "`perennial ledger statement` which producer is wrong, correct it, then "
+        "`perennial shards resume`",
     )

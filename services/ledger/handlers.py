@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from schemas import EVENTS
-from schemas.envelope import Event, Source
+from schemas.envelope import Envelope, Event, Source
 from schemas.money import AMOUNT_MINOR_MAX, Money, exponent_of
 from schemas.orders import BonusGranted, RefundCompleted, WalletChargeRequested, WalletToppedUp
 from schemas.requests import PaymentMethod
@@ -25,9 +25,9 @@ from services.ledger.decider import (
 )
 from services.ledger.metrics import COUNTERS
 from services.ledger.rules.rule_set import RuleSet
-from services.ledger.wallets import WalletState, evolve, initial_state
+from services.ledger.wallets import WALLETS, initial_state
 from services.runtime.errors import ConfigurationError, Poison
-from services.runtime.processor import Handler, Incoming, Processor, Subscription, Task
+from services.runtime.processor import Handler, Processor, Streams, Subscription, Task, on
 
 LOW_BALANCE: Final = Path(__file__).with_name("low_balance.toml")
 
@@ -51,66 +51,65 @@ def load_low_balance(path: Path = LOW_BALANCE) -> dict[str, Money]:
     return {name: Money(amount_minor=minor, currency=name) for name, minor in table.items()}
 
 
-def on_fact(incoming: Incoming, _now: datetime) -> Task:
+def on_fact(envelope: Envelope, _event: Event, _now: datetime) -> Task:
     """File a fact that moves no wallet, in the stream that orders keeps it in."""
-    subject = incoming.envelope.subject
+    subject = envelope.subject
     if subject is None:
         raise Poison("subject_missing", "events of orders carry ce_subject: publish them again")
     return Task(subject, FileFact(), stateless=True)
 
 
-def on_wallet_topped_up(incoming: Incoming, _now: datetime) -> Task:
+def on_wallet_topped_up(
+    _envelope: Envelope, event: WalletToppedUp | SurplusCredited, _now: datetime
+) -> Task:
     """Add a lot of paid credit."""
-    fact = cast("WalletToppedUp | SurplusCredited", incoming.event)
-    return Task(wallet_stream(fact), AddLot(fact))
+    return Task(wallet_stream(event), AddLot(event))
 
 
-def on_bonus_granted(incoming: Incoming, _now: datetime) -> Task:
+def on_bonus_granted(_envelope: Envelope, event: BonusGranted, _now: datetime) -> Task:
     """Add a lot of granted credit."""
-    fact = cast("BonusGranted", incoming.event)
-    return Task(wallet_stream(fact), AddLot(fact))
+    return Task(wallet_stream(event), AddLot(event))
 
 
-def on_refund_completed(incoming: Incoming, now: datetime) -> Task:
+def on_refund_completed(envelope: Envelope, event: RefundCompleted, now: datetime) -> Task:
     """Give a wallet its lots back; any other refund moves no wallet."""
-    refund = cast("RefundCompleted", incoming.event)
-    if refund.method is not PaymentMethod.WALLET:
-        return on_fact(incoming, now)
-    return Task(wallet_stream(refund), RestoreCharge(refund))
+    if event.method is not PaymentMethod.WALLET:
+        return on_fact(envelope, event, now)
+    return Task(wallet_stream(event), RestoreCharge(event))
 
 
 def wallet_stream(event: Event) -> str:
     """Return the stream of an account's wallet."""
-    return f"wallet/{event.account_id}"
+    return WALLETS.stream_id(event.account_id)
 
 
-def build_processor(*, rules: RuleSet, low_balance: Mapping[str, Money]) -> Processor[WalletState]:
+def build_processor(*, rules: RuleSet, low_balance: Mapping[str, Money]) -> Processor:
     """Return the ledger as the runtime sees it; `rules` book, `low_balance` is by currency."""
 
-    def on_wallet_charge_requested(incoming: Incoming, now: datetime) -> Task:
-        request = cast("WalletChargeRequested", incoming.event)
-        threshold = low_balance.get(request.amount.currency)
-        return Task(wallet_stream(request), ChargeWallet(request, threshold, now))
+    def on_wallet_charge_requested(
+        _envelope: Envelope, event: WalletChargeRequested, now: datetime
+    ) -> Task:
+        threshold = low_balance.get(event.amount.currency)
+        return Task(wallet_stream(event), ChargeWallet(event, threshold, now))
 
     handlers: dict[type[Event], Handler] = {
         model: on_fact for model, topic in EVENTS if topic is ORDERS
     }
-    handlers |= {
-        WalletToppedUp: on_wallet_topped_up,
-        SurplusCredited: on_wallet_topped_up,
-        BonusGranted: on_bonus_granted,
-        RefundCompleted: on_refund_completed,
-        WalletChargeRequested: on_wallet_charge_requested,
-    }
+    handlers |= (
+        on(WalletToppedUp, on_wallet_topped_up),
+        on(SurplusCredited, on_wallet_topped_up),
+        on(BonusGranted, on_bonus_granted),
+        on(RefundCompleted, on_refund_completed),
+        on(WalletChargeRequested, on_wallet_charge_requested),
+    )
     return Processor(
         source=Source.LEDGER,
         group="ledger",
         output_topic=LEDGER.name,
         subscriptions=(Subscription(ORDERS.name, strict=True),),
         handlers=handlers,
-        initial_state=initial_state,
-        evolve=evolve,
-        decide=decide,
+        streams=Streams(WALLETS.decided_by(decide)),
+        decide_stateless=lambda command: decide(command, initial_state()),
         records_incoming=True,
         project=projection(rules),
         counters=COUNTERS,

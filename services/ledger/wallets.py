@@ -25,6 +25,7 @@ from schemas.orders import (
 )
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCredited
+from services.runtime.processor import StreamKind
 
 Kind = Literal["paid", "bonus"]
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -205,3 +206,7 @@ def _parts(whole: Consideration) -> tuple[int, int, int, str]:
         whole.bonus.amount_minor,
         whole.tax_jurisdiction,
     )
+
+
+WALLETS: Final[StreamKind[WalletState]] = StreamKind("wallet", initial_state, evolve)
+"""One stream for each account."""

@@ -16,7 +16,6 @@ from services.notifier.contacts.contacts import Contacts, contacts_projection
 from services.notifier.effects import build_effects
 from services.notifier.handlers import build_processor
 from services.notifier.limits.turns import RecipientLimits, settle_held_back
-from services.notifier.notification.evolution import NotificationState
 from services.notifier.settings import NotifierSettings, policy_of
 from services.notifier.sweeper import Sweeper, swept
 from services.runtime.processor import Processor
@@ -25,7 +24,7 @@ from services.runtime.processor import Processor
 @asynccontextmanager
 async def open_notifier(
     settings: NotifierSettings, pool: asyncpg.Pool, clock: Callable[[], datetime]
-) -> AsyncIterator[Processor[NotificationState]]:
+) -> AsyncIterator[Processor]:
     """Open the email channel and yield the notifier."""
     channel = build_channel(settings)
     policy = policy_of(settings)

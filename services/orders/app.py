@@ -15,7 +15,6 @@ from services.orders.effects import Outside, build_effects
 from services.orders.handlers import build_processor
 from services.orders.open_payments import check_open_payments
 from services.orders.order.rules import Rules
-from services.orders.order.state import OrderState
 from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
 from services.orders.ports import CHARGES, open_ports, routing_of
 from services.orders.settings import OrdersSettings, policy_of
@@ -25,7 +24,7 @@ from services.runtime.processor import Processor
 @asynccontextmanager
 async def open_orders(
     settings: OrdersSettings, pool: asyncpg.Pool, clock: Callable[[], datetime]
-) -> AsyncIterator[Processor[OrderState]]:
+) -> AsyncIterator[Processor]:
     """Read the catalogue, open the gateway and the provider, publish what is sold, and yield orders."""
     catalogue = load_catalogue(settings.catalogue)
     routing = routing_of(settings, catalogue, clock())

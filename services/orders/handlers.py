@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, cast
+from typing import Final
 
 from schemas.confirmations import PaymentConfirmed, RefundConfirmed
-from schemas.envelope import Event, Source
+from schemas.envelope import Envelope, Event, Source
 from schemas.ledger import WalletCharged, WalletChargeRefused
 from schemas.requests import (
     CustomerContactChanged,
@@ -17,10 +17,10 @@ from schemas.requests import (
 from schemas.topics import CONFIRMATIONS, LEDGER, ORDERS, REQUESTS
 from services.orders.decider import Command, decide
 from services.orders.metrics import COUNTERS
-from services.orders.order.archival import ARCHIVAL
-from services.orders.order.evolution import evolve, initial_state
+from services.orders.order.order_id import OrderId
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import OrderState
+from services.orders.order.streams import RENEWALS, TOP_UPS
 from services.orders.payments.commands import (
     ApplyWalletCharged,
     ApplyWalletRefusal,
@@ -34,75 +34,74 @@ from services.runtime.processor import (
     Effect,
     Handler,
     Ignored,
-    Incoming,
     Processor,
     Projection,
+    Streams,
     Subscription,
     Task,
+    on,
 )
 
 
-def on_renewal_requested(incoming: Incoming, now: datetime) -> Task:
+def on_renewal_requested(envelope: Envelope, event: RenewalRequested, now: datetime) -> Task:
     """Accept or refuse the renewal."""
-    request = cast("RenewalRequested", incoming.event)
-    return Task(
-        f"order/{request.renewal_id}", AcceptRenewal(request, now, incoming.envelope.source)
-    )
+    command = AcceptRenewal(event, now, envelope.source)
+    return Task(RENEWALS.stream_id(event.renewal_id), command)
 
 
-def on_top_up_requested(incoming: Incoming, now: datetime) -> Task:
+def on_top_up_requested(envelope: Envelope, event: TopUpRequested, now: datetime) -> Task:
     """Accept or refuse the top-up."""
-    request = cast("TopUpRequested", incoming.event)
-    return Task(f"topup/{request.topup_id}", AcceptTopUp(request, now, incoming.envelope.source))
+    command = AcceptTopUp(event, now, envelope.source)
+    return Task(TOP_UPS.stream_id(event.topup_id), command)
 
 
-def on_payment_confirmed(incoming: Incoming, now: datetime) -> Task:
+def on_payment_confirmed(_envelope: Envelope, event: PaymentConfirmed, now: datetime) -> Task:
     """Ask about what the customer is said to have paid in the app."""
-    confirmation = cast("PaymentConfirmed", incoming.event)
-    renewal_id, topup_id = confirmation.renewal_id, confirmation.topup_id
-    stream_id = f"order/{renewal_id}" if renewal_id else f"topup/{topup_id}"
-    return Task(stream_id, ConfirmPayment(confirmation, now))
+    return Task(OrderId.of(event).stream_id, ConfirmPayment(event, now))
 
 
-def on_refund_confirmed(incoming: Incoming, now: datetime) -> Task:
+def on_refund_confirmed(_envelope: Envelope, event: RefundConfirmed, now: datetime) -> Task:
     """Take the word of the gateway that was instructed to give money back."""
-    confirmation = cast("RefundConfirmed", incoming.event)
-    return Task(f"order/{confirmation.renewal_id}", ConfirmRefund(confirmation, now))
+    return Task(RENEWALS.stream_id(event.renewal_id), ConfirmRefund(event, now))
 
 
-def on_customer_contact_changed(_incoming: Incoming, _now: datetime) -> Ignored:
+def on_customer_contact_changed(
+    _envelope: Envelope, _event: CustomerContactChanged, _now: datetime
+) -> Ignored:
     """Leave contact data to the notifier."""
     return Ignored(IgnoredReason.NOT_FOR_ORDERS)
 
 
-def on_wallet_charged(incoming: Incoming, now: datetime) -> Task:
+def on_wallet_charged(_envelope: Envelope, event: WalletCharged, now: datetime) -> Task:
     """Go on with a renewal that the wallet paid."""
-    charged = cast("WalletCharged", incoming.event)
-    return Task(f"order/{charged.renewal_id}", ApplyWalletCharged(charged, now))
+    return Task(RENEWALS.stream_id(event.renewal_id), ApplyWalletCharged(event, now))
 
 
-def on_wallet_charge_refused(incoming: Incoming, now: datetime) -> Task:
+def on_wallet_charge_refused(
+    _envelope: Envelope, event: WalletChargeRefused, now: datetime
+) -> Task:
     """Close a renewal that the wallet cannot pay."""
-    refused = cast("WalletChargeRefused", incoming.event)
-    return Task(f"order/{refused.renewal_id}", ApplyWalletRefusal(refused, now))
+    return Task(RENEWALS.stream_id(event.renewal_id), ApplyWalletRefusal(event, now))
 
 
-HANDLERS: Final[Mapping[type[Event], Handler]] = {
-    RenewalRequested: on_renewal_requested,
-    TopUpRequested: on_top_up_requested,
-    PaymentConfirmed: on_payment_confirmed,
-    RefundConfirmed: on_refund_confirmed,
-    CustomerContactChanged: on_customer_contact_changed,
-    WalletCharged: on_wallet_charged,
-    WalletChargeRefused: on_wallet_charge_refused,
-}
+HANDLERS: Final[Mapping[type[Event], Handler]] = dict(
+    (
+        on(RenewalRequested, on_renewal_requested),
+        on(TopUpRequested, on_top_up_requested),
+        on(PaymentConfirmed, on_payment_confirmed),
+        on(RefundConfirmed, on_refund_confirmed),
+        on(CustomerContactChanged, on_customer_contact_changed),
+        on(WalletCharged, on_wallet_charged),
+        on(WalletChargeRefused, on_wallet_charge_refused),
+    )
+)
 
 
 def build_processor(
     rules: Rules,
     effects: Mapping[str, Effect],
     project: Projection | None = None,
-) -> Processor[OrderState]:
+) -> Processor:
     """Return orders as the runtime runs it; `project` claims what gateways captured."""
 
     def decide_by_rules(command: Command, state: OrderState) -> Decision | Ignored:
@@ -118,11 +117,8 @@ def build_processor(
             Subscription(LEDGER.name, strict=False),
         ),
         handlers=HANDLERS,
-        initial_state=initial_state,
-        evolve=evolve,
-        decide=decide_by_rules,
+        streams=Streams(RENEWALS.decided_by(decide_by_rules), TOP_UPS.decided_by(decide_by_rules)),
         effects=effects,
         project=project,
         counters=COUNTERS,
-        archival=ARCHIVAL,
     )

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from schemas.envelope import (
     Envelope,
@@ -23,11 +23,13 @@ from schemas.envelope import (
 from services.runtime.effect import EffectChange, EffectRun, JsonObject
 from services.runtime.errors import Halt, SettlementRefused
 from services.runtime.event_counter import EventCounter
+from services.runtime.log.stream_ids import kind_of, stream_id
 
 if TYPE_CHECKING:
     from services.runtime.log.event_log import StoredEvent, Transaction
 
 StateT = TypeVar("StateT")
+EventT = TypeVar("EventT", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Incoming(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One command for one stream. `stateless` tasks are decided on the initial state, unloaded."""
+    """One command for one stream. A `stateless` one is decided on without loading the stream."""
 
     stream_id: str
     command: object
@@ -120,8 +122,16 @@ Raises `SettlementRefused` when it cannot, and says which outcomes there are.
 Inquiry = Callable[[Settlement, EffectRun], Awaitable[Settle]]
 """Asks the outside about what a person says, bounded in time; returns how it is settled then."""
 
-Handler = Callable[[Incoming, datetime], Task | Ignored]
-"""Turns a parsed event, and the time the batch is handled at, into a command or nothing."""
+Handler = Callable[[Envelope, Any, datetime], Task | Ignored]
+"""Turns an event, and the time the batch is handled at, into a command or nothing; see `on`."""
+
+
+def on(
+    model: type[EventT], handler: Callable[[Envelope, EventT, datetime], Task | Ignored]
+) -> tuple[type[Event], Handler]:
+    """Return which type of event `handler` is for, as `Processor.handlers` is made of."""
+    return model, handler
+
 
 Executor = Callable[[EffectRun, Mark], Awaitable[object]]
 """Does one effect and returns the command that records its outcome. Outcomes are values, not errors.
@@ -167,23 +177,95 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Archival(Generic[StateT]):
-    """How the streams of a service leave its log. Pure.
+    """How the streams of a kind leave the log. Pure.
 
     `remains` is what must be known of a stream that `is_over` for as long as anybody may ask for
     it; `restored` makes a state of it, and never one that begins anew.
     """
 
-    initial_state: Callable[[], StateT]
-    evolve: Callable[[StateT, Event], StateT]
     is_over: Callable[[StateT], bool]
     remains: Callable[[StateT], JsonObject]
     restored: Callable[[JsonObject], StateT]
 
 
+def _undecided(_command: object, _state: object) -> Decision:
+    message = "this kind of streams is folded here, not decided on: see `StreamKind.decided_by`"
+    raise TypeError(message)
+
+
 @dataclass(frozen=True, slots=True)
-class Processor(Generic[StateT]):
+class StreamKind(Generic[StateT]):
+    """Streams that have one `name`, one state and one decider. Pure.
+
+    Without `archival`, nothing of the kind leaves the log.
+    """
+
+    name: str
+    initial_state: Callable[[], StateT]
+    evolve: Callable[[StateT, Event], StateT]
+    decide: Callable[[Any, StateT], Decision | Ignored] = _undecided
+    archival: Archival[StateT] | None = None
+
+    def stream_id(self, key: str) -> str:
+        """Return the id of one of the streams."""
+        return stream_id(self.name, key)
+
+    def decided_by(self, decide: Callable[[Any, StateT], Decision | Ignored]) -> Self:
+        """Return the same streams with their decider, which knows the rules in force."""
+        return replace(self, decide=decide)
+
+
+class Streams:
+    """The kinds of streams of a service. Here alone is looked up which of them a stream is."""
+
+    def __init__(self, *kinds: StreamKind[Any]) -> None:
+        """Hold `kinds`, each of another name."""
+        self._kinds = {kind.name: kind for kind in kinds}
+        if len(self._kinds) != len(kinds):
+            message = "two kinds of streams have one name"
+            raise ValueError(message)
+
+    def kind_of(self, stream_id: str) -> StreamKind[Any]:
+        """Return the kind of a stream.
+
+        Raises:
+            Halt: this version has no such streams.
+        """
+        kind = self._kinds.get(kind_of(stream_id))
+        if kind is None:
+            message = (
+                f"stream {stream_id} is of a kind that this version does not know: deploy the "
+                "version that wrote it, or a newer one"
+            )
+            raise Halt(message)
+        return kind
+
+
+def archival_of(kind: StreamKind[StateT]) -> Archival[StateT]:
+    """Return how archived streams of a kind are answered for.
+
+    Raises:
+        Halt: they are not: another version archived them.
+    """
+    if kind.archival is None:
+        message = (
+            f"streams {kind.name} are archived, and this version cannot answer for them: "
+            "deploy the version that archived them, or a newer one"
+        )
+        raise Halt(message)
+    return kind.archival
+
+
+def _stateless(_command: object) -> Decision:
+    message = "this service has no stateless tasks"
+    raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
     """One service as the runtime sees it. `records_incoming` files what it read in its own log.
 
+    `streams` are all kinds that it decides on; `decide_stateless` answers tasks that need no state.
     `effects` are all that it may want, by kind. The result of one waits at least
     `results_wait_seconds` for others that share its commit; 0 where somebody waits for what follows.
     """
@@ -193,32 +275,15 @@ class Processor(Generic[StateT]):
     output_topic: str
     subscriptions: tuple[Subscription, ...]
     handlers: Mapping[type[Event], Handler]
-    initial_state: Callable[[], StateT]
-    evolve: Callable[[StateT, Event], StateT]
-    decide: Callable[[Any, StateT], Decision | Ignored]
+    streams: Streams
+    decide_stateless: Callable[[Any], Decision | Ignored] = _stateless
     effects: Mapping[str, Effect] = field(default_factory=dict)
     results_wait_seconds: float = 0
     records_incoming: bool = False
     project: Projection | None = None
     counters: tuple[EventCounter, ...] = ()
-    archival: Archival[StateT] | None = None
 
     @property
     def restores_itself(self) -> bool:
         """Whether it decides the same again by reading what its log lost: it does nothing outside."""
         return not self.effects
-
-
-def archival_of(processor: Processor[StateT]) -> Archival[StateT]:
-    """Return how streams of a log that is archived are answered for.
-
-    Raises:
-        Halt: this service has none of it: another version or another service archived its log.
-    """
-    if processor.archival is None:
-        message = (
-            f"events of {processor.source} are archived, and this version cannot answer for them: "
-            "deploy the version that archived them, or a newer one"
-        )
-        raise Halt(message)
-    return processor.archival

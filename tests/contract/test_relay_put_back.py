@@ -42,7 +42,7 @@ async def world(log: EventLog) -> World:
     return World(log)
 
 
-async def take(intake: Intake[int], offsets: Sequence[int], name: str) -> None:
+async def take(intake: Intake, offsets: Sequence[int], name: str) -> None:
     """Have a process record one event for each record."""
     for offset in offsets:
         await intake.handle([request(offset, topup_id=f"{name}-{offset}")])
@@ -53,7 +53,7 @@ async def others(log: EventLog, first: int, count: int) -> None:
     await take(intake_of(log, Toy().processor()), range(first, first + count), "other")
 
 
-def publishing(world: World, relay: Relay) -> Intake[int]:
+def publishing(world: World, relay: Relay) -> Intake:
     """Return the intake of the process of `relay`, which learns what it commits."""
     processor = Toy().processor()
 

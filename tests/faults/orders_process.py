@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import structlog
 from pydantic import SecretStr
@@ -23,7 +22,7 @@ from tests.infrastructure.system import SHARDS, System
 @asynccontextmanager
 async def orders_process(
     system: System, *, watchdog_seconds: int = 60, wall: Callable[[], float] = time.time
-) -> AsyncIterator[ServiceProcess[Any]]:
+) -> AsyncIterator[ServiceProcess]:
     """Give orders of `system`, not started; `wall` is the clock of its machine."""
     settings = OrdersSettings(
         perennial_environment="demo",

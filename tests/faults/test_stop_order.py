@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from services.runtime.app.process import ServiceProcess
 from tests.faults.orders_process import orders_process
@@ -13,7 +12,7 @@ LOOKS_SECONDS = 2.5
 """The watch of the topics looks each second at what the process holds."""
 
 
-def rebalance_while_it_stops(process: ServiceProcess[Any]) -> None:
+def rebalance_while_it_stops(process: ServiceProcess) -> None:
     """Have a partition come back just after the consumer has closed, and the stop go on for long."""
     stop, assignment = process.parts.consumer.stop, process.parts.assignment
     everything = assignment.partitions

@@ -15,15 +15,15 @@ from tests.faults.orders_process import orders_process
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import System
 
-Break = Callable[[ServiceProcess[object]], None]
+Break = Callable[[ServiceProcess], None]
 
 
-def stop_fetching(process: ServiceProcess[object]) -> None:
+def stop_fetching(process: ServiceProcess) -> None:
     """End the client's fetch task: nothing comes any more, and nothing fails."""
     process.parts.consumer.consumer._fetcher._fetch_task.cancel()
 
 
-def stop_publishing(process: ServiceProcess[object]) -> None:
+def stop_publishing(process: ServiceProcess) -> None:
     """Make the relay wait for ever, as for an acknowledgement that is lost."""
 
     async def never(*_: object) -> int:

@@ -27,7 +27,7 @@ class Machine:
         self.began_at = datetime.now(UTC)
 
     @asynccontextmanager
-    async def orders(self, watchdog_seconds: int = 60) -> AsyncIterator[ServiceProcess[Any]]:
+    async def orders(self, watchdog_seconds: int = 60) -> AsyncIterator[ServiceProcess]:
         """Run orders until the end of the block."""
         async with orders_process(
             self.system,

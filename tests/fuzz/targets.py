@@ -46,7 +46,7 @@ from services.runtime.effect_definition import EffectDefinition
 from services.runtime.errors import Halt, Park, Poison, SettlementRefused
 from services.runtime.flow.intake.parsing import RecordParser
 from services.runtime.kafka.records.cloudevents import validation_summary
-from services.runtime.processor import Decision, Processor, Settlement
+from services.runtime.processor import Decision, Ignored, Processor, Settlement, Task
 from services.upstream.files import read_file
 from tests.fuzz import hostile
 from tests.fuzz.contents import ANSWERS, CSV_COLUMNS, FILE_BYTES_MAX, OUTCOMES
@@ -76,7 +76,7 @@ class Records(Target):
 
     weight = 14
 
-    def __init__(self, processor: Processor[Any]) -> None:
+    def __init__(self, processor: Processor) -> None:
         """Parse for `processor`."""
         self.name = f"records of {processor.group}"  # type: ignore[misc]
         self._processor = processor
@@ -96,18 +96,26 @@ class Records(Target):
         if parsed.work is None:
             return ""
         try:
-            outcome = self._processor.decide(
-                parsed.work.task.command, self._processor.initial_state()
-            )
+            outcome = self._decide(parsed.work.task)
         except (Poison, Park, Halt) as refused:
             # A service's own event that contradicts its stream: judged there, and no crash.
             return str(refused) if isinstance(refused, Poison) else ""
         if isinstance(outcome, Decision):
-            state = self._processor.initial_state()
             for event in outcome.events:
                 event.body()
-                state = self._processor.evolve(state, event)
+            if not parsed.work.task.stateless:
+                kind = self._processor.streams.kind_of(parsed.work.task.stream_id)
+                state = kind.initial_state()
+                for event in outcome.events:
+                    state = kind.evolve(state, event)
         return ""
+
+    def _decide(self, task: Task) -> Decision | Ignored:
+        if task.stateless:
+            return self._processor.decide_stateless(task.command)
+        kind = self._processor.streams.kind_of(task.stream_id)
+        outcome: Decision | Ignored = kind.decide(task.command, kind.initial_state())
+        return outcome
 
 
 class Models(Target):
@@ -306,9 +314,9 @@ _PAYLOADS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 class Services:
     """The three services, without anything outside."""
 
-    orders: Processor[Any]
-    ledger: Processor[Any]
-    notifier: Processor[Any]
+    orders: Processor
+    ledger: Processor
+    notifier: Processor
 
 
 def open_services() -> Services:

@@ -19,7 +19,6 @@ from services.ledger.reports.balance_report import Report, report
 from services.ledger.rules.rule_file import load_rules
 from services.ledger.rules.rule_set import RuleSet
 from services.ledger.verification.verify import verify
-from services.ledger.wallets import WalletState
 from services.runtime.app.start import open_pool
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.journal import Journal
@@ -38,7 +37,7 @@ class LedgerDatabase:
 
     admin_dsn: str
     pool: asyncpg.Pool
-    intake: Intake[WalletState]
+    intake: Intake
     now: datetime = T0
     rules: RuleSet = RULES
 

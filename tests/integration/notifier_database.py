@@ -24,7 +24,6 @@ from services.notifier.contacts.contacts import Contacts, contacts_projection
 from services.notifier.effects import build_effects
 from services.notifier.handlers import build_processor
 from services.notifier.limits.turns import RecipientLimits, settle_held_back
-from services.notifier.notification.evolution import NotificationState
 from services.notifier.notification.outcomes import Delivered, DeliveryOutcome
 from services.notifier.notification.policy import Policy
 from services.notifier.sweeper import Sweeper
@@ -75,7 +74,7 @@ class Notifier:
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     sequences: dict[tuple[str, int], int] = field(default_factory=dict)
     contacts: Contacts = field(init=False)
-    runner: EffectRunner[NotificationState] = field(init=False)
+    runner: EffectRunner = field(init=False)
     _running: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -16,13 +16,12 @@ import structlog
 
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import Event
+from services.cli.archive.archivals import ARCHIVED
 from services.cli.books.verification import log_of
 from services.cli.connections import connect
 from services.cli.setup.setup import set_up_postgres
 from services.orders.effects import Outside, build_effects
 from services.orders.handlers import build_processor
-from services.orders.order.archival import ARCHIVAL
-from services.orders.order.state import OrderState
 from services.orders.payments.claims.claim_check import check_claims
 from services.orders.payments.claims.transactions import PostgresClaims, claim_captured
 from services.orders.ports import SandboxPorts, sandbox_ports
@@ -75,7 +74,7 @@ class Orders:
             )
         )
         processor = build_processor(RULES, effects, claim_captured)
-        self.journal: Journal[OrderState] = Journal(processor)
+        self.journal: Journal = Journal(processor)
         self.intake = Intake(
             log=self.log,
             processor=processor,
@@ -185,7 +184,7 @@ async def archive_as_owner(admin_dsn: str, folder: Path, before: datetime) -> Ar
         return await archive_events(
             owner,
             "orders",
-            ARCHIVAL,
+            ARCHIVED["orders"],
             before=before,
             folder=folder,
             now=LATER + timedelta(days=400),

@@ -14,9 +14,10 @@ from typer.testing import CliRunner, Result
 from services.cli.app import app
 from services.cli.connections import connect
 from services.cli.setup.setup import set_up_postgres
-from services.notifier.notification.archival import ARCHIVAL
+from services.notifier.notification.archival import NOTIFICATION_STREAMS
 from services.runtime.archive import events as archiving
 from services.runtime.errors import ConfigurationError
+from services.runtime.processor import Streams
 from tests.controls import dsn_for
 from tests.integration.notifier_database import notifier_on
 from tests.integration.orders_database import LATER, ROLE, SHARDS, Orders
@@ -138,7 +139,7 @@ async def test_customer_is_not_told_again_of_what_is_archived(
         owner = await asyncpg.connect(fresh_database, server_settings={"search_path": "notifier"})
         try:
             outcome = await archiving.archive_events(
-                owner, "notifier", ARCHIVAL, before=LATER, folder=folder,
+                owner, "notifier", Streams(NOTIFICATION_STREAMS), before=LATER, folder=folder,
                 now=LATER + timedelta(days=400), keys=None,
             )  # fmt: skip
             # Nothing but the notifications themselves can tell that these facts come again.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.orders.order.archival import ARCHIVAL
+from services.cli.archive.archivals import ARCHIVED
 from services.runtime.archive import events as archiving
 from services.runtime.archive import plan
 from services.runtime.archive.ranges import open_archive
@@ -67,7 +67,7 @@ async def compared(orders: Orders, folder: Path | None) -> Check:
     owner = await owner_of(orders.admin_dsn)
     try:
         archive = await open_archive(owner, folder, KEYS)
-        return await check_archived_streams(owner, archive, ARCHIVAL)
+        return await check_archived_streams(owner, archive, ARCHIVED["orders"])
     finally:
         await owner.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from services.cli.archive.archivals import ARCHIVALS
+from services.cli.archive.archivals import ARCHIVED
 from services.runtime.archive.events import ArchiveOutcome, archive_events
 from services.runtime.log.event_log import StoredEvent
 from tests.faults.recovery import perennial
@@ -39,7 +39,7 @@ def archived(system: System, service: str, folder: Path) -> ArchiveOutcome:
         later = datetime.now(UTC) + timedelta(days=400)
         try:
             return await archive_events(
-                owner, service, ARCHIVALS[service], before=later, folder=folder,
+                owner, service, ARCHIVED[service], before=later, folder=folder,
                 now=later + timedelta(days=400), keys=None,
             )  # fmt: skip
         finally:

@@ -34,7 +34,7 @@ class Shifted:
 
 
 @pytest.fixture
-async def opened(fresh_database: str) -> AsyncIterator[tuple[Shifted, Intake[int]]]:
+async def opened(fresh_database: str) -> AsyncIterator[tuple[Shifted, Intake]]:
     await set_up_postgres(fresh_database, "orders", "secret", SHARDS)
     pool = await open_pool("orders", settings_for(fresh_database, role="perennial_orders:secret"))
     process, processor = Shifted(), Toy().processor()
@@ -61,7 +61,7 @@ async def opened(fresh_database: str) -> AsyncIterator[tuple[Shifted, Intake[int
 
 
 async def test_jump_is_noticed_under_the_lock_before_anything_is_decided(
-    opened: tuple[Shifted, Intake[int]],
+    opened: tuple[Shifted, Intake],
 ) -> None:
     process, intake = opened
     assert (await intake.handle([request(0)])).events == 1

@@ -35,7 +35,7 @@ class ToyDatabase:
     pool: asyncpg.Pool
     log: PostgresEventLog
     toy: Toy
-    intake: Intake[int]
+    intake: Intake
 
     @property
     def letters(self) -> DeadLetterTable:

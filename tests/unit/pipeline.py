@@ -54,7 +54,7 @@ async def _mark(checkpoint: str) -> None:
 class Service:
     """One service: its log, its intake, and the effects that are to run."""
 
-    processor: Processor[Any]
+    processor: Processor
     log: MemoryEventLog
     clock: Callable[[], datetime]
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Service:
             result = await self._intake().handle([record])
             self.leased += result.leased
 
-    def _intake(self) -> Intake[Any]:
+    def _intake(self) -> Intake:
         return Intake(
             log=self.log,
             processor=self.processor,
@@ -143,7 +143,7 @@ class Pipeline:
         self.services = (self.orders, self._service(ledger), self._service(notifier))
         self._mails = 0
 
-    def _service(self, processor: Processor[Any]) -> Service:
+    def _service(self, processor: Processor) -> Service:
         log = MemoryEventLog(
             shard_count=SHARDS, lease_seconds=60, wall_clock=lambda: self.world.now
         )

@@ -26,8 +26,8 @@ PURE: Final = (
         "decider", "unfinished",
         *("catalogue." + name for name in ("catalogue", "offers", "pricing")),
         *("order." + name for name in (
-            "archival", "evolution", "identities", "past", "policy", "repetitions", "routing", "rules",
-            "state",
+            "archival", "evolution", "identities", "order_id", "past", "policy", "repetitions",
+            "routing", "rules", "state", "streams",
         )),
         *("payments." + name for name in (
             "actions", "capture", "commands", "confirmations", "credit", "payments", "refunds",
@@ -70,6 +70,7 @@ PORTS: Final = frozenset(
         "services.runtime.effect_definition",
         "services.runtime.errors",
         "services.runtime.processor",
+        "services.runtime.log.stream_ids",
     }
 )
 """Values and protocols that pure modules may know beside each other."""

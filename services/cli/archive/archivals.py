@@ -1,12 +1,15 @@
-"""What may be archived of each service that archives events, as its deciders know it."""
+"""The streams of each service that archives events, as its deciders know them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from services.notifier.notification.archival import ARCHIVAL as NOTIFIER
-from services.orders.order.archival import ARCHIVAL as ORDERS
-from services.runtime.processor import Archival
+from services.notifier.notification.archival import NOTIFICATION_STREAMS
+from services.orders.order.streams import RENEWALS, TOP_UPS
+from services.runtime.processor import Streams
 
-ARCHIVALS: Final[Mapping[str, Archival[Any]]] = {"orders": ORDERS, "notifier": NOTIFIER}
+ARCHIVED: Final[Mapping[str, Streams]] = {
+    "orders": Streams(RENEWALS, TOP_UPS),
+    "notifier": Streams(NOTIFICATION_STREAMS),
+}

@@ -133,12 +133,12 @@ def _keys() -> KeyRing | None:
 async def _events(service: str, before: datetime, folder: Path) -> ArchiveOutcome:
     keys = _keys()
     async with connect(service, _owner()) as connection:
-        from services.cli.archive.archivals import ARCHIVALS  # noqa: PLC0415 - deciders, and all events
+        from services.cli.archive.archivals import ARCHIVED  # noqa: PLC0415 - deciders, and all events
 
         return await archive_events(
             connection,
             service,
-            ARCHIVALS[service],
+            ARCHIVED[service],
             before=before,
             folder=folder,
             now=now(),

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.topics import TOPICS
 from services.cli.addresses import load_addresses
-from services.cli.archive.archivals import ARCHIVALS
+from services.cli.archive.archivals import ARCHIVED
 from services.cli.books.verify import Results
 from services.cli.progress import progress_bar
 from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 from services.ledger.verification.verify import verify as verify_books
+from services.ledger.wallets import WALLETS
 from services.notifier.notification.claims import told_fact
 from services.orders.payments.claims.claim_check import check_claims
 from services.orders.payments.claims.wallet_claims import wallet_payment
 from services.runtime.archive.events import hold_archive
 from services.runtime.archive.ranges import open_archive
 from services.runtime.key_ring import KeyRing
+from services.runtime.log.stream_ids import of_kind
 from services.runtime.settings import KafkaSettings
 from services.runtime.verify.anchors import AnchorCheck, Expected
 from services.runtime.verify.archived_streams import check_archived_streams
@@ -68,9 +70,9 @@ async def _more(log: Log, broker: KafkaSettings | None) -> list[Check]:
     if log.service == "ledger":
         dsn, rules = load_addresses().dsn("ledger"), load_rules(POSTING_RULES)
         found += await verify_books(log.connection, dsn, "ledger", rules, chain=False)
-    if log.service in ARCHIVALS and not log.archive.empty:
-        archival = ARCHIVALS[log.service]
-        found.append(await check_archived_streams(log.connection, log.archive, archival))
+    if log.service in ARCHIVED and not log.archive.empty:
+        streams = ARCHIVED[log.service]
+        found.append(await check_archived_streams(log.connection, log.archive, streams))
     if log.service == "orders":
         found.append(await check_claims(log.connection, log.archive))
     return found
@@ -90,8 +92,7 @@ def log_of(service: str, connection: Any) -> Log:  # noqa: ANN401 - asyncpg's
         case "orders":
             return Log(service, connection, reads=("ledger",), claim=wallet_payment)
         case "ledger":
-            return Log(
-                service, connection, reads=("orders",), filing=Filing("orders", moved_to="wallet/")
-            )
+            filing = Filing("orders", moved_to=of_kind(WALLETS.name))
+            return Log(service, connection, reads=("orders",), filing=filing)
         case _:
             return Log(service, connection, reads=("orders", "ledger"), claim=told_fact)

@@ -17,7 +17,8 @@ from rich.table import Table
 from schemas.envelope import utc_text
 from schemas.money import decimal_text
 from services.cli.connections import connect
-from services.runtime.flow.work import refused_streams
+from services.orders.order.order_id import OrderId
+from services.runtime.log.stream_ids import refusals_of
 
 app = typer.Typer(help="What became of an order.", no_args_is_help=True)
 
@@ -124,7 +125,7 @@ async def timeline(order_id: str) -> list[TimelineEntry]:
     """Return the events of an order from the logs of all services, oldest first."""
     entries: list[TimelineEntry] = []
     async with connect("orders") as connection:
-        streams = [f"order/{order_id}", f"topup/{order_id}"]
+        streams = [OrderId.renewal(order_id).stream_id, OrderId.top_up(order_id).stream_id]
         left = await connection.fetch(_ARCHIVED, streams)
         entries += [_archived_entry(order_id, row) for row in left]
         rows = await connection.fetch(
@@ -134,7 +135,7 @@ async def timeline(order_id: str) -> list[TimelineEntry]:
         for stream_id in streams if entries else ():
             refused = await connection.fetch(
                 f"{_SELECT} WHERE stream_id LIKE $1 ORDER BY recorded_at, shard, position",
-                _escaped(refused_streams(stream_id)) + "%",
+                _escaped(refusals_of(stream_id)) + "%",
             )
             entries += [_entry("orders", row) for row in refused]
     if not entries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from schemas import EVENT_TYPES
 from schemas.topics import TOPICS
@@ -71,7 +71,7 @@ class RecordChecker:
         return Verdict(place, _type_of(record), findings)
 
 
-def _processors() -> Iterator[Processor[Any]]:
+def _processors() -> Iterator[Processor]:
     """Yield the services as far as parsing needs them: nothing of these settings is used by it."""
     policy, routing = OrdersPolicy(esim_hash_salt=""), Routing.to("any")
     yield orders(Rules(load_catalogue(CATALOGUE_DEFAULT), policy, routing), {})

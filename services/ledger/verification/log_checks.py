@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 from schemas.envelope import Source
 from schemas.topics import ORDERS
 from services.ledger.verification.body_check import RESTORE
+from services.ledger.wallets import WALLETS
 from services.runtime.log.event_log import ShardHead, StoredEvent
+from services.runtime.log.stream_ids import REFUSED, of_kind
 from services.runtime.verify.checks import Check
 from services.runtime.verify.slices import SliceMark
 
@@ -23,25 +25,26 @@ SELECT max(account_id) FROM (
     SELECT account_id FROM event WHERE account_id > $1 ORDER BY account_id LIMIT $2
 ) AS next
 """
-_WALLET_STREAMS: Final = """
+_WALLETS: Final = f"{of_kind(WALLETS.name)}%"
+_WALLET_STREAMS: Final = f"""
 SELECT stream_id, count(*) AS events, max(stream_version) AS newest FROM event
-WHERE stream_id LIKE 'wallet/%' AND account_id > $1 AND account_id <= $2 GROUP BY stream_id
+WHERE stream_id LIKE '{_WALLETS}' AND account_id > $1 AND account_id <= $2 GROUP BY stream_id
 HAVING min(stream_version) <> 1 OR max(stream_version) <> count(*)
 ORDER BY stream_id LIMIT 1
-"""
-_FILED_STREAMS: Final = """
+"""  # noqa: S608 - constants
+_FILED_STREAMS: Final = f"""
 SELECT max(stream_id) FILTER (WHERE NOT moved) AS stream_id, count(*) AS events,
     max(stream_version) FILTER (WHERE NOT moved) AS newest
 FROM (
-    SELECT stream_id, stream_version, stream_id LIKE 'wallet/%' AS moved,
-        CASE WHEN stream_id LIKE 'wallet/%' THEN correlation_id
-            WHEN stream_id LIKE 'refused/%' THEN stream_id
+    SELECT stream_id, stream_version, stream_id LIKE '{_WALLETS}' AS moved,
+        CASE WHEN stream_id LIKE '{_WALLETS}' THEN correlation_id
+            WHEN stream_id LIKE '{REFUSED}%' THEN stream_id
             ELSE split_part(stream_id, '/', 2) END AS order_id
     FROM event WHERE source = $3 AND account_id > $1 AND account_id <= $2
 ) AS told
 GROUP BY order_id HAVING max(stream_version) FILTER (WHERE NOT moved) > count(*)
 ORDER BY stream_id LIMIT 1
-"""
+"""  # noqa: S608 - constants
 _STREAMS: Final = (
     "SELECT count(DISTINCT stream_id) FROM event WHERE account_id > $1 AND account_id <= $2"
 )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from schemas.envelope import Event
+from schemas.envelope import Envelope, Event
 from schemas.orders import RenewalAccepted, RenewalRejected, TopUpAccepted, TopUpRejected
 from schemas.requests import Contact, RenewalRequested, TopUpRequested
 from services.notifier.contacts.contact_check import checked
@@ -121,13 +121,12 @@ class OrderAnswer:
     source: str | None = None
 
 
-def candidate_of(incoming: Incoming) -> Candidate | None:
+def candidate_of(envelope: Envelope, event: Event) -> Candidate | None:
     """Return the contact that a renewal or a top-up brings, or None.
 
     Raises:
         Poison: the contact is unusable.
     """
-    event = incoming.event
     match event:
         case RenewalRequested(contact=Contact() as contact):
             order_id = f"order/{event.renewal_id}"
@@ -135,7 +134,6 @@ def candidate_of(incoming: Incoming) -> Candidate | None:
             order_id = f"topup/{event.topup_id}"
         case _:
             return None
-    envelope = incoming.envelope
     return Candidate(
         event.account_id,
         order_id,

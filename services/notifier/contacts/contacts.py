@@ -73,7 +73,9 @@ def contacts_projection(
         now = clock()
         changes = [change for each in handled if (change := changed_contact(each.event))]
         late: list[ContactChange] = []
-        if brought := [found for each in handled if (found := candidate_of(each))]:
+        if brought := [
+            found for each in handled if (found := candidate_of(each.envelope, each.event))
+        ]:
             late = await keep(tx.connection, one_of_each(brought, now), now)
         if answers := {answer for each in handled if (answer := answer_of(each))}:
             changes += await take(tx.connection, list(answers), now + accepted_kept)

@@ -10,8 +10,9 @@ from services.notifier.notification.evolution import (
     evolve,
     initial_state,
 )
+from services.notifier.notification.identities import KIND
 from services.runtime.effect import JsonObject
-from services.runtime.processor import Archival
+from services.runtime.processor import Archival, StreamKind
 
 
 def is_over(state: NotificationState) -> bool:
@@ -29,6 +30,7 @@ def restored(_content: JsonObject) -> NotificationState:
     return Settled()
 
 
-ARCHIVAL: Final[Archival[NotificationState]] = Archival(
-    initial_state, evolve, is_over, remains, restored
+NOTIFICATION_STREAMS: Final[StreamKind[NotificationState]] = StreamKind(
+    KIND, initial_state, evolve, archival=Archival(is_over, remains, restored)
 )
+"""One stream for each fact that a customer is told."""

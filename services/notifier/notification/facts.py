@@ -8,10 +8,9 @@ from typing import Final, Self
 from uuid import UUID
 
 from schemas import EVENT_TYPES
-from schemas.envelope import Event, name_based_uuid, utc_text
+from schemas.envelope import Envelope, Event, name_based_uuid, utc_text
 from services.runtime.effect import JsonObject
 from services.runtime.errors import Park
-from services.runtime.processor import Incoming
 
 _NAMESPACE: Final = UUID("0c1f7a6e-5b0e-5f7c-8a36-2a3c1d0e9b45")
 
@@ -37,17 +36,16 @@ class Fact:
     admitted: str | None = None
 
     @classmethod
-    def of(cls, incoming: Incoming, contact_by: datetime) -> Self:
+    def of(cls, envelope: Envelope, event: Event, contact_by: datetime) -> Self:
         """Take what the email will need from a consumed event."""
-        envelope = incoming.envelope
         place = f"{envelope.source}/{envelope.id}/{envelope.partitionkey}/{envelope.sequence}"
         return cls(
             key=name_based_uuid(_NAMESPACE, place),
             event_id=envelope.id,
             type=envelope.type,
-            account_id=incoming.event.account_id,
+            account_id=event.account_id,
             occurred_at=envelope.time,
-            body=incoming.body.decode(),
+            body=event.body().decode(),
             contact_by=contact_by,
         )
 

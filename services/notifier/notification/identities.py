@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from services.runtime.log import stream_ids as streams
+
+KIND: Final = "notification"
+"""The kind of the streams."""
 EMAIL_KIND: Final = "email"
 """The kind of the one effect: see `effects`."""
 
@@ -16,7 +20,7 @@ def hold_key(account_id: str) -> str:
 
 def stream_id(fact_key: UUID) -> str:
     """Return the stream of the notification of a fact."""
-    return f"notification/{fact_key}"
+    return streams.stream_id(KIND, str(fact_key))
 
 
 def notification_id(fact_key: UUID) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from schemas.money import Money
-from services.orders.order.evolution import evolve, initial_state
 from services.orders.order.state import (
     Active,
     ArchivedOrder,
@@ -94,4 +93,4 @@ def _external(content: JsonObject) -> External:
     return External(amount, content["returned"])
 
 
-ARCHIVAL: Final[Archival[OrderState]] = Archival(initial_state, evolve, is_over, remains, restored)
+ARCHIVAL: Final[Archival[OrderState]] = Archival(is_over, remains, restored)

@@ -33,6 +33,7 @@ from schemas.orders import (
 from schemas.requests import PaymentMode
 from schemas.surplus import SurplusCaptured, SurplusReturned, SurplusReturnFailed
 from services.orders.order import identities
+from services.orders.order.order_id import OrderId
 from services.orders.order.state import (
     Active,
     ArchivedOrder,
@@ -100,11 +101,11 @@ def _after_rejection(state: OrderState, event: RenewalRejected | TopUpRejected) 
 
 
 def _accepted_renewal(event: RenewalAccepted) -> Renewal:
+    order = OrderId.renewal(event.renewal_id)
     payable = Payable(
         account_id=event.account_id,
-        renewal_id=event.renewal_id,
-        topup_id=None,
-        payment_id=identities.payment_id(event.account_id, f"order/{event.renewal_id}"),
+        order=order,
+        payment_id=identities.payment_id(event.account_id, order.stream_id),
         method=event.payment_method,
         mode=event.payment_mode,
         amount=event.quote.total,
@@ -117,11 +118,11 @@ def _accepted_renewal(event: RenewalAccepted) -> Renewal:
 
 
 def _accepted_top_up(event: TopUpAccepted) -> TopUp:
+    order = OrderId.top_up(event.topup_id)
     payable = Payable(
         account_id=event.account_id,
-        renewal_id=None,
-        topup_id=event.topup_id,
-        payment_id=identities.payment_id(event.account_id, f"topup/{event.topup_id}"),
+        order=order,
+        payment_id=identities.payment_id(event.account_id, order.stream_id),
         method=event.payment_method,
         mode=event.payment_mode,
         amount=event.amount,

@@ -16,19 +16,19 @@ from schemas.money import Money
 from schemas.orders import Consideration, Quote
 from schemas.requests import PaymentMethod, PaymentMode
 from schemas.surplus import SurplusReason
+from services.orders.order.order_id import OrderId
 
 
 @dataclass(frozen=True, slots=True)
 class Payable:
-    """Who pays how much for which order; exactly one of the order ids is set.
+    """Who pays how much for which order.
 
     `gateway` charges it, and None is the only one that there was once. Whatever the rules say later,
     everything about the charge goes there.
     """
 
     account_id: str
-    renewal_id: str | None
-    topup_id: str | None
+    order: OrderId
     payment_id: str
     method: PaymentMethod
     mode: PaymentMode
@@ -40,7 +40,7 @@ class Payable:
     @property
     def stream_id(self) -> str:
         """Return the stream of the order, which is also the key its effects are held under."""
-        return f"order/{self.renewal_id}" if self.renewal_id else f"topup/{self.topup_id}"
+        return self.order.stream_id
 
 
 @dataclass(frozen=True, slots=True)

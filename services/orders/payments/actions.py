@@ -18,8 +18,8 @@ def ask_customer(state: Order, outcome: ActionRequired, rules: Rules, now: datet
     payable, policy = state.payable, rules.policy
     required = PaymentActionRequired(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id,
-        topup_id=payable.topup_id,
+        renewal_id=payable.order.renewal_id,
+        topup_id=payable.order.topup_id,
         payment_id=payable.payment_id,
         gateway=outcome.gateway,
         gateway_txn_id=outcome.gateway_txn_id,

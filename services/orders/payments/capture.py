@@ -95,8 +95,8 @@ def _surplus(state: Renewal | TopUp, receipt: Receipt, rules: Rules, now: dateti
     reason = _why_surplus(state)
     captured = SurplusCaptured(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id,
-        topup_id=payable.topup_id,
+        renewal_id=payable.order.renewal_id,
+        topup_id=payable.order.topup_id,
         payment_id=receipt.payment_id,
         gateway=receipt.gateway,
         gateway_txn_id=receipt.gateway_txn_id,
@@ -134,7 +134,7 @@ def owe_back(
     payable = state.payable
     failed = ActivationFailed(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id or "",
+        renewal_id=payable.order.value,
         activation_id=identities.activation_id(payable.account_id, payable.stream_id),
         payment_id=payment.payment_id,
         reason=reason,
@@ -193,8 +193,8 @@ def _payment(
 def _captured(state: Renewal | TopUp, payment: Payment, fee: Money | None) -> PaymentCaptured:
     return PaymentCaptured(
         account_id=state.payable.account_id,
-        renewal_id=state.payable.renewal_id,
-        topup_id=state.payable.topup_id,
+        renewal_id=state.payable.order.renewal_id,
+        topup_id=state.payable.order.topup_id,
         payment_id=payment.payment_id,
         attempt=state.payments.next_attempt,
         gateway=payment.gateway,

@@ -58,8 +58,8 @@ def confirm(command: ConfirmPayment, state: Order) -> Decision | Ignored:
         raise Poison("confirmations_too_many", message)
     received = PaymentConfirmationReceived(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id,
-        topup_id=payable.topup_id,
+        renewal_id=payable.order.renewal_id,
+        topup_id=payable.order.topup_id,
         gateway=hint.gateway,
         gateway_txn_id=hint.gateway_txn_id,
         method=hint.method,
@@ -229,8 +229,8 @@ def _refusal(
 ) -> PaymentConfirmationRefused:
     return PaymentConfirmationRefused(
         account_id=state.payable.account_id,
-        renewal_id=state.payable.renewal_id,
-        topup_id=state.payable.topup_id,
+        renewal_id=state.payable.order.renewal_id,
+        topup_id=state.payable.order.topup_id,
         gateway=hint.gateway,
         gateway_txn_id=hint.gateway_txn_id,
         reason=reason,

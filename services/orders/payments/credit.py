@@ -38,7 +38,7 @@ def credit(state: TopUp, payment: Payment, rules: Rules, now: datetime) -> tuple
         return (_credited(state, payment, rule, now),)
     granted = BonusGranted(
         account_id=payable.account_id,
-        topup_id=payable.topup_id or "",
+        topup_id=payable.order.value,
         payment_id=payment.payment_id,
         lot_id=identities.lot_id(payment.payment_id, "bonus"),
         amount=state.bonus,
@@ -57,7 +57,7 @@ def _credited(
     # Terms count from when the credit can be spent: the date of the payment is the gateway's word.
     lot: dict[str, Any] = {
         "account_id": state.payable.account_id,
-        "topup_id": state.payable.topup_id or "",
+        "topup_id": state.payable.order.value,
         "payment_id": payment.payment_id,
         "lot_id": identities.lot_id(payment.payment_id, "paid"),
         "method": payment.method,

@@ -184,8 +184,8 @@ def close_unpaid(state: Order, now: datetime) -> Decision | Ignored:
     payable = state.payable
     expired = OrderExpired(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id,
-        topup_id=payable.topup_id,
+        renewal_id=payable.order.renewal_id,
+        topup_id=payable.order.topup_id,
         expired_at=now,
     )
     return Decision((expired,), (Drop(payable.stream_id),))
@@ -259,8 +259,8 @@ def _failed(state: Order, reason: DeclineReason, now: datetime) -> Decision:
     payable = state.payable
     failed = PaymentFailed(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id,
-        topup_id=payable.topup_id,
+        renewal_id=payable.order.renewal_id,
+        topup_id=payable.order.topup_id,
         payment_id=payable.payment_id,
         attempt=state.payments.next_attempt,
         gateway=payable.gateway,
@@ -278,8 +278,8 @@ def _unknown(state: Order, cause: UnknownCause, now: datetime) -> PaymentOutcome
     payable = state.payable
     return PaymentOutcomeUnknown(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id,
-        topup_id=payable.topup_id,
+        renewal_id=payable.order.renewal_id,
+        topup_id=payable.order.topup_id,
         payment_id=payable.payment_id,
         gateway=payable.gateway,
         method=payable.method,
@@ -303,8 +303,8 @@ def _resolved(
     payable = state.payable
     return PaymentOutcomeResolved(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id,
-        topup_id=payable.topup_id,
+        renewal_id=payable.order.renewal_id,
+        topup_id=payable.order.topup_id,
         payment_id=payable.payment_id,
         gateway=payable.gateway,
         outcome=outcome,

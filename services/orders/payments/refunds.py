@@ -40,7 +40,7 @@ def give_back(
         return (), effects
     instructed = RefundInstructed(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id or "",
+        renewal_id=payable.order.value,
         refund_id=identities.refund_id(payment.payment_id),
         payment_id=payment.payment_id,
         gateway=payment.gateway,
@@ -58,7 +58,7 @@ def refund_completed(
     """Return the fact that `payment` went back in full."""
     went_back: dict[str, Any] = {
         "account_id": payable.account_id,
-        "renewal_id": payable.renewal_id or "",
+        "renewal_id": payable.order.value,
         "refund_id": identities.refund_id(payment.payment_id),
         "payment_id": payment.payment_id,
         "gateway": gateway,

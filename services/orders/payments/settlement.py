@@ -41,7 +41,7 @@ def settle_refund(command: SettleRefund, state: Renewal) -> Decision | Ignored:
     kind = RefundFailed if payment.surplus is None else SurplusReturnFailed
     failed = kind(
         account_id=state.payable.account_id,
-        renewal_id=state.payable.renewal_id or "",
+        renewal_id=state.payable.order.value,
         refund_id=identities.refund_id(payment.payment_id),
         payment_id=payment.payment_id,
         settled_by=command.by,

@@ -68,7 +68,7 @@ def _try_again(
 def _delayed(command: RecordActivation, state: Renewal, promised_by: datetime) -> ActivationDelayed:
     return ActivationDelayed(
         account_id=state.payable.account_id,
-        renewal_id=state.payable.renewal_id or "",
+        renewal_id=state.payable.order.value,
         activation_id=_reference(state),
         plan_title=state.plan_title,
         attempts=command.attempt,
@@ -102,7 +102,7 @@ def activated(
         raise Park("catalogue_lost", message)
     return PlanActivated(
         account_id=payable.account_id,
-        renewal_id=payable.renewal_id or "",
+        renewal_id=payable.order.value,
         activation_id=_reference(state),
         payment_id=stage.payment.payment_id,
         esim_hash=state.esim_hash,

@@ -18,6 +18,7 @@ from schemas.requests import PaymentMode, RenewalRequested
 from services.orders.catalogue.catalogue import PlanVersion
 from services.orders.catalogue.pricing import quote
 from services.orders.order import identities
+from services.orders.order.order_id import OrderId
 from services.orders.order.repetitions import repeated
 from services.orders.order.rules import Rules
 from services.orders.order.state import NewOrder, OrderState
@@ -124,7 +125,7 @@ def _rejected(command: AcceptRenewal, refusal: _Refusal, digest: str) -> Decisio
 def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) -> Decision:
     request, now = command.request, command.now
     mode, total = request.payment.mode, offer.quote.total
-    stream_id = f"order/{request.renewal_id}"
+    stream_id = OrderId.renewal(request.renewal_id).stream_id
     payment_id = identities.payment_id(request.account_id, stream_id)
     awaits = mode is PaymentMode.AWAIT_CONFIRMATION
     confirm_by = now + rules.policy.confirmation_window if awaits else None

@@ -16,6 +16,7 @@ from schemas.requests import PaymentMode, TopUpRequested
 from services.orders.catalogue.catalogue import TopUpRule
 from services.orders.catalogue.pricing import bonus
 from services.orders.order import identities
+from services.orders.order.order_id import OrderId
 from services.orders.order.repetitions import repeated
 from services.orders.order.rules import Rules
 from services.orders.order.state import NewOrder, OrderState
@@ -92,7 +93,7 @@ def _rejected(command: AcceptTopUp, refusal: _Refusal, digest: str) -> Decision:
 
 def _accepted(command: AcceptTopUp, rule: TopUpRule, digest: str, rules: Rules) -> Decision:
     request, now = command.request, command.now
-    stream_id = f"topup/{request.topup_id}"
+    stream_id = OrderId.top_up(request.topup_id).stream_id
     awaits = request.payment.mode is PaymentMode.AWAIT_CONFIRMATION
     confirm_by = now + rules.policy.confirmation_window if awaits else None
     gateway = rules.gateway(request.payment, stream_id, now)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Generic
 
 import asyncpg
 
@@ -40,7 +39,7 @@ from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.log.taken_events import TakenEvents
 from services.runtime.logs import Logger
 from services.runtime.metrics.metrics import Metrics
-from services.runtime.processor import Processor, StateT
+from services.runtime.processor import Processor
 from services.runtime.settings import RuntimeSettings
 from services.runtime.stopping import Stopping
 from services.runtime.verify.head_writer import head_writer_of
@@ -50,7 +49,7 @@ from services.runtime.watch.vital_signs import VitalSigns
 from services.runtime.watch.watchdog import Watchdog
 
 
-class Composition(Generic[StateT]):
+class Composition:
     """The parts of one service process, each made once, when it is first asked for.
 
     What needs no other part is made at once. The others follow from top to bottom: the log, what
@@ -61,7 +60,7 @@ class Composition(Generic[StateT]):
         self,
         *,
         settings: RuntimeSettings,
-        processor: Processor[StateT],
+        processor: Processor,
         pool: asyncpg.Pool,
         clock: DatabaseClock,
         logger: Logger,
@@ -95,7 +94,7 @@ class Composition(Generic[StateT]):
         return PostgresEventLog(self.pool, lease_seconds=lease_seconds, clock=self.clock)
 
     @cached_property
-    def journal(self) -> Journal[StateT]:
+    def journal(self) -> Journal:
         """Folds, decides and appends."""
         return Journal(self.processor, on_committed=self._committed)
 
@@ -106,7 +105,7 @@ class Composition(Generic[StateT]):
         self.effects.expect(recorded)
 
     @cached_property
-    def processor(self) -> Processor[StateT]:
+    def processor(self) -> Processor:
         """The service, with effects that are counted and timed."""
         return replace(self.service, effects=self.metrics.measured(self.service.effects))
 
@@ -147,7 +146,7 @@ class Composition(Generic[StateT]):
         )
 
     @cached_property
-    def intake(self) -> Intake[StateT]:
+    def intake(self) -> Intake:
         """Records a batch."""
         keys = self.event_keys
         return Intake(
@@ -167,7 +166,7 @@ class Composition(Generic[StateT]):
         return LetterPublisher(partial(build_producer, self.settings), self.service.group)
 
     @cached_property
-    def effects(self) -> EffectRunner[StateT]:
+    def effects(self) -> EffectRunner:
         """Runs effects and records their results."""
         virtual = self.settings.perennial_virtual_clock is not None
         return EffectRunner(
@@ -214,7 +213,7 @@ class Composition(Generic[StateT]):
         )
 
     @cached_property
-    def settlements(self) -> SettlementRequests[StateT]:
+    def settlements(self) -> SettlementRequests:
         """Records how a person settled an effect."""
         return SettlementRequests(
             pool=self.pool,
@@ -226,7 +225,7 @@ class Composition(Generic[StateT]):
         )
 
     @cached_property
-    def parking(self) -> ResumeRequests[StateT]:
+    def parking(self) -> ResumeRequests:
         """Lets parked shards go on."""
         stepping = Stepping(
             settings=self.settings, log=self.log, intake=self.intake, clock=self.clock.now

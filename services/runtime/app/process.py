@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from typing import Any, Generic
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
 from services.runtime.app.composition import Composition
 from services.runtime.errors import Transient
-from services.runtime.processor import StateT
 
 
-class ServiceProcess(Generic[StateT]):
+class ServiceProcess:
     """One service that runs until it is asked to stop, or must."""
 
-    def __init__(self, parts: Composition[StateT]) -> None:
+    def __init__(self, parts: Composition) -> None:
         """Run `parts`."""
         self.parts = parts
 

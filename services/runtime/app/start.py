@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import asyncpg
 import uvloop
@@ -49,7 +49,7 @@ EXIT_CONFIGURATION: Final = 78
 ResultT = TypeVar("ResultT")
 SettingsT = TypeVar("SettingsT", bound=RuntimeSettings)
 OpenProcessor = Callable[
-    [SettingsT, asyncpg.Pool, Callable[[], datetime]], AbstractAsyncContextManager[Processor[Any]]
+    [SettingsT, asyncpg.Pool, Callable[[], datetime]], AbstractAsyncContextManager[Processor]
 ]
 """Opens what a service needs (gateways, mail connections), with a clock; yields its processor."""
 

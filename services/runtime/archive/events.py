@@ -30,7 +30,7 @@ from services.runtime.log.event_log import GENESIS_HASH
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
 from services.runtime.log.taken_events import KEPT
 from services.runtime.postgres.errors import transient_when_unwell
-from services.runtime.processor import Archival
+from services.runtime.processor import Streams
 
 AGE_MIN: Final = KEPT
 """What is younger may still lie on its topic, and is compared with it there."""
@@ -78,7 +78,7 @@ class ArchiveOutcome:
 async def archive_events(  # noqa: PLR0913 - whose, which, where to, and by whom it is signed
     connection: Any,  # noqa: ANN401 - asyncpg's
     service: str,
-    archival: Archival[Any],
+    streams: Streams,
     *,
     before: datetime,
     folder: Path,
@@ -104,7 +104,7 @@ async def archive_events(  # noqa: PLR0913 - whose, which, where to, and by whom
     with transient_when_unwell():
         async with _alone(connection):
             for row in await connection.fetch("SELECT shard FROM shard ORDER BY shard"):
-                run = _Run(connection, service, archival, before, folder, keys)
+                run = _Run(connection, service, streams, before, folder, keys)
                 await run.shard(row["shard"], outcome)
     return outcome
 
@@ -129,7 +129,7 @@ async def _alone(connection: Any) -> AsyncIterator[None]:  # noqa: ANN401 - asyn
 class _Run:
     connection: Any
     service: str
-    archival: Archival[Any]
+    streams: Streams
     before: datetime
     folder: Path
     keys: KeyRing | None
@@ -138,7 +138,7 @@ class _Run:
         await self._let_go(shard)
         attempts = 0
         while attempts < _ATTEMPTS:
-            plan = await plan_range(self.connection, shard, self.archival, self.before)
+            plan = await plan_range(self.connection, shard, self.streams, self.before)
             if plan.empty:
                 outcome.held += [plan.held] if plan.held else []
                 return

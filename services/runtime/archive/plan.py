@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from schemas.envelope import utc_text
-from services.runtime.errors import ConfigurationError, Park
+from services.runtime.errors import ConfigurationError, Halt, Park
 from services.runtime.log.event_log import REMAINS, StoredEvent
 from services.runtime.log.postgres_rows import LOAD_STREAMS, stored_event
-from services.runtime.processor import Archival
+from services.runtime.processor import Archival, StateT, StreamKind, Streams, archival_of
 
 RANGE_EVENTS: Final = 20_000
 """In one file, and under one lock of a shard: about a tenth of a second."""
@@ -72,7 +72,7 @@ class ArchivePlan:
 async def plan_range(
     connection: Any,  # noqa: ANN401 - asyncpg's
     shard: int,
-    archival: Archival[Any],
+    streams: Streams,
     before: datetime,
 ) -> ArchivePlan:
     """Return what may leave next: its streams are over, and all their events older than `before`.
@@ -88,10 +88,10 @@ async def plan_range(
     while plan.last_position < last:
         until = min(plan.last_position + _SLICE, last)
         places = await connection.fetch(_PLACES, shard, plan.last_position, until)
-        streams = list({row["stream_id"]: None for row in places if _new(row, plan)})
-        for first in range(0, len(streams), _STREAMS_AT_ONCE):
-            some = streams[first : first + _STREAMS_AT_ONCE]
-            held |= await _judge(connection, some, archival, before, at_work, plan)
+        found = list({row["stream_id"]: None for row in places if _new(row, plan)})
+        for first in range(0, len(found), _STREAMS_AT_ONCE):
+            some = found[first : first + _STREAMS_AT_ONCE]
+            held |= await _judge(connection, some, streams, before, at_work, plan)
         for position, stream_id in places:
             if stream_id in held:
                 plan.held = HeldEvents(shard, position, stream_id, held[stream_id])
@@ -119,7 +119,7 @@ def _cut(plan: ArchivePlan) -> ArchivePlan:
 async def _judge(  # noqa: PLR0913, PLR0917 - what is judged, by what, and where it is noted
     connection: Any,  # noqa: ANN401 - asyncpg's
     stream_ids: Sequence[str],
-    archival: Archival[Any],
+    streams: Streams,
     before: datetime,
     at_work: Collection[str],
     plan: ArchivePlan,
@@ -135,8 +135,10 @@ async def _judge(  # noqa: PLR0913, PLR0917 - what is judged, by what, and where
     held: dict[str, str] = {}
     for stream_id, events in found.items():
         try:
-            state = _folded(archival, events)
-        except Park as unknown:
+            kind = streams.kind_of(stream_id)
+            archival = archival_of(kind)
+            state = _folded(kind, archival, events)
+        except (Park, Halt) as unknown:
             raise ConfigurationError(str(unknown)) from None
         newest = max(events, key=lambda each: each.recorded_at)
         if not archival.is_over(state):
@@ -150,13 +152,15 @@ async def _judge(  # noqa: PLR0913, PLR0917 - what is judged, by what, and where
     return held
 
 
-def _folded(archival: Archival[Any], events: Sequence[StoredEvent]) -> Any:  # noqa: ANN401
-    state = archival.initial_state()
+def _folded(
+    kind: StreamKind[StateT], archival: Archival[StateT], events: Sequence[StoredEvent]
+) -> StateT:
+    state = kind.initial_state()
     for stored in events:
         if stored.type == REMAINS:
             state = archival.restored(json.loads(stored.body))
         else:
-            state = archival.evolve(state, stored.event())
+            state = kind.evolve(state, stored.event())
     return state
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from schemas.envelope import Event, derived_event_id
 from services.runtime.effect import Drop, Release, Retry, Start
@@ -44,7 +44,7 @@ class Stream(Generic[StateT]):
     state: StateT
 
 
-class Journal(Generic[StateT]):
+class Journal:
     """Folds, decides and appends for one service, a transaction at a time.
 
     Stream states are cached per shard and trusted only while the locked head is the one they were
@@ -54,14 +54,14 @@ class Journal(Generic[StateT]):
 
     def __init__(
         self,
-        processor: Processor[StateT],
+        processor: Processor,
         *,
         on_committed: Callable[[Recorded], None] = lambda _: None,
     ) -> None:
         """Serve `processor`; `on_committed` gets what each committed transaction recorded, once."""
         self._processor = processor
         self._on_committed = on_committed
-        self._cache: dict[int, OrderedDict[str, Stream[StateT]]] = {}
+        self._cache: dict[int, OrderedDict[str, Stream[Any]]] = {}
         self._cached_events: dict[int, int] = {}
         self.heads: dict[int, LogEnd] = {}
         self._archived: dict[int, int] = {}
@@ -70,7 +70,7 @@ class Journal(Generic[StateT]):
     @asynccontextmanager
     async def session(
         self, transaction: AbstractAsyncContextManager[Transaction]
-    ) -> AsyncIterator[Session[StateT]]:
+    ) -> AsyncIterator[Session]:
         """Decide inside `transaction` when it is its turn; keep the states that it committed.
 
         The transactions of a process want the same shards. One that waited in the database for the
@@ -82,7 +82,7 @@ class Journal(Generic[StateT]):
                 yield session
             self._committed(session)
 
-    async def _open(self, tx: Transaction) -> Session[StateT]:
+    async def _open(self, tx: Transaction) -> Session:
         """Trust what is cached where the log still ends as we left it, and nothing that went back.
 
         Raises:
@@ -104,7 +104,7 @@ class Journal(Generic[StateT]):
             self.heads[shard] = LogEnd(tx.heads[shard].position, tx.heads[shard].hash)
         return Session(self._processor, tx, self._cache)
 
-    def _committed(self, session: Session[StateT]) -> None:
+    def _committed(self, session: Session) -> None:
         self._on_committed(session.recorded)
         for shard, head in session.tx.heads.items():
             self.heads[shard] = LogEnd(head.position, head.hash)
@@ -123,20 +123,21 @@ class Journal(Generic[StateT]):
                 self._cached_events[shard] -= streams.popitem(last=False)[1].stream_version
 
 
-class Session(Generic[StateT]):
+class Session:
     """The decisions of one transaction."""
 
     def __init__(
         self,
-        processor: Processor[StateT],
+        processor: Processor,
         tx: Transaction,
-        cache: dict[int, OrderedDict[str, Stream[StateT]]],
+        cache: dict[int, OrderedDict[str, Stream[Any]]],
     ) -> None:
         """Decide on `tx`; `Journal.session` makes it."""
         self._processor = processor
+        self._kinds = processor.streams
         self.tx = tx
         self._cache = cache
-        self.streams: dict[str, Stream[StateT]] = {}
+        self.streams: dict[str, Stream[Any]] = {}
         self.recorded = Recorded()
 
     async def load(self, works: Sequence[Work]) -> None:
@@ -165,9 +166,10 @@ class Session(Generic[StateT]):
     async def _load_streams(self, stream_ids: set[str]) -> None:
         found = await self.tx.load_streams(stream_ids)
         for stream_id in stream_ids:
-            stream = Stream(None, 0, self._processor.initial_state())
+            kind = self._kinds.kind_of(stream_id)
+            stream = Stream(None, 0, kind.initial_state())
             async for stored in shared(found.get(stream_id, ()), _FOLDED_AT_ONCE_MAX):
-                state = folded(self._processor, stream.state, stored)
+                state = folded(kind, stream.state, stored)
                 stream = Stream(stored.shard, stored.stream_version, state)
             self.streams[stream_id] = stream
 
@@ -178,12 +180,13 @@ class Session(Generic[StateT]):
     def apply(self, work: Work, now: datetime) -> Decision | Ignored:
         """Decide one command and stage what follows. Raises what `decide` raises, staging nothing."""
         if work.task.stateless:
-            decision = self._processor.decide(work.task.command, self._processor.initial_state())
+            decision = self._processor.decide_stateless(work.task.command)
             self._stage(work, decision, None, work.task.stream_id, now)
             return decision
         stream = self.streams[work.task.stream_id]
+        kind = self._kinds.kind_of(work.task.stream_id)
         if not self._is_foreign(work):
-            decision = self._processor.decide(work.task.command, stream.state)
+            decision = kind.decide(work.task.command, stream.state)
             self._stage(work, decision, stream, work.task.stream_id, now)
             return decision
         # The id belongs to an account of another shard, whose stream we have not locked: the
@@ -191,7 +194,7 @@ class Session(Generic[StateT]):
         refused_id = refused_stream_id(work)
         if self.streams[refused_id].stream_version:
             return Ignored(ForeignStream.ALREADY_REFUSED)
-        decision = self._processor.decide(work.task.command, stream.state)
+        decision = kind.decide(work.task.command, stream.state)
         self._stage(work, decision, self.streams[refused_id], refused_id, now)
         return decision
 
@@ -199,7 +202,7 @@ class Session(Generic[StateT]):
         self,
         work: Work,
         decision: Decision | Ignored,
-        stream: Stream[StateT] | None,
+        stream: Stream[Any] | None,
         stream_id: str,
         now: datetime,
     ) -> None:
@@ -240,10 +243,10 @@ class Session(Generic[StateT]):
         self,
         work: Work,
         incoming: Incoming,
-        stream: Stream[StateT] | None,
+        stream: Stream[Any] | None,
         stream_id: str,
         now: datetime,
-    ) -> Stream[StateT] | None:
+    ) -> Stream[Any] | None:
         envelope = incoming.envelope
         stored = StoredEvent(
             shard=work.shard,
@@ -265,8 +268,8 @@ class Session(Generic[StateT]):
         return self._push(stored, incoming.event, stream)
 
     def _push(
-        self, stored: StoredEvent, event: Event, stream: Stream[StateT] | None
-    ) -> Stream[StateT] | None:
+        self, stored: StoredEvent, event: Event, stream: Stream[Any] | None
+    ) -> Stream[Any] | None:
         """Chain `stored` to its shard, and fold `event` into the stream's state."""
         head = self.tx.heads[stored.shard]
         stored = stored._replace(hash=chain_hash(head.hash, stored))
@@ -276,7 +279,7 @@ class Session(Generic[StateT]):
         self.recorded.facts.append(event)
         if stream is None:
             return None
-        state = self._processor.evolve(stream.state, event)
+        state = self._kinds.kind_of(stored.stream_id).evolve(stream.state, event)
         return Stream(stored.shard, stored.stream_version, state)
 
     def _stage_effects(self, work: Work, decision: Decision | Ignored) -> None:

@@ -15,12 +15,13 @@ from services.runtime.effect import Release, Retry, Start
 from services.runtime.errors import Poison
 from services.runtime.kafka.records.cloudevents import Record
 from services.runtime.log.event_log import REMAINS, EffectOrigin, LeasedEffect, StoredEvent
+from services.runtime.log.stream_ids import refusals_of
 from services.runtime.processor import (
     Filed,
     Ignored,
     Incoming,
-    Processor,
     StateT,
+    StreamKind,
     Task,
     archival_of,
 )
@@ -128,23 +129,18 @@ def refused_stream_id(work: Work) -> str:
     """
     content = work.incoming.body if work.incoming is not None else b""
     told = f"{work.cause}\n{work.account_id}\n{work.task.stream_id}\n".encode() + content
-    return f"{refused_streams(work.task.stream_id)}{hashlib.sha256(told).hexdigest()}"
+    return f"{refusals_of(work.task.stream_id)}{hashlib.sha256(told).hexdigest()}"
 
 
-def refused_streams(stream_id: str) -> str:
-    """Return what the streams of requests begin with that were refused because of `stream_id`."""
-    return f"refused/{stream_id}/"
-
-
-def folded(processor: Processor[StateT], state: StateT, stored: StoredEvent) -> StateT:
+def folded(kind: StreamKind[StateT], state: StateT, stored: StoredEvent) -> StateT:
     """Return the state of a stream behind its next row, which may stand for all before it.
 
     Raises:
         Halt: it is archived, and the service cannot answer for such a stream.
     """
     if stored.type == REMAINS:
-        return archival_of(processor).restored(json.loads(stored.body))
-    return processor.evolve(state, stored.event())
+        return archival_of(kind).restored(json.loads(stored.body))
+    return kind.evolve(state, stored.event())
 
 
 def contested(works: Sequence[Work]) -> set[str]:

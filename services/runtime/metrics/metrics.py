@@ -10,7 +10,7 @@ from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from prometheus_client import (
     CollectorRegistry,
@@ -81,7 +81,7 @@ class Metrics:
         self._start_at_zero(kinds)
 
     @classmethod
-    def of(cls, processor: Processor[Any]) -> Self:
+    def of(cls, processor: Processor) -> Self:
         """Count for `processor`."""
         kinds = tuple(processor.effects)
         return cls(service=processor.group, kinds=kinds, counters=processor.counters)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.runtime.archive.ranges import Archive
-from services.runtime.errors import Park
+from services.runtime.errors import Halt, Park
 from services.runtime.log.event_log import StoredEvent
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
-from services.runtime.processor import Archival
+from services.runtime.processor import Streams, archival_of
 from services.runtime.verify.checks import RESTORE, Check
 
 _STREAMS_AT_ONCE: Final = 1000
@@ -45,7 +45,7 @@ class _Stream:
 class _Shard:
     """The streams of one shard that are in files."""
 
-    archival: Archival[Any]
+    kinds: Streams
     rows: dict[str, Any]
     streams: dict[str, _Stream] = field(default_factory=dict)
 
@@ -55,11 +55,14 @@ class _Shard:
             row = self.rows.get(stored.stream_id)
             if row is not None and stored.stream_version > row["stream_version"]:
                 continue
-            stream = self.streams.get(stored.stream_id)
+            stream, kind = (
+                self.streams.get(stored.stream_id),
+                self.kinds.kind_of(stored.stream_id),
+            )
             if stream is None:
-                stream = _Stream(self.archival.initial_state(), first=stored.position)
+                stream = _Stream(kind.initial_state(), first=stored.position)
                 self.streams[stored.stream_id] = stream
-            stream.state = self.archival.evolve(stream.state, stored.event())
+            stream.state = kind.evolve(stream.state, stored.event())
             stream.version, stream.last = stored.stream_version, stored.position
             stream.account_id = stored.account_id
 
@@ -81,7 +84,8 @@ class _Shard:
             told = (stream_id, stream.version, stream.first, stream.last, stream.account_id)
             if told != tuple(row)[:5]:
                 return f"what is left of {stream_id} does not fit its events"
-            if json.loads(row["remains"]) != self.archival.remains(stream.state):
+            archival = archival_of(self.kinds.kind_of(stream_id))
+            if json.loads(row["remains"]) != archival.remains(stream.state):
                 return f"what is left of {stream_id} is not what its events come to"
         return None
 
@@ -89,7 +93,7 @@ class _Shard:
 async def check_archived_streams(
     connection: Any,  # noqa: ANN401 - asyncpg's
     archive: Archive,
-    archival: Archival[Any],
+    kinds: Streams,
 ) -> Check:
     """Fold the streams of the files that are read, and compare each with its row, both ways."""
     compared, problem, unread = 0, None, ""
@@ -98,7 +102,7 @@ async def check_archived_streams(
             unread = _UNREAD
             continue
         rows = {row["stream_id"]: row for row in await connection.fetch(_ROWS, shard)}
-        told = _Shard(archival, rows)
+        told = _Shard(kinds, rows)
         try:
             async for events in archive.slices(shard):
                 told.add(events)
@@ -109,7 +113,7 @@ async def check_archived_streams(
                 found = await connection.fetch(_REST, shard, end, some)
                 told.add(stored_event(row) for row in found)
             found_problem = told.problem()
-        except Park as unknown:
+        except (Park, Halt) as unknown:
             found_problem = f"shard {shard} cannot be compared: {unknown}"
         compared += len(told.streams)
         problem = problem or found_problem

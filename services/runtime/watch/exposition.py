@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import asyncpg
 from prometheus_client import CollectorRegistry
@@ -52,7 +51,7 @@ class Exposition(MetricsPage):
         self,
         *,
         metrics: Metrics,
-        processor: Processor[Any],
+        processor: Processor,
         settings: RuntimeSettings,
         pool: asyncpg.Pool,
         relay: RelayCounts,

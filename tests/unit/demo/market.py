@@ -124,7 +124,7 @@ class Market:
         if parsed.poison:
             self.dead_letters[self._phase]["notifier", parsed.poison.reason] += 1
         if parsed.work and parsed.work.incoming:
-            candidate = candidate_of(parsed.work.incoming)
+            candidate = candidate_of(parsed.work.incoming.envelope, parsed.work.incoming.event)
             change = changed_contact(parsed.work.incoming.event)
             if candidate is not None and candidate.key[:2] in self._accepted:
                 change = ContactChange(candidate.account_id, candidate.contact, candidate.as_of)
@@ -156,20 +156,24 @@ class Market:
                 self._count(answer)
                 if type(answer) in self.world.processor.handlers:
                     handler = self.world.processor.handlers[type(answer)]
-                    task = handler(_incoming(answer, Source.LEDGER), self.world.now)
+                    arrived = _incoming(answer, Source.LEDGER)
+                    task = handler(arrived.envelope, arrived.event, self.world.now)
                     assert isinstance(task, Task)
                     self._ask_orders(task)
 
     def _decide_in_ledger(self, event: Event) -> tuple[Event, ...]:
-        task = self._ledger.handlers[type(event)](_incoming(event, Source.ORDERS), self.world.now)
+        arrived = _incoming(event, Source.ORDERS)
+        handler = self._ledger.handlers[type(event)]
+        task = handler(arrived.envelope, arrived.event, self.world.now)
         assert isinstance(task, Task)
         if task.stateless:
             return ()
-        wallet = self.wallets.get(event.account_id, self._ledger.initial_state())
-        decision = self._ledger.decide(task.command, wallet)
+        kind = self._ledger.streams.kind_of(task.stream_id)
+        wallet = self.wallets.get(event.account_id, kind.initial_state())
+        decision = kind.decide(task.command, wallet)
         assert isinstance(decision, Decision)
         for each in (event, *decision.events):
-            wallet = self._ledger.evolve(wallet, each)
+            wallet = kind.evolve(wallet, each)
         self.wallets[event.account_id] = wallet
         return tuple(decision.events)
 

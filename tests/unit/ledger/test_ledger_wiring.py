@@ -15,7 +15,7 @@ from services.ledger.handlers import build_processor, load_low_balance
 from services.ledger.rules.rule_file import RECORDED, load_rules
 from services.ledger.settings import LedgerSettings
 from services.runtime.errors import ConfigurationError, Poison
-from services.runtime.processor import Incoming, Task
+from services.runtime.processor import Task
 from services.runtime.settings import load_settings
 from tests.controls import T0
 from tests.unit.ledger.builders import (
@@ -41,7 +41,7 @@ def task_for(event: Event, subject: str | None = "order/r-1") -> Task:
         time=T0,
         partitionkey=event.account_id,
     )
-    task = PROCESSOR.handlers[type(event)](Incoming(envelope, event, event.body()), T0)
+    task = PROCESSOR.handlers[type(event)](envelope, event, T0)
     assert isinstance(task, Task)
     return task
 

@@ -45,4 +45,5 @@ def incoming(name: str, **changes: Any) -> Incoming:
 
 def fact_of(name: str = "PlanActivated") -> Fact:
     """Return the example of an event as a fact to tell of."""
-    return Fact.of(incoming(name), contact_by=NOW + POLICY.contact_deadline)
+    found = incoming(name)
+    return Fact.of(found.envelope, found.event, contact_by=NOW + POLICY.contact_deadline)

@@ -20,7 +20,7 @@ def names(**attributes: Any) -> tuple[str, str, str, str]:
     arrived = incoming("PlanActivated")
     arrived = arrived._replace(envelope=arrived.envelope.model_copy(update=attributes))
     handler = build_processor(POLICY, {}).handlers[type(arrived.event)]
-    task = handler(arrived, NOW)
+    task = handler(arrived.envelope, arrived.event, NOW)
     assert isinstance(task, Task)
     fact = task.command.fact  # type: ignore[attr-defined]
     decision = decide(task.command, initial_state(), POLICY)  # type: ignore[arg-type]
@@ -49,7 +49,8 @@ def test_fact_that_comes_again_has_the_same_names() -> None:
 
 
 def test_email_that_an_older_version_holds_keeps_its_names() -> None:
-    fact = Fact.of(incoming("PlanActivated"), contact_by=NOW)
+    arrived = incoming("PlanActivated")
+    fact = Fact.of(arrived.envelope, arrived.event, contact_by=NOW)
     assert Fact.from_payload(fact.payload()) == fact
     older = fact.payload()
     del older["key"]

@@ -18,6 +18,7 @@ from schemas.requests import (
 )
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.order import identities
+from services.orders.order.order_id import OrderId
 from services.orders.order.policy import Backoff, Policy
 from services.orders.order.routing import Routing
 from services.orders.order.rules import Rules
@@ -112,8 +113,7 @@ def confirmation(**changes: Any) -> PaymentConfirmed:
 
 PAYABLE: Final = Payable(
     account_id="acct-1",
-    renewal_id="ren-1",
-    topup_id=None,
+    order=OrderId.renewal("ren-1"),
     payment_id=identities.payment_id("acct-1", "order/ren-1"),
     method=PaymentMethod.CARD,
     mode=PaymentMode.CHARGE,

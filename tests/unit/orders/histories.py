@@ -20,6 +20,7 @@ from services.orders.decider import Command
 from services.orders.effects import Outside, build_effects
 from services.orders.order import identities
 from services.orders.order.state import OrderState
+from services.orders.order.streams import RENEWALS
 from services.orders.payments.commands import ApplyWalletCharged, ApplyWalletRefusal, ConfirmPayment
 from services.orders.payments.gateways.gateway import (
     Charge,
@@ -37,7 +38,7 @@ from services.orders.payments.gateways.gateway import (
 from services.orders.payments.gateways.sandbox_script import TOKENS
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.renewals.providers.sandbox import ICCID_ENDINGS
-from services.runtime.processor import Decision, Ignored
+from services.runtime.processor import Decision, Ignored, Streams
 from tests.unit.orders.builders import (
     ICCID,
     by_token,
@@ -165,9 +166,10 @@ class History:
 
     def replayed(self) -> OrderState:
         """Return the state as a service finds it that starts from its log alone."""
-        state = self.world.processor.initial_state()
+        kind = self.world.processor.streams.kind_of(ORDER)
+        state: OrderState = kind.initial_state()
         for event in self.events:
-            state = self.world.processor.evolve(state, type(event).parse(event.body()))
+            state = kind.evolve(state, type(event).parse(event.body()))
         return state
 
 
@@ -192,17 +194,19 @@ def lived(life: Life) -> Iterator[History]:
 def _watched(world: World) -> History:
     gateway = WatchedGateway(world.ports.gateway)
     history = History(world, gateway)
-    decide = world.processor.decide
+    decide = world.processor.streams.kind_of(ORDER).decide
 
     def decide_twice(command: Command, state: OrderState) -> Decision | Ignored:
         history.commands.append(command)
-        decision = decide(command, state)
+        decision: Decision | Ignored = decide(command, state)
         assert decide(command, state) == decision, "the same command and state, two decisions"
         return decision
 
     outside = Outside(gateway, world.ports.provider, lambda: world.now, claims=world.claims)
     effects = build_effects(outside)
-    world.processor = replace(world.processor, effects=effects, decide=decide_twice)
+    world.processor = replace(
+        world.processor, effects=effects, streams=Streams(RENEWALS.decided_by(decide_twice))
+    )
     return history
 
 

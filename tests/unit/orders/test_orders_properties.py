@@ -22,7 +22,7 @@ from schemas.surplus import SurplusCaptured, SurplusReturned
 from services.orders.order.state import Active, Expired, NotActivated, NotPaid, Renewal
 from services.runtime.processor import Ignored
 from tests.unit.orders.builders import usd
-from tests.unit.orders.histories import LIVES, OWN_PAYMENT, History, Life, lived
+from tests.unit.orders.histories import LIVES, ORDER, OWN_PAYMENT, History, Life, lived
 
 LIVES_PER_PROPERTY: Final = 250
 every_life = settings(
@@ -125,6 +125,6 @@ def test_replayed_log_is_the_state_in_memory_and_wants_nothing(life: Life) -> No
         state = history.replayed()
         assert state == history.state()
         for command in list(history.commands):
-            outcome = history.world.processor.decide(command, state)
+            outcome = history.world.processor.streams.kind_of(ORDER).decide(command, state)
             assert isinstance(outcome, Ignored), f"{type(command).__name__} again: {outcome}"
         assert history.gateway.charge_calls == calls

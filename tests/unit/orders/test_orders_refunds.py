@@ -241,10 +241,11 @@ def test_payment_that_an_older_version_recorded_is_given_back_as_it_promised(
 ) -> None:
     ask(world, payment=in_app(), iccid=NEVER)
     confirm(world)
-    state = world.processor.initial_state()
+    kind = world.processor.streams.kind_of(ORDER)
+    state = kind.initial_state()
     for event in world.events:
         changes = {"external": None} if isinstance(event, PaymentCaptured) else {}
-        state = world.processor.evolve(state, event.model_copy(update=changes))
+        state = kind.evolve(state, event.model_copy(update=changes))
     world.states[ORDER] = state
     world.run_until(LATER)
     assert world.names()[-2:] == ["ActivationFailed", "RefundCompleted"]

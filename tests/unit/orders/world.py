@@ -142,15 +142,16 @@ class World:
         return key if key is not None and due[key] <= moment else None
 
     def _take(self, stream_id: str, command: object, effect: str | None) -> Decision | Ignored:
-        state = self.states.get(stream_id, self.processor.initial_state())
-        decision = self.processor.decide(command, state)
+        kind = self.processor.streams.kind_of(stream_id)
+        state = self.states.get(stream_id, kind.initial_state())
+        decision: Decision | Ignored = kind.decide(command, state)
         if isinstance(decision, Decision):
             self.claims.record((stream_id, event) for event in decision.events)
         done = self.effects.pop(effect) if effect else None
         if isinstance(decision, Ignored):
             return decision
         for event in decision.events:
-            state = self.processor.evolve(state, type(event).parse(event.body()))
+            state = kind.evolve(state, type(event).parse(event.body()))
             self.events.append(event)
         self.states[stream_id] = state
         for change in decision.effects:

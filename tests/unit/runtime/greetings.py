@@ -45,13 +45,13 @@ class World:
         self.log: MemoryEventLog = memory_log(lambda: self.now)
         wanted = effects or (Start("greet/t-1", "greet", {"step": 1}),)
         toy = Toy(effects=lambda command: wanted if command.amount == 5 else ())
-        self.processor: Processor[int] = toy.processor({"greet": greet})
+        self.processor: Processor = toy.processor({"greet": greet})
         self.intake = intake_of(self.log, self.processor, tracing=tracing)
         self.tracing = tracing
         self.logger = structlog.testing.CapturingLogger()
-        self.runners: list[EffectRunner[int]] = []
+        self.runners: list[EffectRunner] = []
 
-    def runner(self, *, concurrency: int = 10) -> EffectRunner[int]:
+    def runner(self, *, concurrency: int = 10) -> EffectRunner:
         runner = EffectRunner(
             log=self.log,
             processor=self.processor,
@@ -71,7 +71,7 @@ class World:
             runner.expect(recorded)
 
     @asynccontextmanager
-    async def running(self, *, concurrency: int = 10) -> AsyncIterator[EffectRunner[int]]:
+    async def running(self, *, concurrency: int = 10) -> AsyncIterator[EffectRunner]:
         runner = self.runner(concurrency=concurrency)
         task = asyncio.create_task(runner.run())
         try:

@@ -233,7 +233,7 @@ def test_time_that_is_known_never_goes_back(steps: list[tuple[float, float, int]
                 newest = world.clock.now()
 
 
-def intake(log: MemoryEventLog, clock: DatabaseClock) -> Intake[int]:
+def intake(log: MemoryEventLog, clock: DatabaseClock) -> Intake:
     processor = Toy().processor()
     return Intake(
         log=log,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -18,7 +17,7 @@ from tests.unit.runtime.toy import Toy
 PARTS = [name for name, made in vars(Composition).items() if isinstance(made, cached_property)]
 
 
-def composition() -> Composition[Any]:
+def composition() -> Composition:
     logger = structlog.get_logger()
     return Composition(
         settings=settings_for("postgresql://nobody@127.0.0.1/none", role="x:y"),

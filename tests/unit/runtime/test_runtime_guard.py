@@ -38,9 +38,9 @@ ELSEWHERE = (SHARD + 1) % 4
 class World:
     """A toy service with a guard."""
 
-    def __init__(self, processor: Processor[int]) -> None:
+    def __init__(self, processor: Processor) -> None:
         self.log = memory_log()
-        self.intake: Intake[int] = intake_of(self.log, processor)
+        self.intake: Intake = intake_of(self.log, processor)
         self.guard = ShardGuard(log=self.log, intake=self.intake, logger=structlog.get_logger())
 
     async def handle(self, *records: Record) -> IntakeResult:

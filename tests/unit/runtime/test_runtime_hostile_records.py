@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from services.runtime.flow.intake.parsing import RecordParser
 from services.runtime.flow.letters.letters import dead_letter, source_of
 from services.runtime.kafka.records.cloudevents import validation_summary
 from services.runtime.log.event_log import DeadLetter
-from services.runtime.processor import Incoming, Processor, Task
+from services.runtime.processor import Processor, Task
 from tests.controls import T0
 from tests.unit.runtime.toy import ACCOUNT, SHARDS, Record, Toy, low_balance, request
 
@@ -31,7 +30,7 @@ EXTREME_TIMES = (
 )
 
 
-def poison(record: Record, processor: Processor[int] | None = None) -> Poison:
+def poison(record: Record, processor: Processor | None = None) -> Poison:
     parsed = RecordParser(processor or Toy().processor(), SHARDS).parse(record, T0)
     assert parsed.poison is not None
     assert parsed.work is None
@@ -128,7 +127,7 @@ def test_structured_event_of_any_depth_and_any_digits_is_poison(value: bytes) ->
 def test_unforeseen_error_while_reading_is_poison_that_names_its_type_alone(
     error: Exception,
 ) -> None:
-    def breaks(_incoming: Incoming, _now: datetime) -> Task:
+    def breaks(*_: object) -> Task:
         raise error
 
     processor = Toy().processor()
@@ -141,7 +140,7 @@ def test_unforeseen_error_while_reading_is_poison_that_names_its_type_alone(
 
 
 def test_halt_of_a_handler_halts() -> None:
-    def halts(_incoming: Incoming, _now: datetime) -> Task:
+    def halts(*_: object) -> Task:
         raise Halt("stop")
 
     processor = Toy().processor()

@@ -44,7 +44,7 @@ def toy() -> Toy:
 
 
 @pytest.fixture
-def intake(log: MemoryEventLog, toy: Toy) -> Intake[int]:
+def intake(log: MemoryEventLog, toy: Toy) -> Intake:
     return intake_of(log, toy.processor())
 
 
@@ -53,7 +53,7 @@ async def dead_letters(log: MemoryEventLog) -> int:
         return await tx.open_dead_letters()
 
 
-def test_parking_says_what_is_known_of_the_record(intake: Intake[int]) -> None:
+def test_parking_says_what_is_known_of_the_record(intake: Intake) -> None:
     park = Park("unlucky", "a test")
     event, asked = low_balance(4, offset=9), request(17)
     assert intake.parking(event, park) == Parking(
@@ -86,7 +86,7 @@ def test_parking_says_what_is_known_of_the_record(intake: Intake[int]) -> None:
     )
 
 
-async def test_record_delivered_twice_counts_once(log: MemoryEventLog, intake: Intake[int]) -> None:
+async def test_record_delivered_twice_counts_once(log: MemoryEventLog, intake: Intake) -> None:
     await intake.handle([request(0)])
     result = await intake.handle([request(0), request(1, topup_id="t-2")])
     assert result.outcomes == {"ignored:duplicate_offset": 1, "applied": 1}
@@ -95,7 +95,7 @@ async def test_record_delivered_twice_counts_once(log: MemoryEventLog, intake: I
 
 
 async def test_batch_of_nothing_but_duplicates_sends_the_consumer_ahead_to_the_cursor(
-    intake: Intake[int],
+    intake: Intake,
 ) -> None:
     await intake.handle([request(0), request(1), request(2)])
     result = await intake.handle([request(0), request(1)])
@@ -105,7 +105,7 @@ async def test_batch_of_nothing_but_duplicates_sends_the_consumer_ahead_to_the_c
 
 
 async def test_missing_offset_sends_the_consumer_back_and_handles_nothing_beyond_it(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     result = await intake.handle([request(0), request(2, topup_id="t-2"), request(3)])
     assert result.seeks == {HERE: 1}
@@ -115,7 +115,7 @@ async def test_missing_offset_sends_the_consumer_back_and_handles_nothing_beyond
 
 
 async def test_offset_still_missing_after_a_real_seek_holds_no_record_and_is_passed(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     await intake.handle([request(2)])
     assert (await intake.handle([request(2)])).seeks == {HERE: 0}
@@ -127,7 +127,7 @@ async def test_offset_still_missing_after_a_real_seek_holds_no_record_and_is_pas
 
 
 async def test_a_later_hole_is_sought_again_though_an_earlier_one_was_accepted(
-    intake: Intake[int],
+    intake: Intake,
 ) -> None:
     intake.sought(HERE, 0)
     result = await intake.handle([request(2), request(5)])
@@ -136,7 +136,7 @@ async def test_a_later_hole_is_sought_again_though_an_earlier_one_was_accepted(
 
 
 async def test_hole_in_one_partition_does_not_hold_up_the_others(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     other = request(0, account_id=OTHER_ACCOUNT, topup_id="t-2")
     result = await intake.handle([request(4), other, low_balance(1)])
@@ -154,7 +154,7 @@ async def test_partition_without_cursor_is_tried_again(toy: Toy) -> None:
 
 
 async def test_event_of_a_service_published_twice_counts_once_by_its_sequence(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     batch = [low_balance(1), low_balance(2), low_balance(1, offset=2), low_balance(2, offset=3)]
     result = await intake.handle([*batch, low_balance(3, offset=4)])
@@ -164,7 +164,7 @@ async def test_event_of_a_service_published_twice_counts_once_by_its_sequence(
 
 
 async def test_missing_sequence_names_its_record_and_nothing_of_the_batch_is_recorded(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     gap = low_balance(3, offset=1)
     with pytest.raises(Park, match="missing") as parked:
@@ -174,7 +174,7 @@ async def test_missing_sequence_names_its_record_and_nothing_of_the_batch_is_rec
     assert await dead_letters(log) == 0
 
 
-async def test_another_event_with_a_taken_sequence_parks_its_shard(intake: Intake[int]) -> None:
+async def test_another_event_with_a_taken_sequence_parks_its_shard(intake: Intake) -> None:
     await intake.handle([low_balance(1)])
     with pytest.raises(Park, match="forged") as parked:
         await intake.handle([low_balance(1, offset=1, name="other")])
@@ -189,9 +189,7 @@ async def test_another_event_with_a_taken_sequence_parks_its_shard(intake: Intak
     ],
     ids=["behind the next one", "at once behind itself"],
 )
-async def test_taken_sequence_is_known_within_a_batch(
-    intake: Intake[int], batch: list[Record]
-) -> None:
+async def test_taken_sequence_is_known_within_a_batch(intake: Intake, batch: list[Record]) -> None:
     await intake.handle([low_balance(1)])
     with pytest.raises(Park, match="forged") as parked:
         await intake.handle(batch)
@@ -199,7 +197,7 @@ async def test_taken_sequence_is_known_within_a_batch(
 
 
 async def test_last_event_of_a_service_is_known_though_its_number_was_not_kept(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     await intake.handle([low_balance(1)])
     log._tables.taken.clear()  # noqa: SLF001 - as a log that was begun before numbers were kept
@@ -211,7 +209,7 @@ async def test_last_event_of_a_service_is_known_though_its_number_was_not_kept(
 
 
 async def test_unreadable_event_of_a_service_parks_its_shard_and_says_why(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     unreadable = low_balance(1)
     unreadable.value = b"[1"
@@ -222,13 +220,13 @@ async def test_unreadable_event_of_a_service_parks_its_shard_and_says_why(
     assert await dead_letters(log) == 0
 
 
-async def test_ignored_event_of_a_service_moves_its_sequence(intake: Intake[int]) -> None:
+async def test_ignored_event_of_a_service_moves_its_sequence(intake: Intake) -> None:
     result = await intake.handle([low_balance(1, amount=1), low_balance(2)])
     assert result.outcomes == {"ignored:nothing_to_count": 1, "applied": 1}
 
 
 async def test_event_of_a_service_that_nobody_handles_moves_its_sequence(
-    intake: Intake[int],
+    intake: Intake,
 ) -> None:
     unhandled = low_balance(1).having("ce_type", b"billing.WalletCharged.v1")
     result = await intake.handle([unhandled, low_balance(2)])
@@ -236,7 +234,7 @@ async def test_event_of_a_service_that_nobody_handles_moves_its_sequence(
 
 
 async def test_poison_among_good_records_keeps_the_good_ones(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     batch = [request(0), request(1), request(2, amount=14), request(3, topup_id="t-2")]
     batch[1].value = b"\xff"
@@ -265,7 +263,7 @@ async def test_transient_failure_while_deciding_is_never_dead_lettered(log: Memo
 
 
 async def test_request_in_a_wrong_partition_is_recorded_under_the_shard_of_its_account(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     wrong = (SHARD + 1) % SHARDS
     await intake.handle([request(0, partition=wrong)])
@@ -277,7 +275,7 @@ async def test_request_in_a_wrong_partition_is_recorded_under_the_shard_of_its_a
 
 
 async def test_id_of_another_shards_account_is_answered_once_in_a_stream_of_its_own(
-    log: MemoryEventLog, intake: Intake[int], toy: Toy
+    log: MemoryEventLog, intake: Intake, toy: Toy
 ) -> None:
     await intake.handle([request(0, account_id=OTHER_ACCOUNT)])
     thief = request(0)
@@ -295,7 +293,7 @@ async def test_id_of_another_shards_account_is_answered_once_in_a_stream_of_its_
 
 
 async def test_every_account_that_asks_for_a_foreign_stream_is_answered_whatever_id_it_uses(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     await intake.handle([request(0, account_id=OTHER_ACCOUNT)])
     asked = [request(0), request(1, amount=6), request(2).having("ce_source", b"/upstream/b")]
@@ -312,7 +310,7 @@ async def refused_streams(log: MemoryEventLog) -> list[str]:
 
 
 async def test_redriven_dead_letter_is_handled_outside_of_cursor_and_sequence_holes(
-    log: MemoryEventLog, intake: Intake[int]
+    log: MemoryEventLog, intake: Intake
 ) -> None:
     result = await intake.redrive(request(77))
     assert result.outcomes == {"applied": 1}

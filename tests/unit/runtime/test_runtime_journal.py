@@ -14,10 +14,11 @@ from services.runtime.flow.intake.guard import ShardGuard
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.log.event_log import chain_hash
 from services.runtime.log.memory_log import MemoryEventLog
-from services.runtime.processor import Decision
+from services.runtime.processor import Decision, Streams
 from tests.controls import T0
 from tests.unit.runtime.toy import (
     ACCOUNT,
+    ORDERS_OF,
     OTHER_ACCOUNT,
     SHARD,
     SHARDS,
@@ -123,7 +124,7 @@ async def test_long_streams_take_the_room_of_many_and_the_last_one_always_has_ro
 
 
 async def test_events_are_dense_and_chained_per_shard(log: MemoryEventLog) -> None:
-    intake: Intake[int] = intake_of(log, Toy().processor())
+    intake: Intake = intake_of(log, Toy().processor())
     batch = [request(n, topup_id=f"t-{n}") for n in range(3)]
     await intake.handle([*batch, request(0, topup_id="o", account_id=OTHER_ACCOUNT)])
     found = await log.unpublished("/billing/orders", range(SHARDS), limit=10)
@@ -169,9 +170,9 @@ async def test_events_have_ids_of_their_own_whatever_ids_their_requests_share(
 async def test_facts_apart_are_correlated_with_the_request_that_they_answer(
     log: MemoryEventLog,
 ) -> None:
-    toy = Toy()
-    processor = toy.processor()
-    apart = replace(processor, decide=lambda *_: Decision((counted(),), apart=True))
+    processor = Toy().processor()
+    refusing = ORDERS_OF.decided_by(lambda *_: Decision((counted(),), apart=True))
+    apart = replace(processor, streams=Streams(refusing))
     await intake_of(log, processor).handle([request(0)])
     await intake_of(log, apart).handle([request(1, amount=6)])
     found = await log.unpublished("/billing/orders", [SHARD], limit=10)

@@ -251,7 +251,7 @@ def bad_request(offset: int) -> Record:
     return record
 
 
-async def flooded(topic: Topic, offsets: int) -> tuple[MemoryEventLog, Intake[int]]:
+async def flooded(topic: Topic, offsets: int) -> tuple[MemoryEventLog, Intake]:
     """Return an intake whose letters all go to `topic`, behind so many bad requests."""
     log = memory_log()
     await begin(log)

@@ -20,7 +20,7 @@ async def log() -> MemoryEventLog:
     return log
 
 
-async def lost_the_newest(log: MemoryEventLog, intake: Intake[int]) -> None:
+async def lost_the_newest(log: MemoryEventLog, intake: Intake) -> None:
     """Have `intake` commit two events, and the database lose the second."""
     await intake.handle([request(0, topup_id="t-1")])
     before = log._tables.snapshot()  # noqa: SLF001 - a fail-over does not ask either

@@ -143,7 +143,7 @@ def test_version_and_type_that_are_not_known_are_refused_word_for_word() -> None
 
 
 def _broken_by(error: BaseException) -> RecordParser:
-    def raising(_: object, __: datetime) -> Any:
+    def raising(*_: object) -> Any:
         raise error
 
     processor = replace(Toy().processor(), handlers={TopUpRequested: raising})

@@ -24,7 +24,7 @@ class Instance:
         self.now: datetime = T0
         self.asked_at: list[datetime] = []
         processor = Toy(effects=self._asked).processor()
-        self.intake: Intake[int] = Intake(
+        self.intake: Intake = Intake(
             log=log,
             processor=processor,
             journal=Journal(processor),

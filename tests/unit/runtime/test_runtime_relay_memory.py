@@ -124,7 +124,7 @@ class Served:
 
     world: World
     relay: Relay
-    intake: Intake[int]
+    intake: Intake
     reads: list[list[int]] = field(default_factory=list)
 
     @property
@@ -169,7 +169,7 @@ async def served(world: World, monkeypatch: pytest.MonkeyPatch) -> Served:
     return served
 
 
-async def handled(intake: Intake[int], offsets: Sequence[int]) -> None:
+async def handled(intake: Intake, offsets: Sequence[int]) -> None:
     for offset in offsets:
         await intake.handle([request(offset, topup_id=f"t-{offset}")])
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid5
 
-from schemas.envelope import Event, Source
+from schemas.envelope import Envelope, Event, Source
 from schemas.ledger import LowBalanceDetected
 from schemas.money import Money
 from schemas.orders import OrderExpired
@@ -34,10 +34,12 @@ from services.runtime.processor import (
     Effect,
     Executor,
     Ignored,
-    Incoming,
     Processor,
+    StreamKind,
+    Streams,
     Subscription,
     Task,
+    on,
 )
 from tests.controls import T0
 
@@ -48,6 +50,10 @@ OTHER_ACCOUNT: Final = next(
     name for name in (f"acct-{n}" for n in range(2, 99)) if shard_of(name, SHARDS) != SHARD
 )
 NAMESPACE: Final = UUID("00000000-0000-4000-8000-0000000000aa")
+
+
+ORDERS_OF: Final[StreamKind[int]] = StreamKind("order", int, lambda state, _: state + 1)
+WALLETS_OF: Final[StreamKind[int]] = StreamKind("wallet", int, lambda state, _: state + 1)
 
 
 class Quiet(StrEnum):
@@ -98,7 +104,7 @@ class Toy:
         *,
         source: Source = Source.ORDERS,
         records_incoming: bool = False,
-    ) -> Processor[int]:
+    ) -> Processor:
         """Return the toy as the runtime sees a service."""
         return Processor(
             source=source,
@@ -108,10 +114,10 @@ class Toy:
                 Subscription(REQUESTS.name, strict=True),
                 Subscription(LEDGER.name, strict=False),
             ),
-            handlers={TopUpRequested: on_requested, LowBalanceDetected: on_low_balance},
-            initial_state=int,
-            evolve=lambda state, _: state + 1,
-            decide=self.decide,
+            handlers=dict(
+                (on(TopUpRequested, on_requested), on(LowBalanceDetected, on_low_balance))
+            ),
+            streams=Streams(*(kind.decided_by(self.decide) for kind in (ORDERS_OF, WALLETS_OF))),
             effects={kind: Effect(each) for kind, each in (executors or {}).items()},
             records_incoming=records_incoming,
         )
@@ -122,22 +128,18 @@ def counted(account_id: str = ACCOUNT, topup_id: str = "t-1") -> OrderExpired:
     return OrderExpired(account_id=account_id, topup_id=topup_id, expired_at=T0)
 
 
-def on_requested(incoming: Incoming, now: datetime) -> Task:
+def on_requested(_envelope: Envelope, event: TopUpRequested, now: datetime) -> Task:
     """Count in the stream of the top-up."""
-    event = incoming.event
-    assert isinstance(event, TopUpRequested)
     command = Count(event.account_id, event.topup_id, event.amount.amount_minor, now)
-    return Task(f"order/{event.topup_id}", command)
+    return Task(ORDERS_OF.stream_id(event.topup_id), command)
 
 
-def on_low_balance(incoming: Incoming, now: datetime) -> Task | Ignored:
+def on_low_balance(_envelope: Envelope, event: LowBalanceDetected, now: datetime) -> Task | Ignored:
     """Count in the stream of the account; a balance of 1 is ignored before it is a command."""
-    event = incoming.event
-    assert isinstance(event, LowBalanceDetected)
     amount = event.balance.amount_minor
     if amount == 1:
         return Ignored(Quiet.NOTHING_TO_COUNT)
-    return Task(f"wallet/{event.account_id}", Count(event.account_id, "t-w", amount, now))
+    return Task(WALLETS_OF.stream_id(event.account_id), Count(event.account_id, "t-w", amount, now))
 
 
 # -- records ---------------------------------------------------------------------------------------
@@ -232,11 +234,11 @@ def memory_log(
 
 def intake_of(
     log: EventLog,
-    processor: Processor[int],
+    processor: Processor,
     *,
     tracing: Tracing = UNTRACED,
     verifier: EventVerifier | None = None,
-) -> Intake[int]:
+) -> Intake:
     """Return an intake on `log` at T0."""
     return Intake(
         log=log,

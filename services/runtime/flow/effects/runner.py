@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Final, Generic
+from typing import Final
 
 from services.runtime.effect import RunKey
 from services.runtime.errors import Halt, Park, PerennialError, Transient, VersionConflict
@@ -19,7 +19,7 @@ from services.runtime.flow.tracing import UNTRACED, ResultsTrace, Tracing
 from services.runtime.flow.work import Recorded, result_of
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.logs import Logger
-from services.runtime.processor import Effect, Mark, Processor, StateT
+from services.runtime.processor import Effect, Mark, Processor
 
 RESULTS_PER_COMMIT_MAX: Final = 500
 LEASED_PER_POLL_MAX: Final = 500
@@ -31,7 +31,7 @@ ASIDE_SECONDS_FIRST: Final = 5.0
 ASIDE_SECONDS_MAX: Final = 3_600.0
 
 
-class EffectRunner(Generic[StateT]):
+class EffectRunner:
     """A worker pool with bounded concurrency, a poll for what is due, and one committer.
 
     Effects that a transaction just committed come in through `submit`; the table is for delay,
@@ -43,8 +43,8 @@ class EffectRunner(Generic[StateT]):
         self,
         *,
         log: EventLog,
-        processor: Processor[StateT],
-        journal: Journal[StateT],
+        processor: Processor,
+        journal: Journal,
         concurrency: int,
         lease_seconds: int,
         clock: Callable[[], datetime],
@@ -307,7 +307,7 @@ class EffectRunner(Generic[StateT]):
 
     async def _decided(
         self,
-        session: Session[StateT],
+        session: Session,
         trace: ResultsTrace,
         results: list[tuple[LeasedEffect, object]],
     ) -> list[LeasedEffect]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from services.runtime.errors import Halt, Transient
 from services.runtime.flow.effects.runner import EffectRunner
@@ -30,9 +30,9 @@ class BatchHandler:
         self,
         *,
         log: EventLog,
-        intake: Intake[Any],
+        intake: Intake,
         guard: ShardGuard,
-        effects: EffectRunner[Any],
+        effects: EffectRunner,
         known_topics: KnownTopics,
         assignment: Assignment,
         consumer: BatchConsumer,

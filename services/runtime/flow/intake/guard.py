@@ -40,7 +40,7 @@ class ShardGuard:
         self,
         *,
         log: EventLog,
-        intake: Intake[Any],
+        intake: Intake,
         logger: Logger,
         on_parked: Callable[[Parking], None] = lambda _: None,
         confirm_topics: Callable[[], Awaitable[None]] = _trusted,

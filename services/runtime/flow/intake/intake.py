@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Generic, NamedTuple, TypedDict
+from typing import Final, NamedTuple, TypedDict
 
 from schemas.envelope import Envelope
 from services.runtime.authenticity import EventVerifier
@@ -28,7 +28,7 @@ from services.runtime.log.event_log import (
     TopicPartition,
     Transaction,
 )
-from services.runtime.processor import Decision, Ignored, Processor, StateT
+from services.runtime.processor import Decision, Ignored, Processor
 
 SHARD_PARKED: Final = "shard_parked"
 
@@ -40,15 +40,15 @@ class Poisoned(NamedTuple):
     poison: Poison
 
 
-class Intake(Generic[StateT]):
+class Intake:
     """Turns batches of records into recorded events. One batch at a time."""
 
     def __init__(  # noqa: PLR0913 - the composition root names each
         self,
         *,
         log: EventLog,
-        processor: Processor[StateT],
-        journal: Journal[StateT],
+        processor: Processor,
+        journal: Journal,
         shard_count: int,
         clock: Callable[[], datetime],
         letters: Letters | None = None,
@@ -155,7 +155,7 @@ class Intake(Generic[StateT]):
 
     def _decided_in_order(
         self,
-        session: Session[StateT],
+        session: Session,
         items: Iterable[Parsed],
         parked: frozenset[int],
         now: datetime,
@@ -242,7 +242,7 @@ class Intake(Generic[StateT]):
         # Nothing but duplicates: the consumer starts far behind the cursor, so send it ahead.
         result.seeks |= behind
 
-    def _apply(self, tx: Transaction, session: Session[StateT], item: Parsed, now: datetime) -> str:
+    def _apply(self, tx: Transaction, session: Session, item: Parsed, now: datetime) -> str:
         """Handle one record and return its outcome.
 
         Raises:
@@ -270,7 +270,7 @@ class Intake(Generic[StateT]):
         return f"ignored:{outcome.reason}" if isinstance(outcome, Ignored) else "applied"
 
     def _decided(
-        self, session: Session[StateT], item: Parsed, work: Work, now: datetime
+        self, session: Session, item: Parsed, work: Work, now: datetime
     ) -> Decision | Ignored:
         try:
             return session.apply(self._parser.dated(work, now), now)
@@ -306,7 +306,7 @@ def _parked(tx: Transaction) -> frozenset[int]:
     return frozenset(shard for shard, head in tx.heads.items() if head.parked)
 
 
-async def _load(session: Session[StateT], parsed: Sequence[Parsed], parked: frozenset[int]) -> None:
+async def _load(session: Session, parsed: Sequence[Parsed], parked: frozenset[int]) -> None:
     """Load the streams that are decided on, and the numbers that may have come before."""
     await session.load([item.work for item in parsed if item.work and not _waits(item, parked)])
     numbered = [(each.sequenced, each.record.partition) for each in parsed if each.sequenced]

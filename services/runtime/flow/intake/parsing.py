@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -20,6 +20,7 @@ from services.runtime.kafka.records.cloudevents import (
     validation_summary,
 )
 from services.runtime.kafka.records.partitions import shard_of
+from services.runtime.log.stream_ids import key_of
 from services.runtime.processor import Ignored, Incoming, Processor, Task
 
 UNREADABLE: Final = "unreadable"
@@ -33,7 +34,7 @@ class RecordParser:
     """Parses records for one service. The worst that comes of any bytes is poison."""
 
     def __init__(
-        self, processor: Processor[Any], shard_count: int, verifier: EventVerifier | None = None
+        self, processor: Processor, shard_count: int, verifier: EventVerifier | None = None
     ) -> None:
         """Parse for `processor`, whose accounts are spread over `shard_count` shards.
 
@@ -68,8 +69,12 @@ class RecordParser:
         """Return the same work as of `now`: what a handler asks differs with the time alone."""
         if work.incoming is None:
             return work
-        task = self._processor.handlers[type(work.incoming.event)](work.incoming, now)
+        task = self._task(work.incoming, now)
         return work if isinstance(task, Ignored) else work._replace(task=task)
+
+    def _task(self, incoming: Incoming, now: datetime) -> Task | Ignored:
+        handler = self._processor.handlers[type(incoming.event)]
+        return handler(incoming.envelope, incoming.event, now)
 
     def _parse(self, record: Record, now: datetime) -> Parsed:
         sequenced: Envelope | None = None
@@ -89,7 +94,7 @@ class RecordParser:
                 raise Poison("account_mismatch", message)
             _check_happened(event, now)
             incoming = Incoming(envelope, event, body)
-            task = self._processor.handlers[model](incoming, now)
+            task = self._task(incoming, now)
         except ValidationError as error:
             return Parsed(
                 record, sequenced, poison=Poison("body_invalid", validation_summary(error))
@@ -148,7 +153,7 @@ class RecordParser:
             account_id=envelope.partitionkey,
             cause=consumed(envelope),
             cause_event_id=envelope.id,
-            correlation_id=inherited or task.stream_id.partition("/")[2],
+            correlation_id=inherited or key_of(task.stream_id),
             traceparent=envelope.traceparent,
             incoming=incoming,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from services.runtime.errors import Halt, Park, Poison, Transient
 from services.runtime.flow.effects.runner import EffectRunner
@@ -27,10 +27,10 @@ class OperatorRequests:
         *,
         dead_letters: DeadLetterTable,
         originals: Originals,
-        settlements: SettlementRequests[Any],
-        parking: ResumeRequests[Any],
-        intake: Intake[Any],
-        effects: EffectRunner[Any],
+        settlements: SettlementRequests,
+        parking: ResumeRequests,
+        intake: Intake,
+        effects: EffectRunner,
         metrics: Metrics,
     ) -> None:
         """Redrive through `intake`, and hand what follows to `effects`."""

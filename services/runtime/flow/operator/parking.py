@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -15,7 +15,6 @@ from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDe
 from services.runtime.log.event_log import EventLog, LeasedEffect, TopicPartition
 from services.runtime.logs import Logger
 from services.runtime.postgres.errors import transient_when_unwell
-from services.runtime.processor import StateT
 
 if TYPE_CHECKING:
     # The command line reads parked shards, and needs neither.
@@ -124,7 +123,7 @@ class ParkedShardTable:
         return [ParkedShard(**dict(row)) for row in rows]
 
 
-class ResumeRequests(Generic[StateT]):
+class ResumeRequests:
     """Lets parked shards go on when a person asks for it.
 
     What waited in other partitions comes first, in the order it arrived; then the shard's own
@@ -138,7 +137,7 @@ class ResumeRequests(Generic[StateT]):
         dead_letters: DeadLetterTable,
         originals: Originals,
         log: EventLog,
-        intake: Intake[StateT],
+        intake: Intake,
         step_over: Callable[[ParkedShard], Awaitable[None]],
         logger: Logger,
     ) -> None:

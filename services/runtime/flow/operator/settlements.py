@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -19,7 +19,7 @@ from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.log.postgres_rows import stored_lease
 from services.runtime.logs import Logger
 from services.runtime.postgres.errors import transient_when_unwell
-from services.runtime.processor import Effect, Ignored, Processor, Settle, Settlement, StateT, Task
+from services.runtime.processor import Effect, Ignored, Processor, Settle, Settlement, Task
 
 _OPEN: Final = (
     "SELECT request_id, shard, effect_id, content FROM operator_request"
@@ -56,7 +56,7 @@ class _Inquired:
     settle: Settle
 
 
-class SettlementRequests(Generic[StateT]):
+class SettlementRequests:
     """Serves the `operator_request` table of one service.
 
     What the person says is decided as the result of the effect, so it ends with it: nobody does it
@@ -69,8 +69,8 @@ class SettlementRequests(Generic[StateT]):
         *,
         pool: asyncpg.Pool,
         log: EventLog,
-        processor: Processor[StateT],
-        journal: Journal[StateT],
+        processor: Processor,
+        journal: Journal,
         clock: Callable[[], datetime],
         logger: Logger,
     ) -> None:
@@ -166,7 +166,7 @@ class SettlementRequests(Generic[StateT]):
 
     async def _decide(
         self,
-        session: Session[StateT],
+        session: Session,
         request: _Request,
         inquired: _Inquired | None,
         now: datetime,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from services.runtime.errors import Park, Poison
 from services.runtime.flow.intake.intake import Intake
@@ -26,7 +26,7 @@ class Stepping:
         *,
         settings: KafkaSettings,
         log: EventLog,
-        intake: Intake[Any],
+        intake: Intake,
         clock: Callable[[], datetime],
     ) -> None:
         """Read the topics of `settings`, and move cursors in `log`."""

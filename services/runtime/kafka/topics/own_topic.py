@@ -36,7 +36,7 @@ class Published(NamedTuple):
 
 
 async def check_own_topic(
-    settings: RuntimeSettings, pool: asyncpg.Pool, processor: Processor[Any]
+    settings: RuntimeSettings, pool: asyncpg.Pool, processor: Processor
 ) -> None:
     """See that nothing of a service is on its topic that its log does not hold.
 
