@@ -1,4 +1,4 @@
-"""Who may do what on which topic and consumer group, derived from the topics: one table.
+"""The access list: operations of each principal on topics and consumer groups, derived from the topics.
 
 A role is a part of the system; one or more Kafka principals play it. Whoever administers the broker
 is a super user there, and not in the table.

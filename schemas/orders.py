@@ -355,7 +355,7 @@ class WalletToppedUp(Event):
 
 
 class BonusGranted(Event):
-    """Granted credit entered the wallet as a lot; nobody paid for it."""
+    """Granted credit entered the wallet as a lot, without a payment."""
 
     topup_id: Identifier
     payment_id: Identifier

@@ -85,7 +85,7 @@ class StackFolder:
 
 
 def holder(path: Path) -> int | None:
-    """Return the id of the process that has the folder; None when nobody has."""
+    """Return the id of the process that holds the folder, or None."""
     try:
         with (path / "lock").open("r+") as lock:
             try:

@@ -636,7 +636,7 @@ type WalletToppedUp struct {
 	ToppedUpAt  time.Time     `json:"topped_up_at"`
 }
 
-// BonusGranted: Granted credit entered the wallet as a lot; nobody paid for it.
+// BonusGranted: Granted credit entered the wallet as a lot, without a payment.
 type BonusGranted struct {
 	AccountID   string     `json:"account_id"`
 	TopupID     string     `json:"topup_id"`

@@ -522,7 +522,7 @@ export interface WalletToppedUp {
   topped_up_at: string;
 }
 
-/** Granted credit entered the wallet as a lot; nobody paid for it. */
+/** Granted credit entered the wallet as a lot, without a payment. */
 export interface BonusGranted {
   account_id: string;
   topup_id: string;

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, silent when nobody is looking."""
+"""A progress bar on standard error, silent when that is no terminal."""
 
 from __future__ import annotations
 

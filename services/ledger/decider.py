@@ -61,7 +61,7 @@ class ChargeWallet:
 
 @dataclass(frozen=True, slots=True)
 class RestoreCharge:
-    """A wallet payment was refunded: give the lots back what the charge took."""
+    """A wallet payment was refunded: return the charged credit to its lots."""
 
     refund: RefundCompleted
 

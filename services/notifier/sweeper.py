@@ -1,4 +1,4 @@
-"""Forgets what nobody waits for any more, on a quiet service as on a busy one."""
+"""Deletes expired contact candidates and limits, on a quiet service as on a busy one."""
 
 from __future__ import annotations
 

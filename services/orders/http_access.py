@@ -40,7 +40,7 @@ HttpAddress = Annotated[str, AfterValidator(_http_address)]
 
 
 def is_private(url: str) -> bool:
-    """Return whether nobody on the way can read or change what goes to `url`."""
+    """Return whether traffic to `url` is safe from being read or changed on the way."""
     parts = urlsplit(url)
     return parts.scheme == "https" or is_loopback(parts.hostname or "?")
 

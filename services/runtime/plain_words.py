@@ -1,4 +1,4 @@
-"""What is wrong with a value, in the words of this project: nobody has to know the library's.
+"""Validation errors in the words of this project, not in those of pydantic.
 
 The words name limits of ours, and never what was sent.
 """

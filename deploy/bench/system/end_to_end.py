@@ -38,7 +38,7 @@ _STATEMENTS_TARGETS: Final = {"orders": 30, "ledger": 30, "notifier": 90}
 _REBALANCE_SECONDS: Final = 3.0
 _WARM_SECONDS: Final = 2.0
 _SETTLED_SECONDS: Final = 2.0
-"""Until the last marks are stored and nobody gathers any more."""
+"""Until the last marks are stored and no batch is open."""
 
 
 class Variant(NamedTuple):
@@ -115,7 +115,7 @@ def _latency(rig: Rig, name: str, load: Load, rate: int, plan: BenchPlan) -> Fig
 
 
 def _idle(rig: Rig, plan: BenchPlan) -> list[Figure]:
-    """Return the CPU time that is used while nobody asks for anything: Kafka's is not ours to change."""
+    """Return the CPU time that is used without load; Kafka's own is not counted."""
     rig.settle()
     time.sleep(_SETTLED_SECONDS)
     with used(rig.pids()) as usage:

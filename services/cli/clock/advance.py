@@ -28,7 +28,7 @@ from services.runtime.watch.service_status import Bounds, ServiceStatus, service
 
 _LOOK_SECONDS: Final = 0.05
 _NO_RECORD_SECONDS: Final = 5
-"""What a partition ends with for so long, with nobody reading it, are marks of transactions."""
+"""Offsets that stay unread for so long are markers of transactions, not records."""
 _EPSILON: Final = timedelta(milliseconds=1)
 
 
@@ -91,7 +91,7 @@ class _View:
 
 
 class Advance:
-    """One command's way through time; it is for one stack, which nobody else moves meanwhile."""
+    """Moves the clock of one stack; no other command may move it meanwhile."""
 
     def __init__(self, file: Path, step: timedelta, timeout_seconds: float) -> None:
         """Move the clock of `file`; what is due within `step` is done together."""

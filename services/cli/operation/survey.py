@@ -189,7 +189,7 @@ async def _limit_problems(admin: AIOKafkaAdminClient) -> list[str]:
 
 
 def _probe(address: str) -> list[str] | None:
-    """Return what the readiness probe says is missing; None when nobody answers."""
+    """Return what the readiness probe says is missing; None when it does not answer."""
     url = f"{address}/readyz"
     try:
         with urllib.request.urlopen(url, timeout=_PATIENCE_SECONDS):  # noqa: S310 - the operator's

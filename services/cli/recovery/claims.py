@@ -33,7 +33,7 @@ def claims_command(
         ),
     ] = None,
 ) -> None:
-    """Claim again what the log captured and nobody claims any more; orders must be stopped.
+    """Claim again what the log captured and no claim covers any more; orders must be stopped.
 
     A claim of a wrong order is named and stays: only the owner of the tables can have written it.
     """

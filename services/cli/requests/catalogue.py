@@ -53,7 +53,7 @@ On = Annotated[
         "--on",
         parser=moment,
         metavar="DAY",
-        help="A day, from its first moment in UTC, or a moment; now without it.",
+        help="A day, from its first moment in UTC, or a moment (default: now).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -100,7 +100,7 @@ def quote(  # noqa: PLR0913 - each is an option of the command
     file: File = CATALOGUE_DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Show what an order would cost, as orders reckons it. Exit 1: nobody can order it.
+    """Show what an order would cost, as orders computes it. Exit 1: it cannot be ordered.
 
     `total` of the JSON is what `expected_total` of the request may say.
     """

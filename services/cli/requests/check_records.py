@@ -32,7 +32,7 @@ EXIT_POISON: Final = 1
 LINE_BYTES_MAX: Final = 256 * 1024
 """Four times what a record may have: JSON may write a character in several."""
 _PUBLISH: Final = "publish"
-"""Who refuses a row of a file: the command that would publish it."""
+"""The command that would refuse a row of a file when publishing it."""
 _PROBLEMS_MAX: Final = 5
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 Tell = Callable[[Verdict], bool]

@@ -64,7 +64,7 @@ class RuleSet:
 
 
 def missing_rule(what: str, moment: datetime | None = None) -> Park:
-    """Return the error for an amount or event that nobody said how to book."""
+    """Return the error for an amount or event without a posting rule."""
     when = f" at {moment.isoformat()}" if moment else ""
     return Park(
         "no_posting_rule",

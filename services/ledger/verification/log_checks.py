@@ -144,7 +144,7 @@ async def check_cursors(connection: asyncpg.Connection, held: Mapping[int, int])
 
 
 async def check_dead_letters(connection: asyncpg.Connection) -> Check:
-    """Look for records that nobody has decided about: the books may lack them."""
+    """Look for open dead letters: the books may lack them."""
     kept = await connection.fetchval("SELECT count(*) FROM dead_letter")
     row = await connection.fetchrow(
         "SELECT dead_letter_id, reason FROM dead_letter WHERE closed_at IS NULL"

@@ -122,7 +122,7 @@ class MessageKind(NamedTuple):
 
 
 class Turns(Protocol):
-    """Who says whether a mail may be sent."""
+    """The limits that say whether a mail may be sent."""
 
     async def ask(self, run: EffectRun, fact: Fact, kind: MessageKind, address: str) -> TurnGiven:
         """Return what is to be done with a mail; a turn that was given is not counted again."""

@@ -49,7 +49,7 @@ class KeepAside:
 
 @dataclass(frozen=True, slots=True)
 class RecordNoContact:
-    """There is nobody to write to yet."""
+    """There is no contact yet."""
 
     fact: Fact
     template: Template
@@ -69,7 +69,7 @@ class RecordDelivered:
 
 @dataclass(frozen=True, slots=True)
 class RecordNotDelivered:
-    """The channel refused the message, put it off, or nobody knows."""
+    """The channel refused the message or put it off, or the outcome is unknown."""
 
     fact: Fact
     template: Template

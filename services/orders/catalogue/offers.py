@@ -27,7 +27,7 @@ class NotOffered(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An order that somebody thinks of: one eSIM, `quantity` periods."""
+    """An order to be quoted: one eSIM, `quantity` periods."""
 
     plan_code: str
     currency: str

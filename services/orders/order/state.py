@@ -45,7 +45,7 @@ class Payable:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What somebody says was paid; `kept` when the gateway cannot be asked and a person must see."""
+    """A confirmed payment; `kept` when the gateway cannot be asked and an operator must decide."""
 
     gateway: str
     gateway_txn_id: str

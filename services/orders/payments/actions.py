@@ -34,7 +34,7 @@ def ask_customer(state: Order, outcome: ActionRequired, rules: Rules, now: datet
 
 
 def look_now(hint: PaymentConfirmed, state: Order) -> Decision | None:
-    """Look at once where somebody says that the customer agreed; None: it is about another payment."""
+    """Look up the payment now, after a hint that the customer agreed; None: of another payment."""
     stage = state.stage
     if not isinstance(stage, AwaitingAction):
         return None

@@ -140,7 +140,7 @@ class SettleRefund:
 
 @dataclass(frozen=True, slots=True)
 class SettleExpiry:
-    """A person closes an order that nobody pays."""
+    """An operator closes an unpaid order."""
 
     by: str
     reason: str

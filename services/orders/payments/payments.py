@@ -168,7 +168,7 @@ def settle(command: SettleUnknownPayment, state: Order, rules: Rules) -> Decisio
 
 
 def expire(command: ExpireOrder, state: Order, rules: Rules) -> Decision | Ignored:
-    """Close an order that nobody paid; not while the gateway is asked whether somebody did."""
+    """Close an unpaid order, unless the gateway is being asked about a payment of it."""
     if isinstance(state.stage, AwaitingConfirmation) and any(
         not each.kept for each in state.confirmations
     ):

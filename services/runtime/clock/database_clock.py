@@ -66,7 +66,7 @@ class _Dispute:
 
 
 def running_seconds() -> float:
-    """Return a count of seconds that nobody sets; it goes on while the machine sleeps."""
+    """Return seconds of a clock that cannot be set; it counts while the machine sleeps."""
     boot_time = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 

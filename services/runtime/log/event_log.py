@@ -196,7 +196,7 @@ NOTHING_ACKNOWLEDGED: Final[Mapping[int, LogEnd]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """Own events to publish, in position order, and how far the log is then dealt with.
+    """Own events to publish, in position order, and the position up to which that is complete.
 
     `through` lies beyond the last event where only events of other sources follow. Of a shard that
     is `lost` there are none: the log has another event where it was acknowledged, or ends before.

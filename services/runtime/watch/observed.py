@@ -1,4 +1,4 @@
-"""What a service's database and broker say about it, read when somebody asks and kept for a moment.
+"""The state of a service in its database and broker, read on request and cached briefly.
 
 A server that does not answer costs nobody more than `READ_SECONDS`: its part is then absent.
 """

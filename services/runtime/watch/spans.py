@@ -144,7 +144,7 @@ class BatchSpans:
         return item
 
     def writes(self, recorded: Recorded, letters: Sequence[DeadLetter]) -> None:
-        """Keep the spans of records that led to something; nobody asks for those of repetitions."""
+        """Keep the spans of records that were applied; repetitions are dropped."""
         self._writing_at = time.time_ns()
         if not self._records:
             return

@@ -32,7 +32,7 @@ class Progress:
 
 
 Look = Callable[[], Awaitable[Progress | None]]
-"""Returns None when Postgres does not answer: then standing still is no wonder."""
+"""Returns None when Postgres does not answer: no progress is then expected."""
 
 
 @dataclass(slots=True)

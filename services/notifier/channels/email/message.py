@@ -50,7 +50,7 @@ class UnsafeMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Letterhead:
-    """Who writes: the same in every message."""
+    """The sender, the same in every message."""
 
     from_address: str
     from_name: str

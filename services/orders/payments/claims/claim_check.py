@@ -98,7 +98,7 @@ async def _archived_grounds(connection: asyncpg.Connection, found: _Found) -> se
 
 
 async def restore_lost_claims(connection: asyncpg.Connection, archive: Archive) -> int:
-    """Claim again what the log captured and nobody claims; return how many. The caller commits.
+    """Claim again what the log captured and no claim covers; return how many. The caller commits.
 
     What is archived is older, and so claims first; where its files are not read, nothing does.
     """

@@ -303,7 +303,7 @@ def _not_charged(
 
 
 def _restore(past: Past) -> Restored:
-    """Charge where nobody knows that it was tried, which looks it up first; else look it up."""
+    """Charge, with a look-up first, when no attempt is known; else look it up."""
     order = past.order
     if order is not None and isinstance(order.stage, AwaitingAction):
         return Restored((_look_at_action(order.payable, order.stage),))

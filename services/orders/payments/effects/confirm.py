@@ -1,4 +1,4 @@
-"""The effect that asks a gateway about a payment that somebody confirmed. Pure but for its ports."""
+"""The effect that asks a gateway about a confirmed payment. Pure but for its ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The effect that closes an order which nobody paid in time. Pure but for its clock."""
+"""The effect that closes an order that was not paid in time. Pure but for its clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _execute(
 
 
 def _expired(said: Settlement, _expire: Expire, _run: EffectRun, now: datetime) -> SettleExpiry:
-    """Close an order that nobody pays before its time."""
+    """Close an unpaid order before its deadline."""
     return SettleExpiry(said.by, said.reason, now)
 
 

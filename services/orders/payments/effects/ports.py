@@ -15,11 +15,11 @@ class PaymentPorts(Protocol):
 
     @property
     def gateway(self) -> PaymentGateway:
-        """Who moves the money."""
+        """The gateways that move the money."""
 
     @property
     def claims(self) -> Claims:
-        """Who knows which order a transaction serves."""
+        """The claims: which order a transaction serves."""
 
     @property
     def trusted_gateways(self) -> frozenset[str]:

@@ -49,7 +49,7 @@ def keep_refund(payment: Payment) -> Retry:
 
 
 def drop_refund(payment: Payment) -> Drop:
-    """Wait no longer for somebody to say that the money went back."""
+    """Stop waiting for a confirmation that the money was returned."""
     return Drop(_hold_key(payment))
 
 

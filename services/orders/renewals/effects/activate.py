@@ -50,7 +50,7 @@ class ActivationPorts(Protocol):
 
     @property
     def provider(self) -> EsimProvider:
-        """Who runs the eSIMs."""
+        """The provider that runs the eSIMs."""
 
     @property
     def clock(self) -> Callable[[], datetime]:

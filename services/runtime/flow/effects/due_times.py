@@ -1,4 +1,4 @@
-"""When effects of this process will be due: so that nobody has to ask the database all the time."""
+"""When effects of this process will be due, so that the database is not polled for them."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class EffectRunner:
     ) -> None:
         """Serve the effects of `processor` with at most `concurrency` effects under way.
 
-        With `look_up_first`, no effect counts as new: a lost log may have run it before.
+        With `look_up_first`, every effect is looked up first: it may have run before the log was lost.
         """
         self._log = log
         self._checkpoints = Checkpoints(log)

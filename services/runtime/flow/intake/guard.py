@@ -1,4 +1,4 @@
-"""Handles a batch so that what cannot be handled holds up nobody but its own shard.
+"""Handles a batch so that a record that cannot be handled stops only its own shard.
 
 A record of an upstream that fails is dead-lettered. An event of our own services that fails, or
 whose place in its shard is not the next one, parks its shard: the partitions of that number stand

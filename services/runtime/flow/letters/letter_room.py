@@ -22,7 +22,7 @@ from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
 PER_SOURCE_MAX: Final = 500
 PER_ACCOUNT_MAX: Final = 20
 SOURCES_MAX: Final = 20
-"""Whoever writes to a topic invents as many sources as he likes; those beyond share one room."""
+"""A writer can invent any number of sources; those beyond the limit share one room."""
 OTHER_SOURCES: Final = "others"
 COUNTED_AGAIN_AFTER: Final = timedelta(seconds=5)
 

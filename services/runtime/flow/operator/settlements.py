@@ -122,7 +122,7 @@ class SettlementRequests:
             await self._pool.execute(_CLOSE, request.request_id, "refused", refusal)
 
     async def _inquired(self, request: _Request) -> _Inquired | None:
-        """Ask the outside about what the person says, before anything is locked; None: nobody is.
+        """Ask the other side about what the operator says, before anything is locked; None: no inquiry.
 
         Raises:
             SettlementRefused: this version does not know what was asked.

@@ -89,7 +89,7 @@ def beginning(key: bytes | None, value: bytes | None, headers: Headers) -> Kept 
 
 
 def _surely_whole(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
-    """Say whether all parts are so small that nobody has to add them up: the usual record."""
+    """Return whether all parts are too small to exceed the limit together: the usual record."""
     if len(value or b"") > BODY_BYTES_MAX or len(key or b"") > KEY_BYTES_MAX:
         return False
     if len(headers) > _SURELY_FEW:

@@ -1,4 +1,4 @@
-"""Who sells, and where the customer can act: the same in every email, set by the operator."""
+"""The seller, and the links for customers: the same in every email, set by the operator."""
 
 from __future__ import annotations
 

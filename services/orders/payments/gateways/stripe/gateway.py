@@ -61,7 +61,7 @@ class StripeGateway:
 
     client: stripe.StripeClient
     return_url: str | None = None
-    """Where a customer goes who has agreed; without it nobody is asked to."""
+    """Where a customer returns to after agreeing; without it no customer is asked to agree."""
 
     async def charge(self, charge: Charge) -> ChargeOutcome:
         """Create and confirm a PaymentIntent, under the payment's id as idempotency key."""
@@ -131,7 +131,7 @@ class StripeGateway:
         return NotFound()
 
     async def cancel_charge(self, reference: ChargeReference) -> ChargeLookUp:
-        """Cancel the PaymentIntent, so that nobody can agree to it any more."""
+        """Cancel the PaymentIntent, so that it can no longer be agreed to."""
         if reference.gateway_txn_id is None:
             return Unavailable()
         try:
