@@ -45,7 +45,7 @@ from services.runtime.metrics.meanings import (
 from services.runtime.processor import Effect, Executor, Mark, Processor
 
 REASONS_MAX: Final = 100
-"""Reasons are literals of the code, far fewer than this; the limit caps cardinality if a bug invents reasons."""
+"""Reasons are literals of the code, far fewer; the limit caps cardinality if a bug invents reasons."""
 RECORDS_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 SECONDS_BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
