@@ -53,7 +53,6 @@ class Money(BaseModel):
 
     @classmethod
     def zero(cls, currency: str) -> Money:
-        """Return nothing, in `currency`."""
         return cls(amount_minor=0, currency=currency)
 
     def __add__(self, other: Money) -> Money:

@@ -61,7 +61,6 @@ class Rig:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Stop everything."""
         self.stack.stop()
 
     def _prepare(self) -> None:
@@ -130,11 +129,9 @@ class Rig:
         }
 
     def line(self) -> BenchLine:
-        """Return the real line."""
         return self._line(REQUESTS.name, ORDERS.name, NOTIFICATIONS.name, _BOOKED)
 
     def bare_line(self) -> BenchLine:
-        """Return the reference line."""
         return self._line(*BARE_TOPICS, BOOKED)
 
     def _line(self, requests: str, orders: str, notifications: str, booked: str) -> BenchLine:
@@ -160,7 +157,6 @@ class Rig:
         self.execute("CHECKPOINT")
 
     def execute(self, statements: str) -> None:
-        """Run statements as the superuser."""
 
         async def run() -> None:
             connection = await asyncpg.connect(self.stack.admin_dsn)

@@ -28,7 +28,6 @@ class DemoObserver:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to watch."""
         await self._consumer.start()
         self._consumer.assign(
             [

@@ -36,7 +36,6 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """How many events were seen."""
         return self.counts.total()
 
     def missing(self, expected: Counts) -> int:
@@ -48,7 +47,6 @@ class Tally:
         return Counter((account_id, "") for account_id, _ in self.orders)
 
     def see(self, headers: Iterable[tuple[str, bytes]], value: bytes | None) -> None:
-        """Count one record."""
         try:
             told = dict(headers)
             identity, wire_type = (told["ce_source"], told["ce_id"]), told["ce_type"]

@@ -48,7 +48,6 @@ class StackFolder:
         self._lock.flush()
 
     def clear(self) -> None:
-        """Remove everything but the lock."""
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -80,7 +79,6 @@ class StackFolder:
         return file
 
     def release(self) -> None:
-        """Let others take the folder."""
         self._lock.close()
 
 

@@ -28,7 +28,6 @@ class Started:
     stop_signal: int
 
     def line(self) -> str:
-        """Return one line of JSON."""
         return json.dumps(asdict(self)) + "\n"
 
     @classmethod

@@ -80,12 +80,10 @@ class KafkaBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where clients connect."""
         return f"{HOST}:{self._port}"
 
     @property
     def child(self) -> Child:
-        """The running broker."""
         if self._child is None:
             message = "Kafka is not started"
             raise StackError(message)

@@ -31,7 +31,6 @@ class PostgresServer:
     """One server with its data under `folder`, kept between starts."""
 
     def __init__(self, folder: Path, port: int, password: str, processes: Processes) -> None:
-        """Prepare; nothing runs yet."""
         self._data = folder / "postgres"
         self._port = port
         self._password = password
@@ -40,12 +39,10 @@ class PostgresServer:
 
     @property
     def admin_dsn(self) -> str:
-        """The superuser's DSN."""
         return f"postgresql://postgres:{self._password}@{HOST}:{self._port}/postgres"
 
     @property
     def child(self) -> Child:
-        """The running server."""
         if self._child is None:
             message = "Postgres is not started"
             raise StackError(message)

@@ -31,7 +31,6 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
         return self.popen.pid
 
     @property

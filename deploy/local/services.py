@@ -52,7 +52,6 @@ class LocalAddresses:
         return {"BOOTSTRAP_SERVERS": self.bootstrap_servers, **login}
 
     def kafka_settings(self, user: str) -> KafkaSettings:
-        """Return the same, read."""
         return load_settings(KafkaSettings, self.kafka(user))
 
     def environment(self, service: str) -> dict[str, str]:

@@ -101,7 +101,6 @@ class LocalStack:
             self._security = BrokerSecurity(folder / "kafka-access", passwords)
 
     def __enter__(self) -> Self:
-        """Nothing runs yet."""
         return self
 
     def __exit__(
@@ -110,12 +109,10 @@ class LocalStack:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Stop everything."""
         self.stop()
 
     @property
     def folder(self) -> Path:
-        """Where data and logs are."""
         return self._folder.path
 
     @property
@@ -138,23 +135,19 @@ class LocalStack:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where Kafka clients connect."""
         return self.broker.bootstrap_servers
 
     @property
     def admin_dsn(self) -> str:
-        """The superuser's DSN."""
         return self.postgres.admin_dsn
 
     @property
     def children(self) -> dict[str, Child]:
-        """All processes by name."""
         mail = {"smtp": self._mail} if self._mail else {}
         parts = {"kafka": self.broker.child, "postgres": self.postgres.child}
         return {**parts, **mail, **self._services}
 
     def addresses(self) -> LocalAddresses:
-        """Return where everything is."""
         base = urlsplit(self.admin_dsn)
 
         def dsn(service: str) -> str:

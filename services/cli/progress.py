@@ -24,7 +24,6 @@ class Bar:
         self.progress.update(self.bar_id, total=total)
 
     def advance(self, count: int) -> None:
-        """Move on by `count`."""
         self.progress.advance(self.bar_id, count)
 
 

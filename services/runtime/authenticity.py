@@ -130,7 +130,6 @@ class EventKeys:
     __slots__ = ("_rings",)
 
     def __init__(self, rings: Mapping[tuple[str, str], KeyRing]) -> None:
-        """Take what the process holds."""
         self._rings = dict(rings)
 
     @classmethod

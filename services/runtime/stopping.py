@@ -9,7 +9,6 @@ class Stopping:
     """The one place that knows: asked to stop in order, or stopped by what makes going on impossible."""
 
     def __init__(self) -> None:
-        """Go on."""
         self._asked = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -19,7 +18,6 @@ class Stopping:
         return self._failure
 
     def ask(self) -> None:
-        """Ask for an orderly stop."""
         self._asked.set()
 
     def is_asked(self) -> bool:
@@ -40,7 +38,6 @@ class Stopping:
         self._asked.set()
 
     def watch(self, task: asyncio.Task[None]) -> None:
-        """Fail when `task` does."""
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:

@@ -41,7 +41,6 @@ class InvalidRow(ValueError):
     """A row that cannot be published, with everything that is wrong in it."""
 
     def __init__(self, *problems: Problem) -> None:
-        """Keep the `problems`."""
         super().__init__(f"{len(problems)} problems")
         self.problems = problems
 
@@ -56,12 +55,10 @@ class UpstreamRequest:
 
     @property
     def topic(self) -> Topic:
-        """Where its type belongs."""
         return TOPIC_OF[self.envelope.type]
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
-        """The binary-mode headers."""
         envelope = self.envelope
         attributes = {
             "specversion": SPEC_VERSION,

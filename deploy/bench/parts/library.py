@@ -24,19 +24,16 @@ class BareRenewal(Aggregate):
 
     @event("Accepted")
     def __init__(self, body: dict[str, Any]) -> None:
-        """Begin."""
         self.renewal_id = body["renewal_id"]
         self.captured: dict[str, Any] = {}
         self.active = False
 
     @event("Captured")
     def capture(self, body: dict[str, Any]) -> None:
-        """Take the money."""
         self.captured = body
 
     @event("Activated")
     def activate(self, body: dict[str, Any]) -> None:
-        """Hand over the plan."""
         self.active = body["renewal_id"] == self.renewal_id
 
 

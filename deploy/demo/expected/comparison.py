@@ -24,7 +24,6 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether both are the same."""
         return self.expected == self.seen
 
 

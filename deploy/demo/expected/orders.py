@@ -90,7 +90,6 @@ class Orders:
                 self._event(order, "OrderExpired")
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything that is expected."""
         return {
             "shown_renewal": self.shown_renewal,
             **self.outcomes.as_json(),

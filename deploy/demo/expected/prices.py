@@ -32,7 +32,6 @@ class Price:
 
     @property
     def total(self) -> int:
-        """Net and tax."""
         return self.net + self.tax
 
 

@@ -38,7 +38,6 @@ class ColumnFold:
     """The posting rules, arranged for whole columns."""
 
     def __init__(self, rules: RuleSet) -> None:
-        """Fold by `rules`."""
         self._rules = rules
         self._boundaries = rules.boundaries()
         personal = {

@@ -45,7 +45,6 @@ class BodyCheck:
     stray: str | None = None
 
     def take(self, chunk: Chunk) -> None:
-        """Post the next events."""
         for stored in chunk.events:
             self.events += 1
             try:

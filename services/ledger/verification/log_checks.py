@@ -113,7 +113,6 @@ class SequenceCheck:
         }
 
     def result(self) -> Check:
-        """Compare with the marks, too."""
         keys = sorted(self.marks.keys() | self._held.keys())
         problem = None
         for key in keys:

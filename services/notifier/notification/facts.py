@@ -51,7 +51,6 @@ class Fact:
 
     @classmethod
     def from_payload(cls, payload: JsonObject) -> Self:
-        """Read what `payload` wrote."""
         send_by = payload["send_by"]
         return cls(
             # An email that an older version started has the event's id in all its names.

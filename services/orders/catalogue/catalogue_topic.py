@@ -128,7 +128,6 @@ class Table:
         self._foreign: dict[bytes, None] = {}
 
     def take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's
-        """Take the next record."""
         key = record.key or b""
         if isinstance(record.value, UnreadBatch):
             # Other readers may be able to read it, whatever is in it.

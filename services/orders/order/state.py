@@ -58,7 +58,6 @@ class Confirmation:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return what names the transaction."""
         return self.gateway, self.gateway_txn_id
 
 
@@ -120,7 +119,6 @@ class Payments:
     """The number of the next payment that the order is asked for: a surplus is none."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self._by_transaction)
 
     def get(self, payment_id: str) -> Payment | None:
@@ -136,7 +134,6 @@ class Payments:
         return iter(self._by_transaction.values())
 
     def added(self, payment: Payment) -> Payments:
-        """Return these and one more."""
         transaction = payment.gateway, payment.gateway_txn_id
         return Payments(
             self._by_id.insert(payment.payment_id, payment),

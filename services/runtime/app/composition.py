@@ -95,7 +95,6 @@ class Composition:
 
     @cached_property
     def journal(self) -> Journal:
-        """Folds, decides and appends."""
         return Journal(self.processor, on_committed=self._committed)
 
     def _committed(self, recorded: Recorded) -> None:
@@ -111,7 +110,6 @@ class Composition:
 
     @cached_property
     def consumer(self) -> BatchConsumer:
-        """Reads the topics."""
         return BatchConsumer(
             settings=self.settings,
             topics=self.topics,
@@ -121,7 +119,6 @@ class Composition:
 
     @cached_property
     def batches(self) -> BatchHandler:
-        """Handles one batch."""
         return BatchHandler(
             log=self.log,
             intake=self.intake,
@@ -147,7 +144,6 @@ class Composition:
 
     @cached_property
     def intake(self) -> Intake:
-        """Records a batch."""
         keys = self.event_keys
         return Intake(
             log=self.log,
@@ -184,7 +180,6 @@ class Composition:
 
     @cached_property
     def relay(self) -> Relay:
-        """Publishes the log."""
         keys = self.event_keys
         return Relay(
             log=self.log,
@@ -226,7 +221,6 @@ class Composition:
 
     @cached_property
     def parking(self) -> ResumeRequests:
-        """Lets parked shards go on."""
         stepping = Stepping(
             settings=self.settings, log=self.log, intake=self.intake, clock=self.clock.now
         )
@@ -289,7 +283,6 @@ class Composition:
 
     @cached_property
     def exposition(self) -> Exposition:
-        """The page of metrics."""
         return Exposition(
             metrics=self.metrics,
             processor=self.processor,
@@ -305,7 +298,6 @@ class Composition:
 
     @cached_property
     def health(self) -> HealthServer:
-        """Answers probes and scrapers."""
         return HealthServer(
             service=self.service.group,
             host=self.settings.http_host,

@@ -17,7 +17,6 @@ class ServiceProcess:
     """One service that runs until it is asked to stop, or must."""
 
     def __init__(self, parts: Composition) -> None:
-        """Run `parts`."""
         self.parts = parts
 
     async def run(self) -> None:

@@ -80,7 +80,6 @@ class EventFile:
         partial.rename(self._file)
 
     def add(self, stored: StoredEvent) -> None:
-        """Write the next event."""
         self._output.write(_line(stored))
         self._last = stored
 

@@ -65,7 +65,6 @@ class ArchivePlan:
 
     @property
     def empty(self) -> bool:
-        """Say whether nothing leaves."""
         return self.last_position < self.first_position
 
 

@@ -222,7 +222,6 @@ class ClockWatch:
     """Reads the database's clock every second, so that a jump is noticed before it matters."""
 
     def __init__(self, clock: DatabaseClock, pool: asyncpg.Pool) -> None:
-        """Read by `pool` for `clock`."""
         self._clock = clock
         self._pool = pool
 

@@ -48,7 +48,6 @@ class Pace:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Measure one turn."""
         started = time.monotonic()
         try:
             yield

@@ -45,8 +45,7 @@ class Tracing(Protocol):
     def attempt(self, effect: LeasedEffect) -> AbstractContextManager[LeasedEffect]:
         """Follow one attempt; the context is the effect as its result shall be recorded."""
 
-    def results(self) -> ResultsTrace:
-        """Follow the results of effects."""
+    def results(self) -> ResultsTrace: ...
 
     def publishing(self, topic: str, events: Sequence[StoredEvent]) -> AbstractContextManager[None]:
         """Follow events until the broker has acknowledged them."""
@@ -59,44 +58,34 @@ class Untraced:
     """Traces nothing: the trace context of a request is handed on as it came."""
 
     def batch(self) -> Self:
-        """Follow nothing."""
         return self
 
     def begun(self, parsed: list[Parsed]) -> list[Parsed]:
-        """Return the same."""
         return parsed
 
-    def writes(self, recorded: Recorded, letters: Sequence[DeadLetter]) -> None:
-        """Note nothing."""
+    def writes(self, recorded: Recorded, letters: Sequence[DeadLetter]) -> None: ...
 
     def attempt(self, effect: LeasedEffect) -> AbstractContextManager[LeasedEffect]:
-        """Return the same effect."""
         return nullcontext(effect)
 
     def results(self) -> Self:
-        """Follow nothing."""
         return self
 
-    def commits(self, works: Sequence[Work]) -> None:
-        """Note nothing."""
+    def commits(self, works: Sequence[Work]) -> None: ...
 
     def publishing(
         self,
         topic: str,  # noqa: ARG002 - the protocol's
         events: Sequence[StoredEvent],  # noqa: ARG002 - as above
     ) -> AbstractContextManager[None]:
-        """Follow nothing."""
         return nullcontext()
 
-    async def close(self) -> None:
-        """There is nothing to close."""
+    async def close(self) -> None: ...
 
     async def __aenter__(self) -> Self:
-        """Begin nothing."""
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End nothing."""
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
 
 UNTRACED: Final = Untraced()

@@ -125,7 +125,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     """Which partitions this process holds now."""
 
     def __init__(self) -> None:
-        """Hold nothing yet."""
         self.partitions: frozenset[tuple[str, int]] = frozenset()
         self.changed = asyncio.Event()
 
@@ -134,7 +133,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.partitions -= {(tp.topic, tp.partition) for tp in revoked}
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Note what is given."""
         self.partitions = frozenset((tp.topic, tp.partition) for tp in assigned)
         self.changed.set()
 
@@ -188,7 +186,6 @@ class BatchConsumer:
 
     @property
     def consumer(self) -> AIOKafkaConsumer:
-        """The running aiokafka consumer."""
         subscriber: Any = self._subscriber
         return subscriber.consumer
 
@@ -215,7 +212,6 @@ class BatchConsumer:
             self.consumer.pause(tp)
 
     def resume(self, topic: str, partition: int) -> None:
-        """Fetch a paused partition again."""
         if (tp := TopicPartition(topic, partition)) in self.consumer.assignment():
             self.consumer.resume(tp)
 

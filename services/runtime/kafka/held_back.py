@@ -36,7 +36,6 @@ class HeldBack:
     """Remembers what each look saw; whoever looks, the others know it too."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        """Have seen nothing yet."""
         self._monotonic = monotonic
         self._seen: dict[TopicPartition, list[_Seen]] = {}
         self._held: dict[TopicPartition, Held] = {}

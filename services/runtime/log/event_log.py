@@ -215,12 +215,10 @@ class Transaction(Protocol):
         """The database connection that the transaction is open on."""
 
     @property
-    def heads(self) -> Mapping[int, ShardHead]:
-        """The locked shards."""
+    def heads(self) -> Mapping[int, ShardHead]: ...
 
     @property
-    def next_offsets(self) -> Mapping[TopicPartition, int]:
-        """The locked cursors."""
+    def next_offsets(self) -> Mapping[TopicPartition, int]: ...
 
     @property
     def last_sequences(self) -> Mapping[tuple[str, int], LastSequence]:
@@ -328,8 +326,7 @@ class EventLog(Protocol):
     async def ensure_cursors(self, first_offsets: Mapping[TopicPartition, int]) -> None:
         """Create the cursors that do not exist yet, at the given offsets."""
 
-    async def cursors(self) -> dict[TopicPartition, int]:
-        """Return all cursors, unlocked."""
+    async def cursors(self) -> dict[TopicPartition, int]: ...
 
     async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
         """Return, by shard, the hash of the event at a position; absent where there is none."""

@@ -245,7 +245,6 @@ class MemoryEventLog:
         self._tables.cursors = dict(first_offsets) | self._tables.cursors
 
     async def cursors(self) -> dict[TopicPartition, int]:
-        """Return all cursors."""
         return dict(self._tables.cursors)
 
     async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:

@@ -80,7 +80,6 @@ class PostgresEventLog:
         )
 
     async def cursors(self) -> dict[TopicPartition, int]:
-        """Return all cursors, unlocked."""
         rows = await self._fetch("SELECT topic, partition, next_offset FROM cursor")
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 

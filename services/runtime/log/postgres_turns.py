@@ -132,7 +132,6 @@ class StagedTurn:
     taken: dict[tuple[str, int], list[LastSequence]] = field(default_factory=dict)
 
     def begin(self, effects: Sequence[tuple[EffectOrigin, Start]], now: datetime) -> None:
-        """Stage new effects."""
         self.begun += [effect_row(origin, start, now) for origin, start in effects]
 
     def run_again(

@@ -82,7 +82,6 @@ class Metrics:
 
     @classmethod
     def of(cls, processor: Processor) -> Self:
-        """Count for `processor`."""
         kinds = tuple(processor.effects)
         return cls(service=processor.group, kinds=kinds, counters=processor.counters)
 

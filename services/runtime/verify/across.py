@@ -86,7 +86,6 @@ class FiledCheck:
         )
 
     def result(self) -> Check:
-        """Say what was found."""
         told = f"{self.compared} filed events with the log of {self.producer}"
         problem = self.problem
         if problem is not None and self.differing > 1:
@@ -180,7 +179,6 @@ class ClaimCheck:
         self._open.clear()
 
     def result(self) -> Check:
-        """Say what was found."""
         problem = self.problem
         if problem is not None and self.unfounded > 1:
             problem += f"; {self.unfounded} rest on nothing"

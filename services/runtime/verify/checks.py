@@ -33,11 +33,9 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Say whether nothing differs."""
         return self.problem is None
 
     def content(self) -> dict[str, Any]:
-        """Return what programs are told."""
         content: dict[str, Any] = {"name": self.name, "ok": self.ok, "compared": self.compared}
         if self.unread:
             content["unread"] = self.unread
@@ -71,8 +69,7 @@ class LogCheck(Protocol):
     def look(self, events: Sequence[StoredEvent]) -> None:
         """Look at the next events of a shard."""
 
-    def result(self) -> Check:
-        """Say what was found."""
+    def result(self) -> Check: ...
 
 
 @dataclass(slots=True)

@@ -55,7 +55,6 @@ class ObservedCollector(Collector):
         self._heads = heads
 
     def describe(self) -> Iterable[Metric]:
-        """Return the names only."""
         return [_family(each) for each in (*OBSERVED, *RELAY)]
 
     def collect(self) -> Iterator[Metric]:

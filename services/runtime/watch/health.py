@@ -96,7 +96,6 @@ class HealthServer:
         return int(sockets[0].getsockname()[1]) if sockets else 0
 
     async def stop(self) -> None:
-        """Close the port."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task

@@ -58,7 +58,6 @@ class PartitionStatus:
 
     @property
     def lag(self) -> int:
-        """Records to be read."""
         return max(0, self.end - self.next_offset)
 
     @property

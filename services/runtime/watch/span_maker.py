@@ -40,7 +40,6 @@ class SpanMaker:
         *,
         began_at: int | None = None,
     ) -> Span:
-        """Start a span under `parent`."""
         self._ids.begin_with(None)
         return self._tracer.start_span(
             name, parent, kind=kind, attributes=attributes, start_time=began_at

@@ -74,7 +74,6 @@ class Spans:
             span.end()
 
     def results(self) -> ResultSpans:
-        """Follow the results of effects."""
         return ResultSpans(self._maker)
 
     @contextmanager
@@ -107,7 +106,6 @@ class BatchSpans:
     """The spans of one batch. Those of its records end, and so are exported, with a commit only."""
 
     def __init__(self, maker: SpanMaker) -> None:
-        """Begin now."""
         self._maker = maker
         self._began_at = self._writing_at = time.time_ns()
         self._records: list[tuple[Parsed, Span]] = []
@@ -168,7 +166,6 @@ class BatchSpans:
             self._led_to_something.append(span)
 
     async def __aenter__(self) -> Self:
-        """Go on."""
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -202,7 +199,6 @@ class ResultSpans:
     """The commit of results, once in the trace of each attempt that it records."""
 
     def __init__(self, maker: SpanMaker) -> None:
-        """Begin."""
         self._maker = maker
         self._writing_at = 0
         self._parents: list[Context] = []
@@ -213,7 +209,6 @@ class ResultSpans:
         self._parents = [context_of(w.traceparent) for w in works if is_sampled(w.traceparent)]
 
     async def __aenter__(self) -> Self:
-        """Go on."""
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:

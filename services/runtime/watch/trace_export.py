@@ -91,7 +91,6 @@ class TroubleLog(logging.Handler):
     """Passes on what the libraries complain of: one line a minute, numbers but no other values."""
 
     def __init__(self, logger: Logger, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Write to `logger`."""
         super().__init__(logging.WARNING)
         self._logger = logger
         self._monotonic = monotonic

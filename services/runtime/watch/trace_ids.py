@@ -21,7 +21,6 @@ class TraceIds(RandomIdGenerator):
     """
 
     def __init__(self) -> None:
-        """Begin with ids by chance."""
         self._cause: str | None = None
 
     def begin_with(self, cause: str | None) -> None:

@@ -28,5 +28,4 @@ class EmailChannel(Protocol):
     async def send(self, mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:
         """Hand over one message, with `mark(DOT_SENT)` just before it can count as accepted."""
 
-    async def close(self) -> None:
-        """Give up connections."""
+    async def close(self) -> None: ...

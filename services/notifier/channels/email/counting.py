@@ -11,7 +11,6 @@ class CountingChannel:
     """Accepts every message and forgets it; `accepted` counts them."""
 
     def __init__(self) -> None:
-        """Start at zero."""
         self.accepted = 0
 
     async def send(self, _mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:

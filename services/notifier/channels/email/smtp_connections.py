@@ -102,7 +102,6 @@ class Connections:
     """At most `limit` connections; the one used last is used first."""
 
     def __init__(self, new_client: Callable[[], aiosmtplib.SMTP], *, limit: int) -> None:
-        """Connect what `new_client` makes."""
         self._new_client = new_client
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[aiosmtplib.SMTP] = []

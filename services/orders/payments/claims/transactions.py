@@ -50,7 +50,6 @@ class Claim(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return what names the transaction."""
         return self.gateway, self.gateway_txn_id
 
 
@@ -68,7 +67,6 @@ class MemoryClaims:
     """Claims of one process, lost at its exit: for specifications."""
 
     def __init__(self) -> None:
-        """Know of no claim."""
         self.owners: dict[tuple[str, str], str] = {}
 
     async def claim(self, gateway: str, gateway_txn_id: str, stream_id: str) -> str:
@@ -98,7 +96,6 @@ class PostgresClaims:
     """Claims in the schema of orders, for every shard and every process."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
-        """Use connections of `pool`."""
         self._pool = pool
 
     async def claim(self, gateway: str, gateway_txn_id: str, stream_id: str) -> str:

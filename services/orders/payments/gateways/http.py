@@ -46,7 +46,6 @@ class HttpGateway:
     client: httpx.AsyncClient
 
     async def charge(self, charge: Charge) -> ChargeOutcome:
-        """Ask for a charge."""
         return await self._act("/charges", charge, _CHARGE)
 
     async def look_up_charge(self, reference: ChargeReference) -> ChargeLookUp:
@@ -71,7 +70,6 @@ class HttpGateway:
         return found
 
     async def refund(self, refund: Refund) -> RefundOutcome:
-        """Ask for a refund."""
         return await self._act("/refunds", refund, _REFUND)
 
     async def look_up_refund(self, refund: Refund) -> RefundLookUp:

@@ -16,7 +16,6 @@ class Checkpoints:
     """
 
     def __init__(self, log: EventLog) -> None:
-        """Commit into `log`."""
         self._log = log
         self._waiting: list[tuple[RunKey, str, asyncio.Future[None]]] = []
         self._committing: asyncio.Task[None] | None = None

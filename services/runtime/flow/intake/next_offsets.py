@@ -12,7 +12,6 @@ class NextOffsets:
     """The cursors as this process committed them last, and where its consumer was sent to."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
         self._committed: dict[TopicPartition, int] = {}
         self._sought: dict[TopicPartition, int] = {}
 

@@ -28,7 +28,6 @@ class Pauses:
         consumer: BatchConsumer,
         assignment: Assignment,
     ) -> None:
-        """Know nothing yet."""
         self._log = log
         self._consumer = consumer
         self._assignment = assignment

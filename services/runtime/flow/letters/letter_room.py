@@ -161,7 +161,6 @@ class KeepAll:
     async def send_ahead(
         self, _refused: Sequence[RefusedRecord], _now: datetime
     ) -> Mapping[Place, DeadLetter]:
-        """Send none."""
         return {}
 
     async def keep(
@@ -171,7 +170,6 @@ class KeepAll:
         _now: datetime,
         _sent: Collection[Place] = (),
     ) -> None:
-        """Keep all."""
         await tx.add_dead_letters(letters)
 
 

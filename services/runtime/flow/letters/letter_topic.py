@@ -24,23 +24,23 @@ class PublishedLetter(Protocol):
     """What a message says of a dead letter."""
 
     @property
-    def topic(self) -> str: ...  # noqa: D102
+    def topic(self) -> str: ...
     @property
-    def partition(self) -> int: ...  # noqa: D102
+    def partition(self) -> int: ...
     @property
-    def record_offset(self) -> int: ...  # noqa: D102
+    def record_offset(self) -> int: ...
     @property
-    def key(self) -> bytes | None: ...  # noqa: D102
+    def key(self) -> bytes | None: ...
     @property
-    def value(self) -> bytes | None: ...  # noqa: D102
+    def value(self) -> bytes | None: ...
     @property
-    def whole(self) -> Whole | None: ...  # noqa: D102
+    def whole(self) -> Whole | None: ...
     @property
-    def reason(self) -> str: ...  # noqa: D102
+    def reason(self) -> str: ...
     @property
-    def attempts(self) -> int: ...  # noqa: D102
+    def attempts(self) -> int: ...
     @property
-    def dead_lettered_at(self) -> datetime: ...  # noqa: D102
+    def dead_lettered_at(self) -> datetime: ...
 
 
 def letter_message(letter: PublishedLetter, headers: Headers, group: str) -> dict[str, Any]:

@@ -26,7 +26,6 @@ class Originals:
     """Dead letters as the records that they were."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        """Read the topics of `settings`."""
         self._settings = settings
 
     async def record(self, letter: StoredDeadLetter) -> Record:

@@ -78,7 +78,6 @@ class EffectTable:
         return [EffectRow(**dict(row)) for row in rows]
 
     async def one(self, effect_id: str) -> EffectRow | None:
-        """Return one effect, or None."""
         with transient_when_unwell():
             row = await self._connection.fetchrow(f"{_LISTED} WHERE effect_id = $1", effect_id)
         return EffectRow(**dict(row)) if row else None

@@ -72,7 +72,6 @@ class ParkedShardTable:
         return await self._fetch("WHERE $1 OR resumed_at IS NULL", include_resumed)
 
     async def one(self, parking_id: int) -> ParkedShard | None:
-        """Return one parking, or None."""
         found = await self._fetch("WHERE parking_id = $1", parking_id)
         return found[0] if found else None
 

@@ -15,7 +15,6 @@ class LostEvents:
     """Parks each shard that lost an event, and again when it goes on without it."""
 
     def __init__(self, log: EventLog, logger: Logger) -> None:
-        """Park in `log`."""
         self._log = log
         self._logger = logger
         self._told: dict[int, LogEnd] = {}

@@ -32,7 +32,6 @@ class FetchPace:
         self._timer: asyncio.TimerHandle | None = None
 
     def records_came(self, consumer: AIOKafkaConsumer) -> None:
-        """Gather what comes next."""
         if self._timer is not None:
             self._timer.cancel()
         _ask(consumer, GATHERED_BYTES_MIN, self._wait_ms)

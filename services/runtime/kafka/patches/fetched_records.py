@@ -49,7 +49,6 @@ class LenientRecords(MemoryRecords):  # type: ignore[misc]
         return self.unpacked_bytes < UNPACKED_BYTES_MAX and bool(super().has_next())
 
     def next_batch(self) -> _Batch | None:
-        """Return the next whole batch."""
         batch = super().next_batch()
         if batch is None:
             return None

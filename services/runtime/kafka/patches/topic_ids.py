@@ -112,11 +112,9 @@ class TopicIdsRequest(Request[_MetadataStruct]):  # type: ignore[misc]
     API_KEY = _METADATA
 
     def __init__(self, topics: Sequence[str]) -> None:
-        """Ask about `topics`."""
         self._topics = topics
 
     def build(self, request_struct_class: type[_MetadataStruct]) -> _MetadataStruct:
-        """Return what is sent."""
         return request_struct_class(
             [(_NO_ID, topic, {}) for topic in self._topics], *_NOTHING_MORE, {}
         )
