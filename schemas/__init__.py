@@ -10,9 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from schemas.contents import EVENT_TYPES, EVENTS, MESSAGES, ROWS, TERMINAL_EVENTS, TOPIC_OF
+    from schemas.contents import (
+        BILLING,
+        EVENT_TYPES,
+        EVENTS,
+        MESSAGES,
+        ROWS,
+        TERMINAL_EVENTS,
+        TOPIC_OF,
+    )
 
-__all__ = ["EVENTS", "EVENT_TYPES", "MESSAGES", "ROWS", "TERMINAL_EVENTS", "TOPIC_OF"]
+__all__ = ["BILLING", "EVENTS", "EVENT_TYPES", "MESSAGES", "ROWS", "TERMINAL_EVENTS", "TOPIC_OF"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - of several types

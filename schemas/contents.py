@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from schemas import catalogue, confirmations, ledger, notifier, orders, requests, surplus
-from schemas.envelope import Event, Message
-from schemas.topics import CATALOGUE, CONFIRMATIONS, LEDGER, NOTIFICATIONS, ORDERS, REQUESTS, Topic
+from schemas.envelope import SCHEMA_BASE_URI, Event, Message
+from schemas.registry import EventRegistry, Topic
+from schemas.topics import CATALOGUE, CONFIRMATIONS, LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
 
 EVENTS: Final[tuple[tuple[type[Event], Topic], ...]] = (
     (requests.RenewalRequested, REQUESTS),
@@ -51,8 +52,10 @@ ROWS: Final[tuple[tuple[type[Message], Topic], ...]] = ((catalogue.PlanOffered, 
 """What the tables hold; not events, and in no log."""
 MESSAGES: Final[tuple[tuple[type[Message], Topic], ...]] = (*EVENTS, *ROWS)
 
-EVENT_TYPES: Final[dict[str, type[Event]]] = {model.wire_type(): model for model, _ in EVENTS}
-TOPIC_OF: Final[dict[str, Topic]] = {model.wire_type(): topic for model, topic in EVENTS}
+BILLING: Final = EventRegistry(EVENTS, namespace="billing", schema_base=SCHEMA_BASE_URI)
+"""The language of the whole system, as every service hands it to the runtime."""
+EVENT_TYPES: Final = BILLING.types
+TOPIC_OF: Final = BILLING.topic_of
 
 TERMINAL_EVENTS: Final[frozenset[type[Event]]] = frozenset(
     {

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Annotated, ClassVar, Final, Self
 from uuid import UUID
@@ -115,14 +114,6 @@ Iccid = Annotated[str, StringConstraints(pattern="^89[0-9]{16,18}$")]
 """ITU-T E.118: 18 to 20 digits that begin with 89."""
 
 
-class Source(StrEnum):
-    """`source` of the events that our own services write; for others, see the topics."""
-
-    ORDERS = "/billing/orders"
-    LEDGER = "/billing/ledger"
-    NOTIFIER = "/billing/notifier"
-
-
 class Part(BaseModel):
     """A value inside an event, as closed and as strict as the event."""
 
@@ -137,11 +128,13 @@ class Message(BaseModel):
     )
 
     schema_version: ClassVar[int] = 1
+    namespace: ClassVar[str] = "billing"
+    """What the `type` begins with; another system's messages have their own."""
 
     @classmethod
     def wire_type(cls) -> str:
-        """Return the CloudEvents `type`, `billing.<ClassName>.v<major>`."""
-        return f"billing.{cls.__name__}.v{cls.schema_version}"
+        """Return the CloudEvents `type`, `<namespace>.<ClassName>.v<major>`."""
+        return f"{cls.namespace}.{cls.__name__}.v{cls.schema_version}"
 
     @classmethod
     def schema_uri(cls) -> str:

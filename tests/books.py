@@ -11,11 +11,13 @@ from uuid import UUID, uuid5
 
 from hypothesis import strategies as st
 
-from schemas.envelope import Event, Source
+from schemas import BILLING
+from schemas.envelope import Event
 from schemas.ledger import WalletCharged
 from schemas.orders import Consideration, RefundCompleted, WalletChargeRequested
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCaptured
+from schemas.topics import Source
 from services.ledger.decider import (
     AddLot,
     ChargeWallet,
@@ -277,7 +279,7 @@ def record_of(stored: StoredEvent) -> Record:
         offset=stored.sequence - 1,
         key=stored.account_id.encode(),
         value=stored.body,
-        headers=binary_headers(stored),
+        headers=binary_headers(stored, BILLING),
     )
 
 

@@ -23,7 +23,8 @@ from deploy.local.processes import Child
 from deploy.local.services import SERVICES, start_service, wait_until_ready
 from deploy.local.stack import LocalStack, Say
 from schemas.access import our_topics
-from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
+from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS
 
 BARE_TOPICS: Final = ("bench.requests", "bench.orders", "bench.notifications")
 SETTINGS: Final = {

@@ -10,7 +10,8 @@ from typing import Final, Self
 from aiokafka import TopicPartition
 
 from deploy.demo.tally import Tally
-from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
+from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS
 from services.runtime.kafka.client import client_options
 from services.runtime.kafka.consumers import build_consumer
 from services.runtime.settings import KafkaSettings

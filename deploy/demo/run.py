@@ -21,7 +21,8 @@ from deploy.demo.publish import load_records, partition_of
 from deploy.demo.tally import Tally
 from deploy.local.services import SERVICES, LocalAddresses
 from schemas.access import OBSERVER
-from schemas.topics import CONFIRMATIONS, REQUESTS, Topic
+from schemas.registry import Topic
+from schemas.topics import CONFIRMATIONS, REQUESTS
 from services.orders.sandbox_journal import GATEWAY_JOURNAL, SandboxJournal
 from services.runtime.kafka.client import client_options
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from deploy.local.errors import StackError
-from services.runtime.authenticity import PAIRS
+from schemas.registry import key_pairs
+from schemas.topics import TOPICS
 
 _OURS: Final = Path(__file__).parents[2] / ".perennial"
 STATE: Final = Path(os.environ.get("PERENNIAL_STATE_FOLDER", _OURS))
@@ -74,7 +75,8 @@ class StackFolder:
         """Return the file with all keys of our events, made once, that only its owner reads."""
         file = self.path / "event.keys"
         if not file.is_file():
-            lines = [f"{writer}/{reader}/local:{secrets.token_hex(32)}" for writer, reader in PAIRS]
+            pairs = key_pairs(TOPICS)
+            lines = [f"{writer}/{reader}/local:{secrets.token_hex(32)}" for writer, reader in pairs]
             write_private(file, "\n".join(lines) + "\n")
         return file
 

@@ -11,7 +11,8 @@ from schemas.envelope import Message
 from schemas.generation.event_table import summary_of
 from schemas.generation.headers import dead_letter_headers, event_headers, example_headers
 from schemas.generation.json_schema import json_schema
-from schemas.topics import ALL_TOPICS, SHARD_COUNT_DEFAULT, Topic
+from schemas.registry import SHARD_COUNT_DEFAULT, Topic
+from schemas.topics import ALL_TOPICS
 
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
 _DAY_MS: Final = 24 * 60 * 60 * 1000

@@ -9,7 +9,8 @@ from schemas import MESSAGES
 from schemas.envelope import Message
 from schemas.generation.json_schema import json_schema
 from schemas.generation.sections import with_sections
-from schemas.topics import ALL_TOPICS, Topic
+from schemas.registry import Topic
+from schemas.topics import ALL_TOPICS
 
 
 def with_event_tables(page: str) -> str:

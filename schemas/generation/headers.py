@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.envelope import SPEC_VERSION, Message
-from schemas.topics import Topic
+from schemas.registry import Topic
 
 CONTENT_TYPE: Final = "content-type"
 _TEXT: Final = {"type": "string"}

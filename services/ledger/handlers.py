@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from schemas import EVENTS
-from schemas.envelope import Envelope, Event, Source
+from schemas import BILLING, EVENTS
+from schemas.envelope import Envelope, Event
 from schemas.money import AMOUNT_MINOR_MAX, Money, exponent_of
 from schemas.orders import BonusGranted, RefundCompleted, WalletChargeRequested, WalletToppedUp
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCredited
-from schemas.topics import LEDGER, ORDERS
+from schemas.topics import LEDGER, ORDERS, Source
 from services.ledger.books.projection import projection
 from services.ledger.decider import (
     AddLot,
@@ -108,7 +108,7 @@ def build_processor(*, rules: RuleSet, low_balance: Mapping[str, Money]) -> Proc
         output_topic=LEDGER.name,
         subscriptions=(Subscription(ORDERS.name, strict=True),),
         handlers=handlers,
-        streams=Streams(WALLETS.decided_by(decide)),
+        streams=Streams(BILLING, WALLETS.decided_by(decide)),
         decide_stateless=lambda command: decide(command, initial_state()),
         records_incoming=True,
         project=projection(rules),

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from schemas.envelope import Envelope, Event, Source
+from schemas import BILLING
+from schemas.envelope import Envelope, Event
 from schemas.orders import RenewalAccepted, RenewalRejected, TopUpAccepted, TopUpRejected
 from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequested
-from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS
+from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, REQUESTS, Source
 from services.notifier.contacts.candidates import candidate_of
 from services.notifier.contacts.contacts import changed_contact
 from services.notifier.decider import IgnoredReason, decide
@@ -122,7 +123,7 @@ def build_processor(
             Subscription(LEDGER.name, strict=True),
         ),
         handlers=_handlers(policy),
-        streams=Streams(NOTIFICATION_STREAMS.decided_by(decide_by_policy)),
+        streams=Streams(BILLING, NOTIFICATION_STREAMS.decided_by(decide_by_policy)),
         decide_stateless=lambda command: decide_by_policy(command, initial_state()),
         effects=effects,
         results_wait_seconds=_RESULTS_WAIT_SECONDS,

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from schemas import BILLING
 from schemas.confirmations import PaymentConfirmed, RefundConfirmed
-from schemas.envelope import Envelope, Event, Source
+from schemas.envelope import Envelope, Event
 from schemas.ledger import WalletCharged, WalletChargeRefused
 from schemas.requests import (
     CustomerContactChanged,
     RenewalRequested,
     TopUpRequested,
 )
-from schemas.topics import CONFIRMATIONS, LEDGER, ORDERS, REQUESTS
+from schemas.topics import CONFIRMATIONS, LEDGER, ORDERS, REQUESTS, Source
 from services.orders.decider import Command, decide
 from services.orders.metrics import COUNTERS
 from services.orders.order.order_id import OrderId
@@ -117,7 +118,9 @@ def build_processor(
             Subscription(LEDGER.name, strict=False),
         ),
         handlers=HANDLERS,
-        streams=Streams(RENEWALS.decided_by(decide_by_rules), TOP_UPS.decided_by(decide_by_rules)),
+        streams=Streams(
+            BILLING, RENEWALS.decided_by(decide_by_rules), TOP_UPS.decided_by(decide_by_rules)
+        ),
         effects=effects,
         project=project,
         counters=COUNTERS,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from schemas import BILLING
 from schemas.envelope import Event
 from schemas.orders import RenewalAccepted, TopUpAccepted
 from schemas.requests import RenewalRequested, TopUpRequested
@@ -56,11 +57,11 @@ async def take_up(
     streams = await streams_of(connection, stream_ids)
     captured = (each for stored in streams for each in stored)
     await restore_claims(
-        connection, ((each.recorded_at, each.stream_id, each.event()) for each in captured)
+        connection, ((each.recorded_at, each.stream_id, each.event(BILLING)) for each in captured)
     )
 
     def past_of(stored: Sequence[StoredEvent]) -> Past:
-        events = [each.event() for each in stored]
+        events = [each.event(BILLING) for each in stored]
         return Past(events, accepted_request(stored, events, requests, salt), catalogue)
 
     return await restore_effects(connection, streams, EFFECTS, past_of)

@@ -16,32 +16,20 @@ from typing import Annotated, Any, Final, Protocol, Self
 
 from pydantic import AfterValidator, SecretStr
 
-from schemas.envelope import Source
-from schemas.topics import TOPICS
+from schemas.registry import Topic, key_pairs, writers
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.key_ring import ID, KEYS_MAX, Key, KeyRing, read_keys
 
 NOT_AUTHENTIC: Final = "not_authentic"
 CHAIN_HASH: Final = "ce_chainhash"
 MAC: Final = "ce_mac"
-WRITER_OF: Final = {
-    topic.name: topic.written_by
-    for topic in TOPICS
-    if f"/billing/{topic.written_by}" in set(Source)
-}
-"""What only our services write to. On every other topic the sender vouches for itself."""
-PAIRS: Final = tuple(
-    (topic.written_by, reader)
-    for topic in TOPICS
-    if topic.name in WRITER_OF
-    for reader in (topic.written_by, *topic.groups)
-)
-"""(writer, reader) of each key; a service reads its own topic to see how far it published."""
+PAIRS_MAX: Final = 100
+"""Far more than a system of ours has; it bounds what is read before its topics are known."""
 
 _FORM: Final = b"perennial-event-2"
 _DIGITS: Final = 32
 """Of each MAC: 128 bits, the least that RFC 2104 (5) advises for SHA-256."""
-_NAME: Final = re.compile("(?:" + "|".join(f"{w}/{r}" for w, r in PAIRS) + f")/{ID}")
+_NAME: Final = re.compile(f"{ID}/{ID}/{ID}")
 
 
 class SignedRecord(Protocol):
@@ -81,10 +69,13 @@ class EventSigner:
 class EventVerifier:
     """Says which records the services wrote that one service reads."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "_writer_of")
 
-    def __init__(self, reader: str, rings: Mapping[str, KeyRing]) -> None:
-        """Verify with every key of each writer's ring."""
+    def __init__(
+        self, reader: str, rings: Mapping[str, KeyRing], writer_of: Mapping[str, str]
+    ) -> None:
+        """Verify with every key of each writer's ring; `writer_of` says who writes which topic."""
+        self._writer_of = writer_of
         self._keys: dict[str, dict[bytes, Key]] = {
             writer: {f"{reader}/{key_id}".encode(): key for key_id, key in ring.keys.items()}
             for writer, ring in rings.items()
@@ -108,7 +99,7 @@ class EventVerifier:
         name, macs = headers.pop() if headers else ("", None)
         if name != MAC or macs is None or record.key is None or record.value is None:
             return False
-        keys = self._keys.get(WRITER_OF.get(record.topic, ""), {})
+        keys = self._keys.get(self._writer_of.get(record.topic, ""), {})
         for each in macs.split(b","):
             key_name, _, mac = each.partition(b":")
             if (key := keys.get(key_name)) is not None:
@@ -127,30 +118,48 @@ class EventVerifier:
 class EventKeys:
     """The keys of one process: by (writer, reader), the first signs and all verify."""
 
-    __slots__ = ("_rings",)
+    __slots__ = ("_pairs", "_rings", "_writer_of")
 
-    def __init__(self, rings: Mapping[tuple[str, str], KeyRing]) -> None:
+    def __init__(self, rings: Mapping[tuple[str, str], KeyRing], topics: Collection[Topic]) -> None:
+        """Take what the process holds for `topics`.
+
+        Raises:
+            ValueError: a key is for a pair that none of the topics has.
+        """
+        self._pairs = key_pairs(topics)
+        self._writer_of = writers(topics)
+        if unknown := len(rings.keys() - set(self._pairs)):
+            message = (
+                f"{unknown} keys are named for a writer and reader that no topic of ours has: there "
+                f"are {', '.join('/'.join(pair) for pair in self._pairs)}"
+            )
+            raise ValueError(message)
         self._rings = dict(rings)
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def read(cls, text: str, topics: Collection[Topic]) -> Self:
         """Read lines of `writer/reader/id:key`; empty lines and comments (`#`) do not count.
 
         Raises:
-            ValueError: a line is of another form, a key is too short, or an id comes twice. The
-                message holds nothing of a key.
+            ValueError: a line is of another form or for no pair of `topics`, a key is too short, or
+                an id comes twice. The message holds nothing of a key.
         """
-        found = read_keys(text, "writer/reader/id", _NAME, KEYS_MAX * len(PAIRS))
-        by_pair: dict[tuple[str, str], dict[str, bytes]] = {}
-        for name, key in found.items():
-            writer, reader, key_id = name.split("/")
-            by_pair.setdefault((writer, reader), {})[key_id] = key
-        return cls({pair: KeyRing(keys) for pair, keys in by_pair.items()})
+        return cls(_read(text, len(key_pairs(topics))), topics)
 
     @classmethod
-    def of(cls, secret: SecretStr | None) -> Self | None:
-        """Read the keys of a setting that was checked when it was loaded; None when it is not set."""
-        return None if secret is None else cls.read(secret.get_secret_value())
+    def of(cls, secret: SecretStr | None, topics: Collection[Topic]) -> Self | None:
+        """Read the keys of a setting, whose form was checked when it was loaded; None when not set.
+
+        Raises:
+            ConfigurationError: a key is for a pair that none of the topics has.
+        """
+        if secret is None:
+            return None
+        try:
+            return cls.read(secret.get_secret_value(), topics)
+        except ValueError as error:
+            message = f"EVENT_KEYS: {error}"
+            raise ConfigurationError(message) from None
 
     def signer(self, service: str) -> EventSigner:
         """Return what signs the records of `service`.
@@ -158,7 +167,7 @@ class EventKeys:
         Raises:
             ConfigurationError: the key for one of its readers is missing.
         """
-        rings = self._held([pair for pair in PAIRS if pair[0] == service])
+        rings = self._held([pair for pair in self._pairs if pair[0] == service])
         return EventSigner({reader: ring for (_, reader), ring in rings.items()})
 
     def verifier(self, service: str) -> EventVerifier:
@@ -167,8 +176,10 @@ class EventKeys:
         Raises:
             ConfigurationError: the key of one of their writers is missing.
         """
-        rings = self._held([pair for pair in PAIRS if pair[1] == service])
-        return EventVerifier(service, {writer: ring for (writer, _), ring in rings.items()})
+        rings = self._held([pair for pair in self._pairs if pair[1] == service])
+        return EventVerifier(
+            service, {writer: ring for (writer, _), ring in rings.items()}, self._writer_of
+        )
 
     def own(self, service: str) -> EventVerifier:
         """Return what verifies the records of `service` by the key that it alone holds.
@@ -177,7 +188,7 @@ class EventKeys:
             ConfigurationError: it is missing.
         """
         ring = self._held([(service, service)])[service, service]
-        return EventVerifier(service, {service: ring})
+        return EventVerifier(service, {service: ring}, self._writer_of)
 
     def _held(self, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], KeyRing]:
         lacking = [
@@ -218,10 +229,19 @@ def _signed(
     return head + b"\0" + body
 
 
+def _read(text: str, pairs_max: int = PAIRS_MAX) -> dict[tuple[str, str], KeyRing]:
+    found = read_keys(text, "writer/reader/id", _NAME, KEYS_MAX * pairs_max)
+    by_pair: dict[tuple[str, str], dict[str, bytes]] = {}
+    for name, key in found.items():
+        writer, reader, key_id = name.split("/")
+        by_pair.setdefault((writer, reader), {})[key_id] = key
+    return {pair: KeyRing(keys) for pair, keys in by_pair.items()}
+
+
 def _readable(secret: SecretStr) -> SecretStr:
-    EventKeys.read(secret.get_secret_value())
+    _read(secret.get_secret_value())
     return secret
 
 
 EventKeysText = Annotated[SecretStr, AfterValidator(_readable)]
-"""A setting that holds the keys; its value is never shown."""
+"""A setting that holds keys of the right form; its value is never shown."""

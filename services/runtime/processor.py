@@ -17,9 +17,9 @@ from schemas.envelope import (
     Identifier,
     Part,
     ShortText,
-    Source,
     UtcDatetime,
 )
+from schemas.registry import EventRegistry
 from services.runtime.effect import EffectChange, EffectRun, JsonObject
 from services.runtime.errors import Halt, SettlementRefused
 from services.runtime.event_counter import EventCounter
@@ -216,10 +216,14 @@ class StreamKind(Generic[StateT]):
 
 
 class Streams:
-    """The kinds of streams of a service. Here alone is looked up which of them a stream is."""
+    """The kinds of streams of a service. Here alone is looked up which of them a stream is.
 
-    def __init__(self, *kinds: StreamKind[Any]) -> None:
-        """Hold `kinds`, each of another name."""
+    They consist of `events`: the runtime knows no event and no topic itself.
+    """
+
+    def __init__(self, events: EventRegistry, *kinds: StreamKind[Any]) -> None:
+        """Hold `kinds`, each of another name, made of `events`."""
+        self.events = events
         self._kinds = {kind.name: kind for kind in kinds}
         if len(self._kinds) != len(kinds):
             message = "two kinds of streams have one name"
@@ -270,7 +274,7 @@ class Processor:
     `results_wait_seconds` for others that share its commit; 0 where somebody waits for what follows.
     """
 
-    source: Source
+    source: str
     group: str
     output_topic: str
     subscriptions: tuple[Subscription, ...]
@@ -282,6 +286,11 @@ class Processor:
     records_incoming: bool = False
     project: Projection | None = None
     counters: tuple[EventCounter, ...] = ()
+
+    @property
+    def events(self) -> EventRegistry:
+        """The language that it reads and writes."""
+        return self.streams.events
 
     @property
     def restores_itself(self) -> bool:

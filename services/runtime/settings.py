@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.runtime.authenticity import EventKeysText
 from services.runtime.clock.virtual_clock import VARIABLE as VIRTUAL_CLOCK
 from services.runtime.environment import VARIABLE, Environment, refuse_outside_demo

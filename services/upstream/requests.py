@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import SPEC_VERSION, Envelope, Event, happened_field, utc_text
-from schemas.topics import TOPICS, Topic
+from schemas.registry import Topic
+from schemas.topics import TOPICS
 from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
 from services.runtime.kafka.records.strict_json import nulls
 from services.runtime.plain_words import problems_of

@@ -16,12 +16,12 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from jsonschema import Draft202012Validator
 
-from schemas import EVENTS, MESSAGES
+from schemas import BILLING, EVENTS, MESSAGES
 from schemas.envelope import Envelope, Message
 from schemas.generation import JSON_SCHEMAS
 from schemas.generation.asyncapi import EXAMPLES, example_of
 from schemas.topics import REQUESTS
-from services.runtime.kafka.records.cloudevents import binary_headers, data_schema, read_record
+from services.runtime.kafka.records.cloudevents import binary_headers, read_record
 from services.runtime.log.event_log import StoredEvent
 
 MODELS = [model for model, _ in MESSAGES]
@@ -166,7 +166,7 @@ def test_the_sdk_reads_what_our_binding_writes(model: type[Message]) -> None:
 
     read = kafka.from_binary_event(
         kafka.KafkaMessage(
-            headers=dict(binary_headers(event)), key=event.account_id, value=event.body
+            headers=dict(binary_headers(event, BILLING)), key=event.account_id, value=event.body
         )
     )
 
@@ -186,7 +186,7 @@ def test_event_has_a_topic_and_a_data_schema_that_names_its_json_schema(
     assert (
         schema["$id"]
         == model.schema_uri()
-        == data_schema(model.wire_type())
+        == BILLING.data_schema(model.wire_type())
         == STORY[model.__name__]["dataschema"]
     )
 

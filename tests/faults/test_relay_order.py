@@ -16,6 +16,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from schemas import BILLING
 from services.runtime.flow.publishing.relay import Relay
 from services.runtime.kafka.records.partitions import shard_of
 from tests.faults.kafka_proxy import KafkaProxy, Trouble
@@ -68,6 +69,7 @@ async def proxy(infrastructure: Infrastructure) -> AsyncIterator[KafkaProxy]:
 async def relaying(toys: ToyDatabase, proxy: KafkaProxy, topic: str) -> AsyncIterator[Relay]:
     """Run a relay that reaches the broker through `proxy`, and is soon out of patience with it."""
     relay = Relay(
+        events=BILLING,
         log=toys.log,
         dead_letters=toys.letters,
         source="/billing/orders",

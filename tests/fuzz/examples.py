@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas import EVENT_TYPES, TOPIC_OF
-from schemas.topics import Topic
+from schemas.registry import Topic
 
 _FOLDER: Final = Path(__file__).parents[2] / "schemas" / "examples"
 

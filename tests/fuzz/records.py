@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from schemas import EVENT_TYPES
-from schemas.topics import Topic
+from schemas.registry import Topic
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.kafka.records.record_size import Headers
 from tests.fuzz import hostile

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 import httpx
 from pydantic import ValidationError
 
-from schemas import EVENT_TYPES
+from schemas import BILLING, EVENT_TYPES
 from schemas.money import Money
 from schemas.requests import PaymentMethod
 from schemas.topics import TOPICS
@@ -136,7 +136,7 @@ class Models(Target):
         try:
             event = model.parse(case[1])
         except ValidationError as error:
-            return validation_summary(error)
+            return validation_summary(error, BILLING.field_names)
         if model.parse(event.body()) != event:
             message = f"{case[0]} is not what it was after writing and reading"
             raise AssertionError(message)
@@ -273,7 +273,7 @@ class OperatorRequests(Target):
             said = Settlement.model_validate_json(case[1])
             effect.settle(said, _run(effect.kind), NOW)
         except ValidationError as error:
-            return validation_summary(error)
+            return validation_summary(error, BILLING.field_names)
         except SettlementRefused as refusal:
             return str(refusal)
         return ""

@@ -33,9 +33,10 @@ from deploy.local.services import (
 )
 from schemas import TOPIC_OF
 from schemas.access import our_topics
+from schemas.registry import key_pairs, writers
 from schemas.topics import REQUESTS, TOPICS
 from services.cli.setup.setup import set_up
-from services.runtime.authenticity import PAIRS, WRITER_OF, EventKeys
+from services.runtime.authenticity import EventKeys
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.settings import KafkaSettings
 from tests.infrastructure import Infrastructure
@@ -43,7 +44,8 @@ from tests.infrastructure import Infrastructure
 SHARDS: Final = 4
 PASSWORD: Final = "secret"
 EVENT_KEYS: Final = "\n".join(
-    f"{writer}/{reader}/tests:{number:064x}" for number, (writer, reader) in enumerate(PAIRS, 1)
+    f"{writer}/{reader}/tests:{number:064x}"
+    for number, (writer, reader) in enumerate(key_pairs(TOPICS), 1)
 )
 SALT: Final = "salt-for-tests"
 _NAMESPACE: Final = UUID("7b1c9b0e-6f53-5f0e-9c53-3f3f6f1f8a11")
@@ -183,7 +185,7 @@ class System:
 
     def publish_signed(self, *records: tuple[bytes, bytes, Headers], topic: str) -> None:
         """Publish (key, value, headers) to a topic of a service as that service does."""
-        signer, signed = EventKeys.read(EVENT_KEYS).signer(WRITER_OF[topic]), []
+        signer, signed = EventKeys.read(EVENT_KEYS, TOPICS).signer(writers(TOPICS)[topic]), []
         for key, value, headers in records:
             given = [(name, held or b"") for name, held in headers]
             shard = shard_of(key.decode(), SHARDS)

@@ -188,6 +188,7 @@ async def archive_as_owner(admin_dsn: str, folder: Path, before: datetime) -> Ar
             before=before,
             folder=folder,
             now=LATER + timedelta(days=400),
+            retention=timedelta(days=30),
             keys=KEYS,
         )
     finally:

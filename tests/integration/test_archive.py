@@ -23,6 +23,7 @@ from tests.integration.test_ledger_books import played
 
 NOW = datetime.now(UTC)
 BEFORE = NOW - timedelta(days=60)
+RETENTION = timedelta(days=30)
 KEYS = KeyRing({"first": b"k" * 32})
 _LETTER = """
 INSERT INTO dead_letter (topic, topic_id, partition, record_offset, record_key, record_value,
@@ -65,7 +66,7 @@ async def archived(ledger: LedgerDatabase, folder: Path) -> list[archive.Archive
     owner = await asyncpg.connect(ledger.admin_dsn, server_settings={"search_path": "ledger"})
     try:
         return await archive.archive_closed(
-            owner, "ledger", before=BEFORE, folder=folder, now=NOW, keys=KEYS
+            owner, "ledger", before=BEFORE, folder=folder, now=NOW, retention=RETENTION, keys=KEYS
         )
     finally:
         await owner.close()
@@ -166,6 +167,7 @@ async def test_what_may_come_again_from_its_topic_is_not_archived(
                 before=NOW - timedelta(days=30),
                 folder=tmp_path,
                 now=NOW,
+                retention=RETENTION,
                 keys=None,
             )
 
@@ -177,7 +179,13 @@ async def test_role_of_the_service_may_not_delete_what_it_archives(
     async with ledger.connect() as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await archive.archive_closed(
-                connection, "ledger", before=BEFORE, folder=tmp_path, now=NOW, keys=None
+                connection,
+                "ledger",
+                before=BEFORE,
+                folder=tmp_path,
+                now=NOW,
+                retention=RETENTION,
+                keys=None,
             )
     assert await left(ledger) == before
 

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
+from schemas import BILLING
 from services.cli.app import app
 from services.cli.connections import connect
 from services.cli.setup.setup import set_up_postgres
@@ -39,7 +40,7 @@ def operator(fresh_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(
             f"PERENNIAL_{service.upper()}_POSTGRES_DSN", dsn_for(fresh_database, role)
         )
-    monkeypatch.setattr(archiving, "AGE_MIN", timedelta(days=-1000))
+    monkeypatch.setattr(archiving, "SEGMENTS_OUTLIVE", timedelta(days=-1030))
 
 
 async def perennial(*arguments: str) -> Result:
@@ -88,7 +89,7 @@ async def test_ledger_and_young_events_are_refused(
     refused = await archive(folder, "ledger")
     assert isinstance(refused.exception, ConfigurationError)
     assert "its balances are the sums of all of them" in str(refused.exception)
-    monkeypatch.setattr(archiving, "AGE_MIN", timedelta(days=38))
+    monkeypatch.setattr(archiving, "SEGMENTS_OUTLIVE", timedelta(days=8))
     refused = await archive(folder)
     assert "what is younger than 38 days may still be on its topic" in str(refused.exception)
 
@@ -139,8 +140,8 @@ async def test_customer_is_not_told_again_of_what_is_archived(
         owner = await asyncpg.connect(fresh_database, server_settings={"search_path": "notifier"})
         try:
             outcome = await archiving.archive_events(
-                owner, "notifier", Streams(NOTIFICATION_STREAMS), before=LATER, folder=folder,
-                now=LATER + timedelta(days=400), keys=None,
+                owner, "notifier", Streams(BILLING, NOTIFICATION_STREAMS), before=LATER,
+                folder=folder, now=LATER + timedelta(days=400), retention=timedelta(days=30), keys=None,
             )  # fmt: skip
             # Nothing but the notifications themselves can tell that these facts come again.
             await owner.execute("DELETE FROM source_sequence; DELETE FROM taken_event")

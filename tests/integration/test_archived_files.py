@@ -341,7 +341,7 @@ async def test_heads_kept_outside_are_compared_with_what_is_archived(
     async def check(kept: dict[tuple[int, int], set[bytes]], files: Path | None) -> tuple[Any, ...]:
         async with connect("orders", dsn_for(orders.admin_dsn, ROLE)) as connection:
             found = await open_archive(connection, files, KEYS)
-            log = Log("orders", connection, archive=found)
+            log = Log("orders", "/billing/orders", connection, archive=found)
             results = await verify_logs([log], {"orders": [AnchorCheck(kept, found)]})
         [heads] = [each for each in results["orders"] if each.name == "expected heads"]
         return heads.problem, heads.unread

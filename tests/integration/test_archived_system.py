@@ -40,7 +40,7 @@ def archived(system: System, service: str, folder: Path) -> ArchiveOutcome:
         try:
             return await archive_events(
                 owner, service, ARCHIVED[service], before=later, folder=folder,
-                now=later + timedelta(days=400), keys=None,
+                now=later + timedelta(days=400), retention=timedelta(days=30), keys=None,
             )  # fmt: skip
         finally:
             await owner.close()

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
+from schemas import BILLING
 from services.cli.operation import contacts
 from services.cli.setup.setup import set_up_postgres
 from services.notifier.contacts.erasure import blank_letters, erase
@@ -108,11 +109,15 @@ async def test_no_spelling_of_a_contact_is_left_in_a_database(
     )
     records = spellings(notifier)
     letters = [
-        dead_letter(replace(record, offset=1_000 + number), Poison("body_invalid", "x"), T0)
+        dead_letter(
+            replace(record, offset=1_000 + number), Poison("body_invalid", "x"), T0, BILLING.topics
+        )
         for number, record in enumerate(records)
     ]
     other = notifier.record("TopUpRequested", account_id=NEIGHBOUR)
-    letters.append(dead_letter(replace(other, offset=5_000), Poison("body_invalid", "x"), T0))
+    letters.append(
+        dead_letter(replace(other, offset=5_000), Poison("body_invalid", "x"), T0, BILLING.topics)
+    )
     connection = await asyncpg.connect(fresh_database)
     for service in ("notifier", "orders"):
         await keep_letters(fresh_database, service, letters)
@@ -145,7 +150,9 @@ async def test_no_beginning_of_a_cut_letter_outlives_an_erasure(
         replace(base, offset=n, key=b"acct-other", headers=[STRUCTURED], value=whole)
         for n, whole in enumerate([cut_in_its_address, account_behind], 7_000)
     ]
-    letters = [dead_letter(record, Poison("oversized", "x"), T0) for record in records]
+    letters = [
+        dead_letter(record, Poison("oversized", "x"), T0, BILLING.topics) for record in records
+    ]
     assert all(letter.account_id == "acct-other" for letter in letters)
     await keep_letters(fresh_database, service, letters)
     connection = await asyncpg.connect(fresh_database)

@@ -29,6 +29,7 @@ from deploy.local.broker_security import ADMIN
 from deploy.local.services import SERVICES
 from deploy.local.stack import LocalStack
 from schemas.access import ResourceKind
+from schemas.registry import SHARD_COUNT_DEFAULT, Topic
 from schemas.topics import (
     CATALOGUE,
     CONFIRMATIONS,
@@ -36,8 +37,6 @@ from schemas.topics import (
     NOTIFICATIONS,
     ORDERS,
     REQUESTS,
-    SHARD_COUNT_DEFAULT,
-    Topic,
 )
 from services.runtime.kafka.client import build_producer, client_options
 from services.runtime.kafka.patches.acls import ALLOW, LITERAL, Acl, add_acls

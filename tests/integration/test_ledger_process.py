@@ -6,8 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from schemas.envelope import Source
-from schemas.topics import LEDGER, ORDERS
+from schemas.topics import LEDGER, ORDERS, Source
 from services.cli.connections import connect
 from services.ledger.rules.rule_file import load_rules
 from services.ledger.verification.verify import verify

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from schemas.envelope import Source
+from schemas.topics import Source
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import System
 from tests.integration.test_operator_commands import perennial

@@ -18,9 +18,11 @@ import typer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
+from schemas import BILLING
 from schemas.orders import RenewalRejected
+from schemas.registry import SHARD_COUNT_DEFAULT
 from schemas.requests import RenewalRequested
-from schemas.topics import ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
+from schemas.topics import ORDERS, REQUESTS
 from services.cli.requests.publish import ExitCode, publish
 from services.cli.setup.setup import set_up_topics
 from services.runtime.kafka.records.cloudevents import binary_headers, read_record
@@ -93,7 +95,10 @@ async def answer(bootstrap_servers: str, event: RenewalRejected) -> None:
     await producer.start()
     try:
         await producer.send_and_wait(
-            ORDERS.name, stored.body, event.account_id.encode(), headers=binary_headers(stored)
+            ORDERS.name,
+            stored.body,
+            event.account_id.encode(),
+            headers=binary_headers(stored, BILLING),
         )
     finally:
         await producer.stop()

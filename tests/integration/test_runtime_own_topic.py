@@ -11,7 +11,8 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
-from schemas.topics import ORDERS
+from schemas import BILLING
+from schemas.topics import ORDERS, TOPICS
 from services.runtime.authenticity import EventKeys
 from services.runtime.errors import Halt, Transient
 from services.runtime.flow.publishing.relay import Relay
@@ -41,6 +42,7 @@ async def toys(infrastructure: Infrastructure, fresh_database: str) -> AsyncIter
             update={"bootstrap_servers": servers, "event_keys": SecretStr(EVENT_KEYS)}
         )
         relay = Relay(
+            events=BILLING,
             log=database.log,
             dead_letters=database.letters,
             source="/billing/orders",
@@ -49,7 +51,7 @@ async def toys(infrastructure: Infrastructure, fresh_database: str) -> AsyncIter
             shards=lambda: range(SHARDS),
             producer_factory=lambda: build_producer(database.settings),
             logger=structlog.wrap_logger(structlog.testing.CapturingLogger()),
-            signer=EventKeys.read(EVENT_KEYS).signer("orders"),
+            signer=EventKeys.read(EVENT_KEYS, TOPICS).signer("orders"),
         )
         await relay.flush()
         await relay.close()

@@ -11,6 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from schemas import BILLING
 from services.runtime.flow.publishing.relay import Relay
 from services.runtime.kafka.client import build_producer
 from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
@@ -47,6 +48,7 @@ async def flush(toys: ToyDatabase, servers: str, topic: str) -> None:
     """Publish everything once, as a process of its own would."""
     settings = settings_for("postgresql://nobody@127.0.0.1/x", role=ROLE, bootstrap_servers=servers)
     relay = Relay(
+        events=BILLING,
         log=toys.log,
         dead_letters=toys.letters,
         source="/billing/orders",

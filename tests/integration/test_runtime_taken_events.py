@@ -10,11 +10,14 @@ import pytest
 
 from services.runtime.errors import Park
 from services.runtime.flow.intake.ordering import SEQUENCE_CONFLICT
-from services.runtime.log.taken_events import KEPT, TakenEvents
+from services.runtime.log.taken_events import SEGMENTS_OUTLIVE, TakenEvents
 from tests.integration.toy_database import ToyDatabase, open_toy_database
 from tests.unit.runtime.toy import Toy, low_balance
 
 BATCHES = 12
+
+
+RETENTION = timedelta(days=30)
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ async def aged(admin_dsn: str, batches: int) -> None:
     try:
         await connection.execute(
             "UPDATE taken_event SET taken_at = taken_at - $1::interval WHERE last_sequence <= $2",
-            KEPT + timedelta(minutes=1),
+            RETENTION + SEGMENTS_OUTLIVE + timedelta(minutes=1),
             2 * batches,
         )
     finally:
@@ -46,7 +49,7 @@ async def remembered(toys: ToyDatabase) -> list[int]:
 async def test_what_the_topic_holds_no_longer_is_forgotten_in_slices(
     toys: ToyDatabase, fresh_database: str
 ) -> None:
-    taken = TakenEvents(toys.pool)
+    taken = TakenEvents(toys.pool, RETENTION)
     assert await taken.forget() == 0
     await aged(fresh_database, 8)
     assert [await taken.forget(rows=3) for _ in range(4)] == [3, 3, 2, 0]
@@ -57,7 +60,7 @@ async def test_repeats_are_told_from_others_where_they_can_come_again(
     toys: ToyDatabase, fresh_database: str
 ) -> None:
     await aged(fresh_database, 8)
-    while await TakenEvents(toys.pool).forget():
+    while await TakenEvents(toys.pool, RETENTION).forget():
         pass
     result = await toys.intake.handle([low_balance(1, offset=24), low_balance(20, offset=25)])
     assert result.outcomes == {"ignored:duplicate_sequence": 2}
@@ -70,6 +73,6 @@ async def test_last_event_of_a_source_that_is_silent_is_never_forgotten(
     toys: ToyDatabase, fresh_database: str
 ) -> None:
     await aged(fresh_database, BATCHES)
-    while await TakenEvents(toys.pool).forget():
+    while await TakenEvents(toys.pool, RETENTION).forget():
         pass
     assert await remembered(toys) == [2 * BATCHES]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from schemas import BILLING
 from schemas.topics import TOPICS
 from services.ledger.handlers import build_processor as build_ledger
 from services.ledger.handlers import load_low_balance
@@ -182,7 +183,10 @@ class Pipeline:
                 self.outcomes += events
                 quiet = quiet and not events
                 topic = service.processor.output_topic
-                rows = [(e.shard, e.account_id.encode(), e.body, binary_headers(e)) for e in events]
+                rows = [
+                    (e.shard, e.account_id.encode(), e.body, binary_headers(e, BILLING))
+                    for e in events
+                ]
                 for reader in self.services:
                     await reader.take(topic, rows)
 

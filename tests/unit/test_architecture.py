@@ -20,7 +20,7 @@ FILES_MAX: Final = 15
 PURE: Final = (
     *("schemas." + name for name in (
         "catalogue", "envelope", "ledger", "money", "notifier", "orders", "confirmations", "requests",
-        "surplus", "topics",
+        "registry", "surplus", "topics",
     )),
     *("services.orders." + name for name in (
         "decider", "unfinished",

@@ -15,7 +15,7 @@ from deploy.bench.results.figures import Figure
 from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
 from deploy.bench.system.load import Load
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 from services.runtime.log.postgres_log import PostgresEventLog
 from services.runtime.log.postgres_rows import EVENT_COLUMNS

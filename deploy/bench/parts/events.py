@@ -10,8 +10,9 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from deploy.bench.system.load import SOURCE, Load, request_id
-from schemas.envelope import Source
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas import BILLING
+from schemas.registry import SHARD_COUNT_DEFAULT
+from schemas.topics import Source
 from services.runtime.kafka.records.cloudevents import binary_headers
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
@@ -80,7 +81,9 @@ def stored_events(
 
 
 HEADERS: Final = {
-    name: binary_headers(stored_event(name, "acct-0000000", "renewal-0000000", 1, ShardHead()))
+    name: binary_headers(
+        stored_event(name, "acct-0000000", "renewal-0000000", 1, ShardHead()), BILLING
+    )
     for name in BODIES
 }
 """Headers of the length that events have on their topic."""

@@ -17,7 +17,9 @@ from deploy.bench.rig import Rig
 from deploy.bench.system.load import Load, Message
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST
-from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, SHARD_COUNT_DEFAULT
+from schemas import BILLING
+from schemas.registry import SHARD_COUNT_DEFAULT
+from schemas.topics import NOTIFICATIONS, ORDERS, REQUESTS, TOPICS
 from services.runtime.authenticity import EventKeys
 from services.runtime.kafka.records.cloudevents import binary_headers
 from services.runtime.log.event_log import ShardHead
@@ -78,10 +80,10 @@ def mail(rig: Rig, plan: BenchPlan) -> list[Figure]:
 
 def _events(rig: Rig, load: Load, count: int) -> Iterable[Message]:
     heads = {shard: ShardHead() for shard in range(SHARD_COUNT_DEFAULT)}
-    keys = EventKeys.read(rig.stack.event_keys_file.read_text(encoding="utf-8"))
+    keys = EventKeys.read(rig.stack.event_keys_file.read_text(encoding="utf-8"), TOPICS)
     signer = keys.signer("orders")
     for event in stored_events(load, 0, count, heads):
-        key, headers = event.account_id.encode(), binary_headers(event)
+        key, headers = event.account_id.encode(), binary_headers(event, BILLING)
         yield {
             "partition": event.shard,
             "key": key,

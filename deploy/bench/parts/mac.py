@@ -12,7 +12,9 @@ from deploy.bench.results.figures import Figure
 from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
 from deploy.bench.system.load import Load
-from schemas.topics import ORDERS, SHARD_COUNT_DEFAULT
+from schemas import BILLING
+from schemas.registry import SHARD_COUNT_DEFAULT
+from schemas.topics import ORDERS, TOPICS
 from services.runtime.authenticity import EventKeys, EventVerifier
 from services.runtime.kafka.records.cloudevents import binary_headers, read_record
 from services.runtime.kafka.records.record_size import Headers
@@ -35,20 +37,20 @@ class _Record:
 
 def mac(rig: Rig, _plan: BenchPlan) -> list[Figure]:
     """Return the microseconds that it takes to vouch for an event to all readers, and to check it."""
-    keys = EventKeys.read(rig.stack.event_keys_file.read_text(encoding="utf-8"))
+    keys = EventKeys.read(rig.stack.event_keys_file.read_text(encoding="utf-8"), TOPICS)
     signer, verifier = keys.signer("orders"), keys.verifier("ledger")
     heads = {shard: ShardHead() for shard in range(SHARD_COUNT_DEFAULT)}
     events = list(stored_events(Load("mac"), 0, _RENEWALS, heads))
 
     def record(event: StoredEvent) -> _Record:
-        key, headers = event.account_id.encode(), binary_headers(event)
+        key, headers = event.account_id.encode(), binary_headers(event, BILLING)
         headers.append(signer.mac(ORDERS.name, event.shard, key, headers, event.body))
         return _Record(ORDERS.name, event.shard, 0, key, event.body, headers)
 
     records = [record(event) for event in events]
     made = _fastest(lambda: [record(event) for event in events])
     written = _fastest(
-        lambda: [(event.account_id.encode(), binary_headers(event)) for event in events]
+        lambda: [(event.account_id.encode(), binary_headers(event, BILLING)) for event in events]
     )
     checked = _fastest(lambda: _check(verifier, records))
     read = _fastest(lambda: [read_record(each) for each in records])

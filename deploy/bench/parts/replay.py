@@ -14,7 +14,7 @@ from deploy.bench.results.figures import Figure
 from deploy.bench.results.plan import BenchPlan
 from deploy.bench.rig import Rig
 from deploy.local.errors import StackError
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.ledger.books.columns import fold_columns
 from services.ledger.books.coverage import resolve_scope
 from services.ledger.reports.scope import Scope

@@ -21,7 +21,7 @@ import uvloop
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from deploy.bench.parts.events import BODIES, HEADERS, STEPS
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.ledger.books.projection import AMOUNT_COLUMNS
 from services.runtime.kafka.consumers import build_consumer
 from services.runtime.log.postgres_rows import EVENT_COLUMNS

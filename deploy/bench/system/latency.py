@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from deploy.bench.line import BenchLine, producing
 from deploy.bench.system.load import Load
 from deploy.local.errors import StackError
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.runtime.kafka.consumers import build_consumer
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.runtime.kafka.records.partitions import shard_of
 
 SOURCE: Final = "/upstream/bench"

@@ -9,6 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
+from schemas.registry import retention
+from schemas.topics import TOPICS
 from services.cli.addresses import SERVICES, secret
 from services.cli.clock.now import now
 from services.cli.connections import connect
@@ -142,6 +144,7 @@ async def _events(service: str, before: datetime, folder: Path) -> ArchiveOutcom
             before=before,
             folder=folder,
             now=now(),
+            retention=retention(TOPICS),
             keys=keys,
         )
 
@@ -150,5 +153,11 @@ async def _closed(service: str, before: datetime, folder: Path) -> list[Archived
     keys = _keys()
     async with connect(service, _owner()) as connection:
         return await archive_closed(
-            connection, service, before=before, folder=folder, now=now(), keys=keys
+            connection,
+            service,
+            before=before,
+            folder=folder,
+            now=now(),
+            retention=retention(TOPICS),
+            keys=keys,
         )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.topics import TOPICS
+from schemas import BILLING
+from schemas.topics import TOPICS, source_of
 from services.cli.addresses import load_addresses
 from services.cli.archive.archivals import ARCHIVED
 from services.cli.books.verify import Results
@@ -82,17 +83,18 @@ async def _with_topic(log: Log, broker: KafkaSettings) -> Check:
     topic = next(each.name for each in TOPICS if each.written_by == log.service)
     heads = dict(log.heads)
     return await check_topic(
-        broker, log.connection, heads, source=log.source, topic=topic, archive=log.archive
+        broker, log.connection, heads, events=BILLING, topic=topic, archive=log.archive
     )
 
 
 def log_of(service: str, connection: Any) -> Log:  # noqa: ANN401 - asyncpg's
     """Return the log of a service with what it takes of the others."""
+    source = source_of(service)
     match service:
         case "orders":
-            return Log(service, connection, reads=("ledger",), claim=wallet_payment)
+            return Log(service, source, connection, reads=("ledger",), claim=wallet_payment)
         case "ledger":
             filing = Filing("orders", moved_to=of_kind(WALLETS.name))
-            return Log(service, connection, reads=("orders",), filing=filing)
+            return Log(service, source, connection, reads=("orders",), filing=filing)
         case _:
-            return Log(service, connection, reads=("orders", "ledger"), claim=told_fact)
+            return Log(service, source, connection, reads=("orders", "ledger"), claim=told_fact)

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from schemas.registry import writers
+from schemas.topics import TOPICS
 from services.cli.connections import connect
 from services.cli.words import counted
 from services.runtime.flow.letters.dead_letters import (
@@ -200,8 +202,9 @@ def _chosen(
     reason: str | None, source: str | None, topic: str | None, until: datetime | None
 ) -> Chosen | None:
     moment = until.replace(tzinfo=UTC) if until and until.tzinfo is None else until
-    chosen = Chosen(reason, source, topic, moment)
-    return None if chosen == Chosen() else chosen
+    if (reason, source, topic, moment) == (None, None, None, None):
+        return None
+    return Chosen(reason, source, topic, moment, spared=writers(TOPICS))
 
 
 async def _listed(
@@ -244,7 +247,7 @@ async def _redrive(
         table = DeadLetterTable(connection)
         ids = dead_letter_ids
         if every or chosen:
-            ids = await table.ask_redrive_matching(replace(chosen or Chosen(), own=True))
+            ids = await table.ask_redrive_matching(replace(chosen or Chosen(), spared=()))
         else:
             await table.ask_redrive(ids)
         for _ in range(wait_seconds * 5):

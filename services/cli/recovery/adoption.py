@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from schemas.topics import REQUESTS, TOPICS
+from schemas.topics import REQUESTS, TOPICS, source_of
 from services.notifier import effects as notifier
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.restoration import requests_of, take_up
@@ -26,8 +26,8 @@ async def adopt_from_topic(
 ) -> tuple[list[Adopted], int]:
     """Return what was taken back and how many effects are to be looked up; kept only with `yes`."""
     topic = next(each.name for each in TOPICS if each.written_by == service)
-    source = f"/billing/{service}"
-    keys = EventKeys.of(settings.event_keys)
+    source = source_of(service)
+    keys = EventKeys.of(settings.event_keys, TOPICS)
     verifier = keys.own(service) if keys else None
     transaction = connection.transaction()
     await transaction.start()

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from schemas.topics import TOPICS, Topic
+from schemas.registry import Topic
+from schemas.topics import TOPICS, source_of
 from services.cli.addresses import SERVICES
 from services.cli.connections import connect
 from services.cli.recovery.adopt import adopt_command
@@ -163,7 +164,7 @@ async def _republish(
     service: str, first: Mapping[int | None, int], *, yes: bool
 ) -> list[Republishing]:
     async with connect(service) as connection:
-        plan = await plan_republishing(connection, f"/billing/{service}", first)
+        plan = await plan_republishing(connection, source_of(service), first)
         if yes:
             await start_over(connection, service, plan)
         return plan

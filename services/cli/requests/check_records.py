@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.cli.broker import admitted, broker_settings
 from services.cli.clock.now import now
 from services.cli.requests.record_checks import CHECKED_TOPICS, Finding, RecordChecker, Verdict

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from schemas.envelope import utc_text
 from schemas.money import decimal_text
+from schemas.topics import Source, source_of
 from services.cli.connections import connect
 from services.orders.order.order_id import OrderId
 from services.runtime.log.stream_ids import refusals_of
@@ -148,7 +149,7 @@ async def timeline(order_id: str) -> list[TimelineEntry]:
                 " ORDER BY position",
                 account_id,
                 order_id,
-                f"/billing/{service}",
+                source_of(service),
             )
             entries += [_entry(service, row) for row in rows]
             if service == "ledger":
@@ -157,7 +158,7 @@ async def timeline(order_id: str) -> list[TimelineEntry]:
                     " ORDER BY position",
                     account_id,
                     order_id,
-                    "/billing/ledger",
+                    Source.LEDGER,
                 )
                 entries += [_entry("ledger, booked", row) for row in booked]
     return sorted(entries, key=lambda entry: (entry.recorded_at, entry.position))

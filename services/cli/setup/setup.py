@@ -12,7 +12,8 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from schemas.topics import ALL_TOPICS, SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
+from schemas.topics import ALL_TOPICS
 from services.cli.setup.access import Principals, apply_access, principals
 from services.cli.setup.scram import scram_verifier
 from services.runtime.errors import ConfigurationError

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 from services.cli.addresses import SERVICES, secret
 from services.cli.broker import broker_settings
 from services.cli.setup.setup import set_up

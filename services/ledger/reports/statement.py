@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from schemas import BILLING
 from schemas.envelope import utc_text
 from services.ledger.reports.scope import Scope
 from services.ledger.rules.accounts import AccountRef, chart_entry
@@ -157,7 +158,7 @@ def _arguments(scope: Scope, subject: Subject) -> tuple[object, ...]:
 
 
 def _postings(stored: StoredEvent, subject: Subject, rules: RuleSet) -> Iterator[Posting]:
-    for posting in post(stored.event(), stored.occurred_at, rules).postings:
+    for posting in post(stored.event(BILLING), stored.occurred_at, rules).postings:
         if subject.includes(posting):
             yield posting
 

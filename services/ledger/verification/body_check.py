@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from schemas import BILLING
 from schemas.envelope import Event
 from services.ledger.books.projection import AMOUNT_COLUMNS, amount_rows
 from services.ledger.rules.amounts import amounts_of
@@ -48,9 +49,9 @@ class BodyCheck:
         for stored in chunk.events:
             self.events += 1
             try:
-                self._book(stored, stored.event(), chunk.amounts.get(stored.position, []))
+                self._book(stored, stored.event(BILLING), chunk.amounts.get(stored.position, []))
             except ValidationError as error:
-                self._cannot_read(stored, validation_summary(error))
+                self._cannot_read(stored, validation_summary(error, BILLING.field_names))
             except Park as error:
                 self._cannot_read(stored, str(error))
         positions = {stored.position for stored in chunk.events}

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from schemas.envelope import Source
-from schemas.topics import ORDERS
+from schemas.topics import ORDERS, Source
 from services.ledger.verification.body_check import RESTORE
 from services.ledger.wallets import WALLETS
 from services.runtime.log.event_log import ShardHead, StoredEvent

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from schemas.envelope import Source
+from schemas.topics import Source
 from services.ledger.books.cache import cached_balances
 from services.ledger.books.columns import Progress, fold_columns
 from services.ledger.books.projection import AMOUNT_COLUMNS

@@ -14,8 +14,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.catalogue import PlanOffered
-from schemas.envelope import AHEAD_MAX, SPEC_VERSION, Source, name_based_uuid, utc_text
-from schemas.topics import CATALOGUE
+from schemas.envelope import AHEAD_MAX, SPEC_VERSION, name_based_uuid, utc_text
+from schemas.topics import CATALOGUE, Source
 from services.orders.catalogue.catalogue import Catalogue
 from services.orders.catalogue.offers import plans_offered
 from services.runtime.errors import Transient

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 import asyncpg
 
+from schemas.registry import retention
 from services.runtime.authenticity import EventKeys
 from services.runtime.clock.database_clock import ClockWatch, DatabaseClock
 from services.runtime.flow.effects.due_times import POLL_SECONDS, VIRTUAL_POLL_SECONDS
@@ -78,12 +79,12 @@ class Composition:
         self.topics = [subscription.topic for subscription in processor.subscriptions]
         self.assignment = Assignment()
         self.known_topics = KnownTopics(pool, settings, self.topics)
-        self.event_keys = EventKeys.of(settings.event_keys)
+        self.event_keys = EventKeys.of(settings.event_keys, processor.events.topics.values())
         self.metrics = Metrics.of(processor)
         self.dead_letters = DeadLetterTable(pool)
         self.originals = Originals(settings)
         self.held_back = HeldBack(time.monotonic)
-        self.taken_events = TakenEvents(pool)
+        self.taken_events = TakenEvents(pool, retention(processor.events.topics.values()))
         self.clock_watch = ClockWatch(clock, pool)
         self.head_writer = head_writer_of(settings, processor.group, pool, clock.counted, logger)
 
@@ -151,7 +152,7 @@ class Composition:
             journal=self.journal,
             shard_count=self.settings.shard_count,
             clock=self.clock.now,
-            letters=LetterRoom(self.letters.publish),
+            letters=LetterRoom(self.letters.publish, self.service.events.topics),
             tracing=self.tracing,
             verifier=keys.verifier(self.service.group) if keys else None,
         )
@@ -183,6 +184,7 @@ class Composition:
         keys = self.event_keys
         return Relay(
             log=self.log,
+            events=self.service.events,
             dead_letters=self.dead_letters,
             source=self.service.source,
             topic=self.service.output_topic,

@@ -7,7 +7,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,7 @@ import asyncpg
 import uvloop
 from aiokafka.errors import KafkaError
 
+from schemas.registry import EventRegistry, Topic
 from services.runtime.app.composition import Composition
 from services.runtime.app.process import ServiceProcess
 from services.runtime.authenticity import EventKeys
@@ -59,6 +60,7 @@ def run_service(
     settings_model: type[SettingsT],
     open_processor: OpenProcessor[SettingsT],
     migrations: Sequence[Path],
+    events: EventRegistry,
 ) -> None:
     """Run one service as this process until a signal, and exit with its status.
 
@@ -67,7 +69,7 @@ def run_service(
     """
     try:
         settings = load_settings(settings_model)
-        require_event_keys(settings, name)
+        require_event_keys(settings, name, events.topics.values())
         assert_complete_client()
     except ConfigurationError as error:
         sys.stderr.write(f"{name}: {error}\n")
@@ -89,13 +91,13 @@ def run_service(
         sys.exit(EXIT_TRY_AGAIN)
 
 
-def require_event_keys(settings: RuntimeSettings, service: str) -> None:
-    """See that what `service` reads on our topics is verified, unless this is a demonstration.
+def require_event_keys(settings: RuntimeSettings, service: str, topics: Collection[Topic]) -> None:
+    """See that what `service` reads on our own of `topics` is verified, unless this is a demonstration.
 
     Raises:
         ConfigurationError: there are no keys, or not all that it signs and verifies with.
     """
-    if (keys := EventKeys.of(settings.event_keys)) is not None:
+    if (keys := EventKeys.of(settings.event_keys, topics)) is not None:
         keys.signer(service)
         keys.verifier(service)
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -28,11 +28,10 @@ from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
 from services.runtime.log.event_log import GENESIS_HASH
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
-from services.runtime.log.taken_events import KEPT
+from services.runtime.log.taken_events import SEGMENTS_OUTLIVE
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Streams
 
-AGE_MIN: Final = KEPT
 """What is younger may still lie on its topic, and is compared with it there."""
 SLICE: Final = 2000
 _ATTEMPTS: Final = 5
@@ -83,21 +82,24 @@ async def archive_events(  # noqa: PLR0913 - whose, which, where to, and by whom
     before: datetime,
     folder: Path,
     now: datetime,
+    retention: timedelta,
     keys: KeyRing | None,
 ) -> ArchiveOutcome:
     """Move the events of every shard that are over and older than `before`; services may run.
 
-    `connection` is the owner's: a service may not delete.
+    `connection` is the owner's: a service may not delete. No topic keeps a record longer than
+    `retention`.
 
     Raises:
         ConfigurationError: the moment is too recent, somebody verifies or archives this log, or
             what was written does not read back.
         Transient: the database is unwell.
     """
-    if before > now - AGE_MIN:
+    age_min = retention + SEGMENTS_OUTLIVE
+    if before > now - age_min:
         message = (
-            f"what is younger than {AGE_MIN.days} days may still be on its topic: name a moment "
-            f"until {utc_text(now - AGE_MIN)}"
+            f"what is younger than {age_min.days} days may still be on its topic: name a moment "
+            f"until {utc_text(now - age_min)}"
         )
         raise ConfigurationError(message)
     outcome = ArchiveOutcome()

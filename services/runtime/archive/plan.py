@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from schemas.envelope import utc_text
+from schemas.registry import EventRegistry
 from services.runtime.errors import ConfigurationError, Halt, Park
 from services.runtime.log.event_log import REMAINS, StoredEvent
 from services.runtime.log.postgres_rows import LOAD_STREAMS, stored_event
@@ -136,7 +137,7 @@ async def _judge(  # noqa: PLR0913, PLR0917 - what is judged, by what, and where
         try:
             kind = streams.kind_of(stream_id)
             archival = archival_of(kind)
-            state = _folded(kind, archival, events)
+            state = _folded(kind, archival, events, streams.events)
         except (Park, Halt) as unknown:
             raise ConfigurationError(str(unknown)) from None
         newest = max(events, key=lambda each: each.recorded_at)
@@ -152,14 +153,17 @@ async def _judge(  # noqa: PLR0913, PLR0917 - what is judged, by what, and where
 
 
 def _folded(
-    kind: StreamKind[StateT], archival: Archival[StateT], events: Sequence[StoredEvent]
+    kind: StreamKind[StateT],
+    archival: Archival[StateT],
+    events: Sequence[StoredEvent],
+    registry: EventRegistry,
 ) -> StateT:
     state = kind.initial_state()
     for stored in events:
         if stored.type == REMAINS:
             state = archival.restored(json.loads(stored.body))
         else:
-            state = kind.evolve(state, stored.event())
+            state = kind.evolve(state, stored.event(registry))
     return state
 
 

@@ -169,7 +169,7 @@ class Session:
             kind = self._kinds.kind_of(stream_id)
             stream = Stream(None, 0, kind.initial_state())
             async for stored in shared(found.get(stream_id, ()), _FOLDED_AT_ONCE_MAX):
-                state = folded(kind, stream.state, stored)
+                state = folded(kind, stream.state, stored, self._processor.events)
                 stream = Stream(stored.shard, stored.stream_version, state)
             self.streams[stream_id] = stream
 

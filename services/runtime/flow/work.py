@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from schemas.envelope import Envelope, Event
+from schemas.registry import EventRegistry
 from services.runtime.effect import Release, Retry, Start
 from services.runtime.errors import Poison
 from services.runtime.kafka.records.cloudevents import Record
@@ -132,7 +133,9 @@ def refused_stream_id(work: Work) -> str:
     return f"{refusals_of(work.task.stream_id)}{hashlib.sha256(told).hexdigest()}"
 
 
-def folded(kind: StreamKind[StateT], state: StateT, stored: StoredEvent) -> StateT:
+def folded(
+    kind: StreamKind[StateT], state: StateT, stored: StoredEvent, events: EventRegistry
+) -> StateT:
     """Return the state of a stream behind its next row, which may stand for all before it.
 
     Raises:
@@ -140,7 +143,7 @@ def folded(kind: StreamKind[StateT], state: StateT, stored: StoredEvent) -> Stat
     """
     if stored.type == REMAINS:
         return archival_of(kind).restored(json.loads(stored.body))
-    return kind.evolve(state, stored.event())
+    return kind.evolve(state, stored.event(events))
 
 
 def contested(works: Sequence[Work]) -> set[str]:

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
-import schemas
 from schemas.envelope import Event, utc_text
+from schemas.registry import EventRegistry
 from services.runtime.effect import EffectRun, JsonObject, Release, RunKey, Start
 from services.runtime.errors import Park
 
@@ -51,13 +51,13 @@ class StoredEvent(NamedTuple):
     body: bytes
     hash: bytes = b""
 
-    def event(self) -> Event:
-        """Return the parsed body.
+    def event(self, registry: EventRegistry) -> Event:
+        """Return the body as `registry` parses it.
 
         Raises:
             Park: the type is unknown to this version of the code.
         """
-        model = schemas.EVENT_TYPES.get(self.type)
+        model = registry.types.get(self.type)
         if model is None:
             message = (
                 f"the log holds {self.type}, which this version does not know: "

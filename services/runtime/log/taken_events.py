@@ -9,11 +9,10 @@ from typing import Final
 
 import asyncpg
 
-from schemas.topics import TOPICS
 from services.runtime.errors import Transient
 from services.runtime.postgres.errors import transient_when_unwell
 
-KEPT: Final = timedelta(days=8 + max(topic.retention_days for topic in TOPICS))
+SEGMENTS_OUTLIVE: Final = timedelta(days=8)
 """A broker deletes whole segments: their oldest record outlives its retention by up to a week."""
 SLICE_ROWS: Final = 100
 """Of each source and shard, in one statement."""
@@ -34,9 +33,13 @@ _FORGET: Final = (
 class TakenEvents:
     """The `taken_event` table of one service."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        """Work on `pool`, whose search_path begins with the service's schema."""
+    def __init__(self, pool: asyncpg.Pool, retention: timedelta) -> None:
+        """Work on `pool`, whose search_path begins with the service's schema.
+
+        No topic that the service reads keeps a record longer than `retention`.
+        """
         self._pool = pool
+        self._kept = retention + SEGMENTS_OUTLIVE
 
     async def run(self) -> None:
         """Forget what is old every hour, until cancelled."""
@@ -46,12 +49,12 @@ class TakenEvents:
                     await asyncio.sleep(_PAUSE_SECONDS)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def forget(self, *, kept: timedelta = KEPT, rows: int = SLICE_ROWS) -> int:
-        """Forget a slice of what is older than `kept`; return how many rows.
+    async def forget(self, *, rows: int = SLICE_ROWS) -> int:
+        """Forget a slice of what no topic can hold any more; return how many rows.
 
         Raises:
             Transient: Postgres does not answer.
         """
         with transient_when_unwell():
-            status: str = await self._pool.execute(_FORGET, kept, rows)
+            status: str = await self._pool.execute(_FORGET, self._kept, rows)
         return int(status.rpartition(" ")[2])

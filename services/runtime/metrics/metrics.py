@@ -23,8 +23,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from schemas import EVENT_TYPES
 from schemas.envelope import Event
+from schemas.registry import EventRegistry
 from services.runtime.effect import EffectRun
 from services.runtime.event_counter import EventCounter, Labels
 from services.runtime.metrics.meanings import (
@@ -59,9 +59,14 @@ class Metrics:
     """The counters and histograms of one service process."""
 
     def __init__(
-        self, *, service: str, kinds: Sequence[str], counters: Sequence[EventCounter]
+        self,
+        *,
+        service: str,
+        events: EventRegistry,
+        kinds: Sequence[str],
+        counters: Sequence[EventCounter],
     ) -> None:
-        """Count for `service`, whose effects are of `kinds`, and what `counters` ask for."""
+        """Count for `service`: `events`, effects of `kinds`, and what `counters` ask for."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -76,14 +81,19 @@ class Metrics:
         self._effect_seconds = self._histogram(EFFECT_SECONDS, SECONDS_BUCKETS)
         self._under_way = self._gauge(UNDER_WAY)
         self._events = self._counter(EVENTS)
-        self._business = BusinessCounters(counters, self.registry)
+        self._business = BusinessCounters(counters, events, self.registry)
         self._reasons: set[tuple[str, str]] = set()
-        self._start_at_zero(kinds)
+        self._start_at_zero(kinds, events)
 
     @classmethod
     def of(cls, processor: Processor) -> Self:
         kinds = tuple(processor.effects)
-        return cls(service=processor.group, kinds=kinds, counters=processor.counters)
+        return cls(
+            service=processor.group,
+            events=processor.events,
+            kinds=kinds,
+            counters=processor.counters,
+        )
 
     def batch_committed(self, records: int, seconds: float, outcomes: Mapping[str, int]) -> None:
         """Count a batch whose transaction is committed."""
@@ -147,7 +157,7 @@ class Metrics:
 
         return attempt
 
-    def _start_at_zero(self, kinds: Sequence[str]) -> None:
+    def _start_at_zero(self, kinds: Sequence[str], events: EventRegistry) -> None:
         """Show what may happen before it does: a first increase from nothing would go unseen."""
         for result in BATCH_RESULTS:
             self._batches.labels(result)
@@ -156,7 +166,7 @@ class Metrics:
             self._effect_seconds.labels(kind)
             for result in ATTEMPT_RESULTS:
                 self._attempts.labels(kind, result)
-        for model in EVENT_TYPES.values():
+        for model in events.types.values():
             self._events.labels(model.__name__)
 
     def _counter(self, meaning: Meaning) -> Counter:
@@ -180,7 +190,9 @@ class Metrics:
 class BusinessCounters:
     """Counts committed events by what the service declared about them."""
 
-    def __init__(self, counters: Sequence[EventCounter], registry: CollectorRegistry) -> None:
+    def __init__(
+        self, counters: Sequence[EventCounter], events: EventRegistry, registry: CollectorRegistry
+    ) -> None:
         """Make a Prometheus counter of each of `counters`."""
         self._declared = {counter.name: counter for counter in counters}
         self._made = {
@@ -198,7 +210,7 @@ class BusinessCounters:
                 for counter in counters
                 if model in counter.count
             ]
-            for model in EVENT_TYPES.values()
+            for model in events.types.values()
         }
 
     def committed(self, facts: Sequence[Event]) -> None:

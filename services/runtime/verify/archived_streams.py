@@ -62,7 +62,7 @@ class _Shard:
             if stream is None:
                 stream = _Stream(kind.initial_state(), first=stored.position)
                 self.streams[stored.stream_id] = stream
-            stream.state = kind.evolve(stream.state, stored.event())
+            stream.state = kind.evolve(stream.state, stored.event(self.kinds.events))
             stream.version, stream.last = stored.stream_version, stored.position
             stream.account_id = stored.account_id
 

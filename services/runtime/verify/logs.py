@@ -40,9 +40,13 @@ class Filing:
 
 @dataclass(slots=True)
 class Log:
-    """One service's log under verification; `reads` and `claim` say what it takes of others."""
+    """One service's log under verification; `source` is that of what it writes itself.
+
+    `reads` and `claim` say what it takes of others.
+    """
 
     service: str
+    source: str
     connection: asyncpg.Connection
     reads: tuple[str, ...] = ()
     filing: Filing | None = None
@@ -51,11 +55,6 @@ class Log:
     marks: Mapping[tuple[str, int], SliceMark] = field(default_factory=dict)
     marked_heads: Mapping[int, LogHead] = field(default_factory=dict)
     heads: Mapping[int, LogHead] = field(default_factory=dict)
-
-    @property
-    def source(self) -> str:
-        """Return the `source` of what the service writes."""
-        return f"/billing/{self.service}"
 
     async def take_heads(self) -> None:
         """Note where the log ends, and where what is read of it begins."""

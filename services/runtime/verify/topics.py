@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import TopicPartition
 
+from schemas.registry import EventRegistry
 from services.runtime.archive.ranges import Archive
-from services.runtime.authenticity import CHAIN_HASH, MAC, WRITER_OF, EventKeys
+from services.runtime.authenticity import CHAIN_HASH, MAC, EventKeys
 from services.runtime.errors import Poison
 from services.runtime.kafka.reading import reader, records_until
 from services.runtime.kafka.records.cloudevents import binary_headers
@@ -65,19 +66,20 @@ async def check_topic(  # noqa: PLR0913 - what is compared with what
     connection: asyncpg.Connection,
     heads: dict[int, LogHead],
     *,
-    source: str,
+    events: EventRegistry,
     topic: str,
     archive: Archive,
 ) -> Check:
-    """Compare every record of `source` that the topic still holds with the event in its log.
+    """Compare every record that the topic of a service still holds with the event in its log.
 
     With keys, what is not authentic is only counted. So is what is archived.
 
     Raises:
         Transient: Kafka does not answer.
     """
-    keys = EventKeys.of(settings.event_keys)
-    verifier = keys.own(WRITER_OF[topic]) if keys else None
+    keys = EventKeys.of(settings.event_keys, events.topics.values())
+    verifier = keys.own(events.topics[topic].written_by) if keys else None
+    source = events.topics[topic].source_rule
     logs = {shard: OwnEvents(connection, shard, source, {}) for shard in heads}
     left = {shard: ranges[-1].last_sequence for shard, ranges in archive.ranges.items()}
     compared = forged = unread = 0
@@ -94,7 +96,7 @@ async def check_topic(  # noqa: PLR0913 - what is compared with what
             continue
         compared += 1
         if problem is None:
-            problem = await _difference(record, logs[record.partition])
+            problem = await _difference(record, logs[record.partition], events)
     told = f"{compared} records of {topic}" + (f", {forged} not authentic" if forged else "")
     archived = f"{unread} records are archived in the log" if unread else ""
     return Check("topic = log", told, problem, _DIFFERS, archived)
@@ -105,7 +107,11 @@ def _number(record: Any) -> int:  # noqa: ANN401 - aiokafka's
     return int(number) if number.isdigit() else 0
 
 
-async def _difference(record: Any, log: OwnEvents) -> str | None:  # noqa: ANN401 - aiokafka's
+async def _difference(
+    record: Any,  # noqa: ANN401 - aiokafka's
+    log: OwnEvents,
+    events: EventRegistry,
+) -> str | None:
     headers = dict(record.headers)
     where = f"{record.topic}/{record.partition} offset {record.offset}"
     number, event_id = headers.get("ce_sequence") or b"", (headers.get("ce_id") or b"")[:36]
@@ -114,7 +120,7 @@ async def _difference(record: Any, log: OwnEvents) -> str | None:  # noqa: ANN40
     event = await log.numbered(int(number))
     if event is None:
         return f"{where} is number {int(number)} ({event_id!r}), which the log does not hold"
-    ours = dict(binary_headers(event))
+    ours = dict(binary_headers(event, events))
     if CHAIN_HASH not in headers:
         del ours[CHAIN_HASH]
     published = {name: value for name, value in headers.items() if name != MAC}

@@ -70,6 +70,7 @@ class Exposition(MetricsPage):
             monotonic=time.monotonic,
         )
         collector = ObservedCollector(
+            events=processor.events,
             kinds=tuple(processor.effects),
             topics=[subscription.topic for subscription in processor.subscriptions],
             shards=settings.shard_count,

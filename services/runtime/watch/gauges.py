@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from schemas import EVENT_TYPES
+from schemas.registry import EventRegistry
 from services.runtime.clock.database_clock import ClockCounts
 from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.metrics.meanings import (
@@ -36,6 +36,7 @@ class ObservedCollector(Collector):
     def __init__(  # noqa: PLR0913 - the composition root names each
         self,
         *,
+        events: EventRegistry,
         kinds: Sequence[str],
         topics: Sequence[str],
         shards: int,
@@ -46,6 +47,7 @@ class ObservedCollector(Collector):
     ) -> None:
         """Know the closed sets of labels and the limits; the others count themselves."""
         self._kinds = tuple(sorted(kinds))
+        self._events = events
         self._topics = topics
         self._shards = shards
         self._dead_letter_limit = dead_letter_limit
@@ -102,7 +104,7 @@ class ObservedCollector(Collector):
 
     def _of_database(self, database: DatabaseView) -> Values:
         parked: Series = {
-            (str(row["shard"]), row["reason"], _event_name(row["event_type"])): 1
+            (str(row["shard"]), row["reason"], self._event_name(row["event_type"])): 1
             for row in database.parked
         }
         cursors: Series = {
@@ -116,6 +118,10 @@ class ObservedCollector(Collector):
             "shard_parked": parked,
             "consumer_cursor_offset": cursors,
         }
+
+    def _event_name(self, event_type: str) -> str:
+        model = self._events.types.get(event_type)
+        return model.__name__ if model else OTHER
 
     def _effects(self, database: DatabaseView) -> Values:
         keys = [(kind, state) for kind in self._kinds for state in EFFECT_STATES]
@@ -137,11 +143,6 @@ class ObservedCollector(Collector):
             "effects_overdue_seconds": overdue,
             "effects_set_aside": aside,
         }
-
-
-def _event_name(event_type: str) -> str:
-    model = EVENT_TYPES.get(event_type)
-    return model.__name__ if model else OTHER
 
 
 def _family(meaning: Meaning) -> CounterMetricFamily | GaugeMetricFamily:

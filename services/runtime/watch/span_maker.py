@@ -157,5 +157,5 @@ def _cloud_event(event_id: str, event_type: str, source: str) -> dict[str, Attri
 
 
 def _name(event_type: str) -> str:
-    """Return `PaymentCaptured` for `billing.PaymentCaptured.v1`."""
-    return event_type.removeprefix("billing.").rpartition(".")[0]
+    """Return `Name` for `<namespace>.Name.v1`."""
+    return event_type.partition(".")[2].rpartition(".")[0]

@@ -11,9 +11,10 @@ import pytest
 from deploy.bench.parts.events import BODIES, HEADERS, STEPS, stored_events
 from deploy.bench.results.plan import FULL, SHORT, BenchPlan
 from deploy.bench.system.load import Load
-from schemas import EVENT_TYPES
+from schemas import BILLING, EVENT_TYPES
+from schemas.registry import SHARD_COUNT_DEFAULT
 from schemas.requests import RenewalRequested
-from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
+from schemas.topics import REQUESTS
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.runtime.kafka.records.cloudevents import read_record
 from services.runtime.log.event_log import GENESIS_HASH, ShardHead, chain_hash
@@ -73,7 +74,9 @@ def test_stored_events_are_chained_and_dense_in_each_shard() -> None:
 
 def test_stored_events_parse_as_what_they_are() -> None:
     heads = {shard: ShardHead() for shard in range(SHARD_COUNT_DEFAULT)}
-    names = [type(event.event()).__name__ for event in stored_events(Load("test"), 5, 1, heads)]
+    names = [
+        type(event.event(BILLING)).__name__ for event in stored_events(Load("test"), 5, 1, heads)
+    ]
     assert names == list(STEPS)
 
 

@@ -15,10 +15,11 @@ from deploy.demo.expected.prices import WORLD
 from deploy.demo.expected.records import RawRecord
 from deploy.demo.publish import partition_of
 from deploy.demo.timing import SETTINGS
-from schemas.envelope import Envelope, Event, Source
+from schemas.envelope import Envelope, Event
 from schemas.money import Money
+from schemas.registry import SHARD_COUNT_DEFAULT
 from schemas.requests import PaymentMethod
-from schemas.topics import REQUESTS, SHARD_COUNT_DEFAULT
+from schemas.topics import REQUESTS, Source
 from services.ledger.handlers import build_processor as build_ledger
 from services.ledger.handlers import load_low_balance
 from services.ledger.rules.postings import post

@@ -8,7 +8,7 @@ from typing import Final
 
 from deploy.demo.expected import scenarios
 from deploy.demo.publish import partition_of
-from schemas.topics import SHARD_COUNT_DEFAULT
+from schemas.registry import SHARD_COUNT_DEFAULT
 
 PACKAGE: Final = Path(scenarios.__file__).parent
 README: Final = (PACKAGE / "scenarios" / "README.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from schemas import BILLING
 from schemas.envelope import Event
 from schemas.orders import PlanActivated
 from services.ledger.books.projection import amount_rows
@@ -48,7 +49,7 @@ def stored(event: Event, position: int = 1) -> StoredEvent:
 
 def rows_of(*events: StoredEvent) -> Rows:
     """Return the rows that belong to events."""
-    return {each.position: amount_rows(each, amounts_of(each.event())) for each in events}
+    return {each.position: amount_rows(each, amounts_of(each.event(BILLING))) for each in events}
 
 
 def taken(events: list[StoredEvent], rows: Rows) -> BodyCheck:

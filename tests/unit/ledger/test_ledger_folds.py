@@ -10,6 +10,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import BILLING
 from schemas.envelope import Event
 from services.ledger.books.columns import ColumnFold
 from services.ledger.books.projection import AMOUNT_COLUMNS, amount_rows
@@ -48,7 +49,9 @@ def by_bodies(events: Sequence[Event]) -> Balances:
 
 
 def rows_of(books: Books) -> list[tuple[object, ...]]:
-    return [row for each in books.stored() for row in amount_rows(each, amounts_of(each.event()))]
+    return [
+        row for each in books.stored() for row in amount_rows(each, amounts_of(each.event(BILLING)))
+    ]
 
 
 def batch(rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:

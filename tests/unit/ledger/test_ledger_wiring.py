@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from schemas.envelope import Envelope, Event, Source
-from schemas.topics import ORDERS
+from schemas.envelope import Envelope, Event
+from schemas.topics import ORDERS, Source
 from services.ledger.decider import AddLot, ChargeWallet, FileFact, RestoreCharge
 from services.ledger.handlers import build_processor, load_low_balance
 from services.ledger.rules.rule_file import RECORDED, load_rules

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.metrics_docs import PAGE, SERVICES, full_names, main, with_metrics
 from deploy.monitoring.fetch_prometheus import fetch_prometheus
-from schemas import EVENT_TYPES
+from schemas import BILLING, EVENT_TYPES
 from schemas.confirmations import ConfirmationRefusal
 from schemas.envelope import Event
 from schemas.ledger import ChargeRefusalReason, WalletChargeRefused
@@ -138,11 +138,12 @@ async def exposed() -> str:
     async def look() -> View:
         return view
 
-    metrics = Metrics(service="all", kinds=("charge",), counters=COUNTERS)
+    metrics = Metrics(service="all", events=BILLING, kinds=("charge",), counters=COUNTERS)
     metrics.outcomes({"applied": 1})
     for model in EVENT_TYPES.values():
         metrics.committed([example(model)])
     collector = ObservedCollector(
+        events=BILLING,
         kinds=("charge",),
         topics=[place[0]],
         shards=1,

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeVar
 
 from hypothesis import strategies as st
 
+from schemas import BILLING
 from schemas.envelope import Event
 from schemas.ledger import ChargeRefusalReason, LotTake, WalletCharged, WalletChargeRefused
 from schemas.orders import Consideration, RenewalAccepted
@@ -205,7 +206,9 @@ def _watched(world: World) -> History:
     outside = Outside(gateway, world.ports.provider, lambda: world.now, claims=world.claims)
     effects = build_effects(outside)
     world.processor = replace(
-        world.processor, effects=effects, streams=Streams(RENEWALS.decided_by(decide_twice))
+        world.processor,
+        effects=effects,
+        streams=Streams(BILLING, RENEWALS.decided_by(decide_twice)),
     )
     return history
 

@@ -12,6 +12,7 @@ import pytest
 import structlog
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
+from schemas import BILLING
 from schemas.topics import ORDERS
 from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDeadLetter
 from services.runtime.flow.publishing.relay import Relay
@@ -124,6 +125,7 @@ class World:
 
     def relay(self) -> Relay:
         return Relay(
+            events=BILLING,
             log=self.log,
             dead_letters=cast("DeadLetterTable", self.letters),
             source="/billing/orders",

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from schemas.registry import key_pairs
 from schemas.requests import PaymentMethod
-from services.runtime.authenticity import PAIRS, EventKeys, EventVerifier
+from schemas.topics import TOPICS
+from services.runtime.authenticity import EventKeys, EventVerifier
 from services.runtime.errors import ConfigurationError
 from services.runtime.log.event_log import ShardHead, StoredEvent, chain_hash
 from services.runtime.recovery.adoption import events_after
@@ -16,7 +18,8 @@ from tests.books import Books, Operation, Record, record_of
 
 SOURCE = "/billing/orders"
 KEYS = EventKeys.read(
-    "\n".join(f"{w}/{r}/k:{number:064x}" for number, (w, r) in enumerate(PAIRS, 1))
+    "\n".join(f"{w}/{r}/k:{number:064x}" for number, (w, r) in enumerate(key_pairs(TOPICS), 1)),
+    TOPICS,
 )
 SIGNER, OWN = KEYS.signer("orders"), KEYS.own("orders")
 

@@ -16,13 +16,11 @@ from pydantic_settings import SettingsConfigDict
 
 from deploy.local.processes import ROOT
 from deploy.local.services import SERVICES, keys_of
-from schemas.envelope import Source
-from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS
+from schemas.registry import key_pairs, writers
+from schemas.topics import LEDGER, NOTIFICATIONS, ORDERS, TOPICS, Source
 from services.runtime.app.start import require_event_keys
 from services.runtime.authenticity import (
     MAC,
-    PAIRS,
-    WRITER_OF,
     EventKeys,
     EventSigner,
     EventVerifier,
@@ -44,6 +42,9 @@ from tests.unit.runtime.toy import (
     request,
 )
 
+PAIRS = key_pairs(TOPICS)
+WRITER_OF = writers(TOPICS)
+
 
 def keys_text(key_id: str, first: int) -> str:
     """Return a line for each pair, no key twice."""
@@ -53,7 +54,7 @@ def keys_text(key_id: str, first: int) -> str:
 
 OLD, NEW = keys_text("old", 0x0A0A), keys_text("new", 0x0B0B)
 LINE = f"ledger/orders/old:{'0a' * 32}"
-KEYS = EventKeys.read(OLD)
+KEYS = EventKeys.read(OLD, TOPICS)
 SIGNER, VERIFIER = KEYS.signer("ledger"), KEYS.verifier("orders")
 
 
@@ -176,7 +177,9 @@ def test_two_records_have_one_mac_only_when_they_are_the_same(
 
 
 def test_key_is_changed_by_a_second_line_that_only_verifies_first() -> None:
-    both, swapped, only_new = (EventKeys.read(t) for t in (f"{OLD}\n{NEW}", f"{NEW}\n{OLD}", NEW))
+    both, swapped, only_new = (
+        EventKeys.read(t, TOPICS) for t in (f"{OLD}\n{NEW}", f"{NEW}\n{OLD}", NEW)
+    )
     by_old, by_new = (signed(low_balance(1), keys.signer("ledger")) for keys in (both, swapped))
     assert all(is_authentic(by_old, each.verifier("orders")) for each in (KEYS, both, swapped))
     assert all(is_authentic(by_new, each.verifier("orders")) for each in (both, swapped, only_new))
@@ -208,18 +211,18 @@ def test_documented_commands_make_a_file_for_each_service(tmp_path: Path) -> Non
     openssl = 'n=10; openssl() { n=$((n + 1)); printf "%064x" "$n"; }\n'
     bash = ["bash", "-euc", openssl + commands.removeprefix("sh")]
     subprocess.run(bash, cwd=tmp_path, check=True)
-    assert EventKeys.read((tmp_path / "event.keys").read_text())
+    assert EventKeys.read((tmp_path / "event.keys").read_text(), TOPICS)
     for service in SERVICES:
         file = tmp_path / f"{service}.keys"
         assert file.stat().st_mode & 0o777 == 0o600
         assert file.read_text().strip() == keys_of(service, (tmp_path / "event.keys").read_text())
-        EventKeys.read(file.read_text()).signer(service)
-        EventKeys.read(file.read_text()).verifier(service)
+        EventKeys.read(file.read_text(), TOPICS).signer(service)
+        EventKeys.read(file.read_text(), TOPICS).verifier(service)
 
 
 def test_process_without_a_key_that_it_needs_is_told_which() -> None:
     for service in SERVICES:
-        keys = EventKeys.read(keys_of(service, OLD))
+        keys = EventKeys.read(keys_of(service, OLD), TOPICS)
         keys.signer(service)
         keys.verifier(service)
         keys.own(service)
@@ -227,7 +230,7 @@ def test_process_without_a_key_that_it_needs_is_told_which() -> None:
             with pytest.raises(ConfigurationError, match=f"no key .*{another}/{another}"):
                 keys.own(another)
     with pytest.raises(ConfigurationError, match="no key orders/orders, ledger/orders"):
-        EventKeys.read(keys_of("notifier", OLD)).verifier("orders")
+        EventKeys.read(keys_of("notifier", OLD), TOPICS).verifier("orders")
 
 
 @pytest.mark.parametrize(
@@ -254,8 +257,10 @@ def test_process_without_a_key_that_it_needs_is_told_which() -> None:
     ],
 )
 def test_keys_of_another_form_are_refused_without_being_shown(text: str) -> None:
-    with pytest.raises(ValueError, match=r"hexadecimal|still needed|choose another") as refused:
-        EventKeys.read(text)
+    with pytest.raises(
+        ValueError, match=r"hexadecimal|still needed|choose another|no topic of ours"
+    ) as refused:
+        EventKeys.read(text, TOPICS)
     assert "0a0a" not in str(refused.value).lower()
 
 
@@ -276,15 +281,29 @@ def test_setting_takes_the_keys_from_a_file_and_never_shows_them(tmp_path: Path)
     file.write_text(f"# signs\n{OLD}\n\n{NEW}\n")
     environ = {"PERENNIAL_TOYS_BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
     settings = load_settings(Settings, environ | {"PERENNIAL_TOYS_EVENT_KEYS_FILE": str(file)})
-    keys = EventKeys.of(settings.event_keys)
+    keys = EventKeys.of(settings.event_keys, TOPICS)
     assert keys is not None
     assert is_authentic(signed(low_balance(1)), keys.verifier("orders"))
     assert "0a0a" not in f"{settings!r} {settings} {keys!r} {settings.model_dump_json()}"
-    assert EventKeys.of(load_settings(Settings, environ).event_keys) is None
+    assert EventKeys.of(load_settings(Settings, environ).event_keys, TOPICS) is None
     file.write_text("ledger/orders/old:0a0a")
     with pytest.raises(ConfigurationError, match=r"EVENT_KEYS is wrong: .*has 2 bytes") as refused:
         load_settings(Settings, environ | {"PERENNIAL_TOYS_EVENT_KEYS_FILE": str(file)})
     assert "0a0a" not in str(refused.value)
+
+
+def test_keys_for_pairs_that_no_topic_has_are_refused_when_the_topics_are_known(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "event.keys"
+    file.write_text(f"ledger/shop/old:{'0a' * 32}")
+    environ = {"PERENNIAL_TOYS_BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
+    settings = load_settings(Settings, environ | {"PERENNIAL_TOYS_EVENT_KEYS_FILE": str(file)})
+    with pytest.raises(
+        ConfigurationError, match=r"EVENT_KEYS: .*there are .*ledger/orders"
+    ) as told:
+        EventKeys.of(settings.event_keys, TOPICS)
+    assert "0a0a" not in str(told.value)
 
 
 def test_what_others_write_needs_no_mac() -> None:
@@ -323,12 +342,12 @@ def test_service_starts_without_keys_in_a_demonstration_only() -> None:
         "PERENNIAL_TOYS_POSTGRES_DSN": "postgresql://toys:secret@127.0.0.1/perennial",
     }
     with pytest.raises(ConfigurationError, match="EVENT_KEYS_FILE"):
-        require_event_keys(load_settings(RunningSettings, least), "orders")
+        require_event_keys(load_settings(RunningSettings, least), "orders", TOPICS)
     demo = least | {"PERENNIAL_ENVIRONMENT": "demo"}
-    require_event_keys(load_settings(RunningSettings, demo), "orders")
+    require_event_keys(load_settings(RunningSettings, demo), "orders", TOPICS)
     keyed = load_settings(RunningSettings, least | {"PERENNIAL_TOYS_EVENT_KEYS": OLD})
-    require_event_keys(keyed, "orders")
+    require_event_keys(keyed, "orders", TOPICS)
     part = keys_of("ledger", OLD)
     of_another = load_settings(RunningSettings, demo | {"PERENNIAL_TOYS_EVENT_KEYS": part})
     with pytest.raises(ConfigurationError, match="no key orders/orders, orders/notifier"):
-        require_event_keys(of_another, "orders")
+        require_event_keys(of_another, "orders", TOPICS)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import BILLING
 from services.runtime.errors import Poison
 from services.runtime.kafka.records.cloudevents import (
     binary_headers,
-    data_schema,
     read_record,
 )
 from services.runtime.kafka.records.record_size import BODY_BYTES_MAX
@@ -185,7 +185,7 @@ def test_refusal_names_the_attribute_and_not_its_value() -> None:
 
 def test_stored_event_is_sent_under_the_names_of_the_binding() -> None:
     chained = stored(hash=b"\x07" * 32)
-    names = [name for name, _ in binary_headers(chained)]
+    names = [name for name, _ in binary_headers(chained, BILLING)]
     assert sorted(names) == sorted(
         [
             *("content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_dataschema"),
@@ -205,7 +205,9 @@ def test_stored_event_is_sent_under_the_names_of_the_binding() -> None:
     ],
 )
 def test_stored_event_comes_back_whole_from_its_binary_headers(event: StoredEvent) -> None:
-    record = Record("t", 1, 0, event.account_id.encode(), event.body, list(binary_headers(event)))
+    record = Record(
+        "t", 1, 0, event.account_id.encode(), event.body, list(binary_headers(event, BILLING))
+    )
     envelope, body = read_record(record)
     assert body == event.body
     assert (envelope.id, envelope.source, envelope.type) == (
@@ -221,7 +223,11 @@ def test_stored_event_comes_back_whole_from_its_binary_headers(event: StoredEven
         event.causation_id,
     )
     assert envelope.traceparent == event.traceparent
-    assert envelope.dataschema == data_schema(event.type) == "urn:perennial:schema:OrderExpired.v1"
+    assert (
+        envelope.dataschema
+        == BILLING.data_schema(event.type)
+        == "urn:perennial:schema:OrderExpired.v1"
+    )
 
 
 @given(

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from schemas import BILLING
 from services.runtime.clock.database_clock import ClockCounts
 from services.runtime.flow.publishing.relay import RelayCounts
 from services.runtime.kafka.held_back import Held, HeldBack
@@ -49,8 +50,9 @@ async def samples(view: View) -> Samples:
     async def look() -> View:
         return view
 
-    metrics = Metrics(service="orders", kinds=("charge",), counters=())
+    metrics = Metrics(service="orders", events=BILLING, kinds=("charge",), counters=())
     collector = ObservedCollector(
+        events=BILLING,
         kinds=("charge",),
         topics=[TOPIC],
         shards=2,

@@ -16,7 +16,16 @@ from services.runtime.kafka.records.cloudevents import validation_summary
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.processor import Processor, Task
 from tests.controls import T0
-from tests.unit.runtime.toy import ACCOUNT, SHARDS, Record, Toy, low_balance, request
+from tests.unit.runtime.toy import (
+    ACCOUNT,
+    FIELDS,
+    SHARDS,
+    TOPICS,
+    Record,
+    Toy,
+    low_balance,
+    request,
+)
 
 EXTREME_TIMES = (
     "0001-01-01T00:00:00+14:00",
@@ -154,7 +163,7 @@ def test_summary_of_what_is_wrong_repeats_no_key_of_the_sender_and_stays_short()
     keys = {"lin@example.org" + "x" * 9_000: 1, "lin_chen": 2, "": 3}
     with pytest.raises(ValidationError) as failed:
         TopUpRequested.model_validate({"account_id": "a", "payment": keys} | keys)
-    told = validation_summary(failed.value)
+    told = validation_summary(failed.value, FIELDS)
     assert "lin" not in told
     assert "payment.method" in told
     assert len(told) < 500
@@ -177,21 +186,21 @@ def test_summary_of_what_is_wrong_repeats_no_key_of_the_sender_and_stays_short()
 def test_letter_says_whom_a_record_is_from_and_about(
     record: Record, source: str, account_id: str
 ) -> None:
-    letter = dead_letter(record, Poison("unlucky", "a test"), T0)
+    letter = dead_letter(record, Poison("unlucky", "a test"), T0, TOPICS)
     assert (letter.source, letter.account_id) == (source, account_id)
-    assert source_of(record) == source
+    assert source_of(record, TOPICS) == source
 
 
 @pytest.mark.parametrize("name", ["ce_partitionkey", "CE_PARTITIONKEY", "Ce-PartitionKey"])
 def test_account_is_found_however_its_header_is_spelled(name: str) -> None:
     record = request().having(name, b"acct-9")
     record.key, record.value = None, b"{"
-    assert dead_letter(record, Poison("unlucky", "a test"), T0).account_id == "acct-9"
+    assert dead_letter(record, Poison("unlucky", "a test"), T0, TOPICS).account_id == "acct-9"
 
 
 def test_letter_holds_the_record_as_it_arrived_and_why() -> None:
     record = request(17)
-    letter = dead_letter(record, Poison("unlucky", "a test"), T0)
+    letter = dead_letter(record, Poison("unlucky", "a test"), T0, TOPICS)
     assert letter == DeadLetter(
         topic="billing.requests.v1",
         partition=record.partition,
@@ -214,4 +223,4 @@ def test_letter_holds_the_record_as_it_arrived_and_why() -> None:
 def test_account_that_nothing_says_in_a_usable_form_is_unknown(value: bytes | None) -> None:
     record = request()
     record.key, record.value, record.headers = b"\xff" * 300, value, [("ce_partitionkey", None)]
-    assert dead_letter(record, Poison("unlucky", "a test"), T0).account_id is None
+    assert dead_letter(record, Poison("unlucky", "a test"), T0, TOPICS).account_id is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from schemas.envelope import Source
+from schemas.topics import Source
 from services.runtime.effect import Retry
 from services.runtime.errors import VersionConflict
 from services.runtime.flow.intake.guard import ShardGuard
@@ -22,6 +22,7 @@ from tests.unit.runtime.toy import (
     OTHER_ACCOUNT,
     SHARD,
     SHARDS,
+    TOYS,
     Toy,
     begin,
     counted,
@@ -172,7 +173,7 @@ async def test_facts_apart_are_correlated_with_the_request_that_they_answer(
 ) -> None:
     processor = Toy().processor()
     refusing = ORDERS_OF.decided_by(lambda *_: Decision((counted(),), apart=True))
-    apart = replace(processor, streams=Streams(refusing))
+    apart = replace(processor, streams=Streams(TOYS, refusing))
     await intake_of(log, processor).handle([request(0)])
     await intake_of(log, apart).handle([request(1, amount=6)])
     found = await log.unpublished("/billing/orders", [SHARD], limit=10)

@@ -26,6 +26,7 @@ from tests.controls import T0
 from tests.unit.runtime.toy import (
     SHARD,
     SHARDS,
+    TOPICS,
     Record,
     Toy,
     begin,
@@ -96,7 +97,7 @@ async def test_source_beyond_its_room_is_counted_and_whole_on_the_topic_and_othe
     None
 ):
     log, topic = memory_log(), Topic()
-    room = LetterRoom(topic.publish)
+    room = LetterRoom(topic.publish, TOPICS)
     await keep(log, room, letters(PER_SOURCE_MAX + 30))
     await keep(log, room, letters(7, first=9_000))
     await keep(log, room, letters(3, source="/upstream/good", first=99_000))
@@ -108,7 +109,7 @@ async def test_source_beyond_its_room_is_counted_and_whole_on_the_topic_and_othe
 
 async def test_one_account_does_not_use_up_the_room_of_its_source() -> None:
     log, topic = memory_log(), Topic()
-    room = LetterRoom(topic.publish)
+    room = LetterRoom(topic.publish, TOPICS)
     await keep(log, room, letters(PER_ACCOUNT_MAX + 5, account="acct-mad"))
     await keep(log, room, letters(5, first=9_000))
     assert len(open_letters(log)) == PER_ACCOUNT_MAX + 5
@@ -117,7 +118,7 @@ async def test_one_account_does_not_use_up_the_room_of_its_source() -> None:
 
 async def test_invented_sources_share_one_room_so_the_table_is_bounded() -> None:
     log, topic = memory_log(), Topic()
-    room = LetterRoom(topic.publish)
+    room = LetterRoom(topic.publish, TOPICS)
     for n in range(SOURCES_MAX + 10):
         await keep(log, room, letters(PER_SOURCE_MAX, source=f"/upstream/s{n}", first=n * 10_000))
     assert len(open_letters(log)) == (SOURCES_MAX + 1) * PER_SOURCE_MAX
@@ -126,7 +127,7 @@ async def test_invented_sources_share_one_room_so_the_table_is_bounded() -> None
 
 async def test_forgeries_on_a_topic_of_ours_have_no_more_room_than_other_rubbish() -> None:
     log, topic = memory_log(), Topic()
-    room = LetterRoom(topic.publish)
+    room = LetterRoom(topic.publish, TOPICS)
     forged = letters(PER_SOURCE_MAX + 10, source="/billing/orders", topic=ORDERS.name)
     await keep(log, room, forged)
     await keep(log, room, letters(3, first=9_000))
@@ -138,8 +139,8 @@ async def test_room_that_a_person_made_is_used_again_and_a_new_process_counts_wh
     None
 ):
     log, topic = memory_log(), Topic()
-    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX))
-    room = LetterRoom(topic.publish)
+    await keep(log, LetterRoom(topic.publish, TOPICS), letters(PER_SOURCE_MAX))
+    room = LetterRoom(topic.publish, TOPICS)
     await keep(log, room, letters(1, first=9_000))
     assert len(topic.letters) == 1
     log._tables.dead_letters.clear()  # noqa: SLF001 - what discarding does
@@ -152,9 +153,11 @@ async def test_what_the_topic_does_not_take_moves_no_cursor() -> None:
     log, topic = memory_log(), Topic()
     topic.works = False
     await begin(log)
-    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX, source="/upstream/toys"))
+    await keep(
+        log, LetterRoom(topic.publish, TOPICS), letters(PER_SOURCE_MAX, source="/upstream/toys")
+    )
     intake = intake_of(log, Toy().processor())
-    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    intake._letters = LetterRoom(topic.publish, TOPICS)  # noqa: SLF001 - as the process does
     record = request(0)
     record.value = b"{"
     with pytest.raises(Transient):
@@ -170,7 +173,7 @@ async def test_bad_requests_never_halt() -> None:
     log, topic = memory_log(), Topic()
     await begin(log)
     intake = intake_of(log, Toy().processor())
-    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    intake._letters = LetterRoom(topic.publish, TOPICS)  # noqa: SLF001 - as the process does
     bad = [request(n) for n in range(1_200)]
     for record in bad:
         record.value = b"{"
@@ -182,7 +185,7 @@ async def test_bad_requests_never_halt() -> None:
 
 async def test_what_surely_has_no_room_is_sent_before_any_lock_and_counted_under_it() -> None:
     log, topic = memory_log(), Topic()
-    room = LetterRoom(topic.publish)
+    room = LetterRoom(topic.publish, TOPICS)
     early = refused(5)
     assert await room.send_ahead(early, T0) == {}
     await keep(log, room, letters(PER_SOURCE_MAX - 2))
@@ -193,7 +196,7 @@ async def test_what_surely_has_no_room_is_sent_before_any_lock_and_counted_under
     sent = await room.send_ahead(early, T0)
     assert list(sent) == [(each.topic, each.partition, each.offset) for each, _ in early]
     assert topic.letters == list(sent.values())
-    whole = dead_letter(*early[0], T0)
+    whole = dead_letter(*early[0], T0, TOPICS)
     assert topic.letters[0] == whole._replace(account_id=None)
     async with log.transaction() as tx:
         await room.keep(tx, [*sent.values(), *letters(1, first=9_005)], T0, sent)
@@ -204,9 +207,9 @@ async def test_what_surely_has_no_room_is_sent_before_any_lock_and_counted_under
 
 async def test_account_without_room_is_sent_ahead_though_its_source_has_some() -> None:
     log, topic = memory_log(), Topic()
-    room = LetterRoom(topic.publish)
+    room = LetterRoom(topic.publish, TOPICS)
     [bad] = refused(1)
-    account = dead_letter(*bad, T0).account_id
+    account = dead_letter(*bad, T0, TOPICS).account_id
     await keep(log, room, letters(PER_ACCOUNT_MAX - 1, account=account))
     assert await room.send_ahead([bad], T0) == {}
     await keep(log, room, letters(1, account=account, first=8_000))
@@ -216,7 +219,7 @@ async def test_account_without_room_is_sent_ahead_though_its_source_has_some() -
 
 async def test_what_was_counted_too_long_ago_sends_nothing_ahead() -> None:
     log, topic = memory_log(), Topic()
-    room = LetterRoom(topic.publish)
+    room = LetterRoom(topic.publish, TOPICS)
     await keep(log, room, letters(PER_SOURCE_MAX))
     assert await room.send_ahead(refused(1), LATER) == {}
     assert topic.letters == []
@@ -225,7 +228,9 @@ async def test_what_was_counted_too_long_ago_sends_nothing_ahead() -> None:
 async def test_flood_is_sent_while_no_transaction_is_open() -> None:
     log, topic = memory_log(), Topic()
     await begin(log)
-    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX, source="/upstream/toys"))
+    await keep(
+        log, LetterRoom(topic.publish, TOPICS), letters(PER_SOURCE_MAX, source="/upstream/toys")
+    )
     opened: list[int] = []
     transaction = log.transaction
 
@@ -235,7 +240,7 @@ async def test_flood_is_sent_while_no_transaction_is_open() -> None:
 
     log.transaction = noted  # type: ignore[method-assign]
     intake = intake_of(log, Toy().processor())
-    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    intake._letters = LetterRoom(topic.publish, TOPICS)  # noqa: SLF001 - as the process does
     for number in range(3):
         record = request(number)
         record.value = b"{"
@@ -255,9 +260,11 @@ async def flooded(topic: Topic, offsets: int) -> tuple[MemoryEventLog, Intake]:
     """Return an intake whose letters all go to `topic`, behind so many bad requests."""
     log = memory_log()
     await begin(log)
-    await keep(log, LetterRoom(topic.publish), letters(PER_SOURCE_MAX, source="/upstream/toys"))
+    await keep(
+        log, LetterRoom(topic.publish, TOPICS), letters(PER_SOURCE_MAX, source="/upstream/toys")
+    )
     intake = intake_of(log, Toy().processor())
-    intake._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    intake._letters = LetterRoom(topic.publish, TOPICS)  # noqa: SLF001 - as the process does
     for offset in range(offsets):
         await intake.handle([bad_request(offset)])
     assert [each.record_offset for each in topic.letters] == [*range(offsets)]
@@ -286,7 +293,7 @@ async def test_what_another_process_has_passed_meanwhile_brings_no_letters_again
     topic = Topic()
     log, intake = await flooded(topic, 1)
     other = intake_of(log, Toy().processor())
-    other._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    other._letters = LetterRoom(topic.publish, TOPICS)  # noqa: SLF001 - as the process does
     await other.handle([bad_request(n) for n in range(1, 4)])
     result = await intake.handle([bad_request(2), bad_request(3)])
     assert result.outcomes == {"ignored:duplicate_offset": 2}
@@ -299,7 +306,7 @@ async def test_process_that_does_not_know_a_cursor_yet_sends_nothing_of_its_part
     topic = Topic()
     log, _ = await flooded(topic, 2)
     started = intake_of(log, Toy().processor())
-    started._letters = LetterRoom(topic.publish)  # noqa: SLF001 - as the process does
+    started._letters = LetterRoom(topic.publish, TOPICS)  # noqa: SLF001 - as the process does
     await started.handle([replace(bad_request(0), partition=(SHARD + 1) % SHARDS)])
     await started.handle([bad_request(n) for n in range(3)])
     places = [(each.partition, each.record_offset) for each in topic.letters]

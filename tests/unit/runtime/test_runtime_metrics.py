@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import Counter
 
+from schemas import BILLING
 from schemas.envelope import Event
 from schemas.orders import OrderExpired
 from services.runtime.effect import EffectRun
@@ -34,7 +35,7 @@ COUNTED = EventCounter(
 
 
 def metrics_of(*counters: EventCounter) -> Metrics:
-    return Metrics(service="toy", kinds=("greet",), counters=counters)
+    return Metrics(service="toy", events=BILLING, kinds=("greet",), counters=counters)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:

@@ -29,7 +29,7 @@ from services.runtime.kafka.records.record_size import (
 )
 from services.runtime.log.event_log import Whole
 from tests.controls import T0
-from tests.unit.runtime.toy import request
+from tests.unit.runtime.toy import TOPICS, request
 
 TOO_LARGE = Poison("oversized", "send less")
 
@@ -98,7 +98,7 @@ def test_record_too_large_in_its_key_alone_is_stood_for_with_all_that_is_kept() 
 def test_letter_and_its_message_say_that_they_are_cut() -> None:
     record = request()
     record.value = b"v" * 300_000
-    letter = dead_letter(record, TOO_LARGE, T0)
+    letter = dead_letter(record, TOO_LARGE, T0, TOPICS)
     message = letter_message(letter, letter.headers, "orders")
     told = dict(message["headers"])
     assert message["value"] == letter.value == b"v" * BODY_BYTES_MAX
@@ -107,7 +107,7 @@ def test_letter_and_its_message_say_that_they_are_cut() -> None:
 
 
 def test_message_of_a_whole_letter_says_nothing_of_that() -> None:
-    letter = dead_letter(request(), TOO_LARGE, T0)
+    letter = dead_letter(request(), TOO_LARGE, T0, TOPICS)
     told = dict(letter_message(letter, letter.headers, "orders")["headers"])
     assert not [name for name in told if name.startswith("dlq-original-") and "bytes" in name]
 

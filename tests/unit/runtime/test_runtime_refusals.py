@@ -11,7 +11,7 @@ from services.runtime.errors import Poison
 from services.runtime.kafka.records.cloudevents import check_body, read_record
 from services.runtime.kafka.records.record_size import HEADER_BYTES_MAX
 from tests.unit.runtime.test_runtime_cloudevents import TRACE, structured
-from tests.unit.runtime.toy import Record, request
+from tests.unit.runtime.toy import FIELDS, Record, request
 
 NO_EVENT = (
     "a structured event is a JSON object with its attributes, and an object `data` or `data_base64`"
@@ -27,7 +27,7 @@ NULL = "null is no value, leave the field out"
 
 def refusal(record: Record) -> tuple[str, str]:
     with pytest.raises(Poison) as refused:
-        read_record(record)
+        read_record(record, FIELDS)
     return refused.value.reason, str(refused.value)
 
 
@@ -186,7 +186,7 @@ def test_five_problems_are_all_told(problems: int) -> None:
 )
 def test_body_that_two_readers_take_in_two_ways_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(Poison) as refused:
-        check_body(body)
+        check_body(body, FIELDS)
     assert (refused.value.reason, str(refused.value)) == ("body_invalid", message)
 
 
@@ -196,18 +196,18 @@ def test_refusal_of_nulls_is_cut_and_a_deep_place_too() -> None:
     for name in reversed(path):
         value = {name: value}
     with pytest.raises(Poison) as refused:
-        check_body(json.dumps(value).encode())
+        check_body(json.dumps(value).encode(), FIELDS)
     assert str(refused.value) == f"{'.'.join(path[:8])}: {NULL}"
     long = {"amount": {"activated_at": {"correlationid": {"recordedtime": None}}}}
     places = [f"{number}.amount.activated_at.correlationid.recordedtime" for number in range(5)]
     with pytest.raises(Poison) as refused:
-        check_body(json.dumps([long] * 6).encode())
+        check_body(json.dumps([long] * 6).encode(), FIELDS)
     assert str(refused.value) == "; ".join(f"{place}: {NULL}" for place in places)[:400]
 
 
 def test_words_without_null_in_them_are_no_null() -> None:
-    check_body(b'{"a":"null"}')
-    check_body(b'{"a":0,"b":[],"c":false}')
+    check_body(b'{"a":"null"}', FIELDS)
+    check_body(b'{"a":0,"b":[],"c":false}', FIELDS)
 
 
 def test_attributes_of_a_structured_event_may_be_null_and_numbers_are_read() -> None:

@@ -8,9 +8,8 @@ import sys
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from schemas.envelope import Source
 from schemas.ledger import LowBalanceDetected
-from schemas.topics import LEDGER, REQUESTS
+from schemas.topics import LEDGER, REQUESTS, Source
 from services.runtime.effect import Start
 from services.runtime.errors import Poison, Transient
 from services.runtime.log.event_log import chain_hash

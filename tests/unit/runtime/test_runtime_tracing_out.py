@@ -11,6 +11,7 @@ import structlog
 from aiokafka.errors import KafkaConnectionError
 from opentelemetry.trace import SpanKind, StatusCode
 
+from schemas import BILLING
 from schemas.topics import ORDERS
 from services.runtime.flow.letters.dead_letters import DeadLetterTable
 from services.runtime.flow.publishing.relay import Relay
@@ -135,6 +136,7 @@ async def relay_of(*traceparents: bytes, tracing: Tracing, connected: bool = Tru
     ]
     await intake_of(log, Toy().processor()).handle(requests)
     return Relay(
+        events=BILLING,
         log=log,
         dead_letters=cast("DeadLetterTable", NoDeadLetters()),
         source="/billing/orders",

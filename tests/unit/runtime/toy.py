@@ -14,12 +14,13 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid5
 
-from schemas.envelope import Envelope, Event, Source
+from schemas import BILLING
+from schemas.envelope import Envelope, Event
 from schemas.ledger import LowBalanceDetected
 from schemas.money import Money
 from schemas.orders import OrderExpired
 from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode, TopUpRequested
-from schemas.topics import LEDGER, ORDERS, REQUESTS
+from schemas.topics import LEDGER, ORDERS, REQUESTS, Source
 from services.runtime.authenticity import EventVerifier
 from services.runtime.effect import EffectChange
 from services.runtime.flow.intake.intake import Intake
@@ -52,6 +53,9 @@ OTHER_ACCOUNT: Final = next(
 NAMESPACE: Final = UUID("00000000-0000-4000-8000-0000000000aa")
 
 
+TOYS: Final = BILLING
+TOPICS: Final = TOYS.topics
+FIELDS: Final = TOYS.field_names
 ORDERS_OF: Final[StreamKind[int]] = StreamKind("order", int, lambda state, _: state + 1)
 WALLETS_OF: Final[StreamKind[int]] = StreamKind("wallet", int, lambda state, _: state + 1)
 
@@ -102,7 +106,7 @@ class Toy:
         self,
         executors: Mapping[str, Executor] | None = None,
         *,
-        source: Source = Source.ORDERS,
+        source: str = Source.ORDERS,
         records_incoming: bool = False,
     ) -> Processor:
         """Return the toy as the runtime sees a service."""
@@ -117,7 +121,9 @@ class Toy:
             handlers=dict(
                 (on(TopUpRequested, on_requested), on(LowBalanceDetected, on_low_balance))
             ),
-            streams=Streams(*(kind.decided_by(self.decide) for kind in (ORDERS_OF, WALLETS_OF))),
+            streams=Streams(
+                TOYS, *(kind.decided_by(self.decide) for kind in (ORDERS_OF, WALLETS_OF))
+            ),
             effects={kind: Effect(each) for kind, each in (executors or {}).items()},
             records_incoming=records_incoming,
         )

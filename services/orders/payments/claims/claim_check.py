@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import asyncpg
 
+import schemas
 from schemas.confirmations import PaymentConfirmationReceived
 from schemas.orders import PaymentCaptured
 from schemas.requests import PaymentMethod
@@ -114,7 +115,7 @@ async def restore_lost_claims(connection: asyncpg.Connection, archive: Archive) 
 
 
 async def _restore(connection: asyncpg.Connection, captured: Sequence[StoredEvent]) -> int:
-    events = ((each.recorded_at, each.stream_id, each.event()) for each in captured)
+    events = ((each.recorded_at, each.stream_id, each.event(schemas.BILLING)) for each in captured)
     return await restore_claims(connection, events)
 
 

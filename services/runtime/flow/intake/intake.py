@@ -59,10 +59,15 @@ class Intake:
         self._log = log
         self._journal = journal
         self._parser = RecordParser(processor, shard_count, verifier)
+        self._topics = processor.events.topics
         self._letters = letters or KeepAll()
         self._clock = clock
         self._tracing = tracing
         self._next = NextOffsets()
+
+    def dead_letter(self, record: Record, poison: Poison, now: datetime) -> DeadLetter:
+        """Return what is kept of a record that cannot be handled."""
+        return dead_letter(record, poison, now, self._topics)
 
     async def handle(self, records: Sequence[Record]) -> IntakeResult:
         """Handle one batch.
@@ -192,7 +197,7 @@ class Intake:
         waiting: list[DeadLetter] = []
         for item, poison in poisoned:
             place = item.record.topic, item.record.partition, item.record.offset
-            letter = sent.get(place) or dead_letter(item.record, poison, now)
+            letter = sent.get(place) or self.dead_letter(item.record, poison, now)
             if poison.reason == SHARD_PARKED and item.work is not None:
                 waiting.append(letter._replace(parked_shard=item.work.shard))
             else:

@@ -7,10 +7,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import AHEAD_MAX, Envelope, Event, happened_field
-from schemas.topics import TOPICS
-from services.runtime.authenticity import WRITER_OF, EventVerifier
+from services.runtime.authenticity import EventVerifier
 from services.runtime.errors import PerennialError, Poison
 from services.runtime.flow.work import Parsed, Work, consumed
 from services.runtime.kafka.records.cloudevents import (
@@ -27,7 +25,6 @@ UNREADABLE: Final = "unreadable"
 """The reason of a record whose reading raised something unforeseen."""
 _RUST_PANIC: Final = "pyo3_runtime"
 """Where pydantic's core defines what it raises on a defect of its own: it is no `Exception`."""
-_TOPIC: Final = {topic.name: topic for topic in TOPICS}
 
 
 class RecordParser:
@@ -43,6 +40,7 @@ class RecordParser:
         self._verifier = verifier
         self._processor = processor
         self._shard_count = shard_count
+        self._events = processor.events
         self._strict = {sub.topic: sub.strict for sub in processor.subscriptions}
 
     def parse(self, record: Record, now: datetime) -> Parsed:
@@ -80,14 +78,14 @@ class RecordParser:
         sequenced: Envelope | None = None
         try:
             self._check_authentic(record)
-            envelope, body = read_record(record)
+            envelope, body = read_record(record, self._events.field_names)
             self._check_origin(record, envelope)
-            sequenced = None if _TOPIC[record.topic].external else envelope
+            sequenced = None if self._events.topics[record.topic].external else envelope
             model = self._model(record, envelope)
             if model is None:
                 return Parsed(record, sequenced)
-            if _TOPIC[record.topic].external:
-                check_body(body)
+            if self._events.topics[record.topic].external:
+                check_body(body, self._events.field_names)
             event = model.parse(body)
             if event.account_id != envelope.partitionkey:
                 message = "account_id in the body differs from partitionkey: make them the same"
@@ -96,27 +94,32 @@ class RecordParser:
             incoming = Incoming(envelope, event, body)
             task = self._task(incoming, now)
         except ValidationError as error:
-            return Parsed(
-                record, sequenced, poison=Poison("body_invalid", validation_summary(error))
-            )
+            return Parsed(record, sequenced, poison=Poison("body_invalid", self._summary(error)))
         except Poison as poison:
             return Parsed(record, sequenced, poison=poison)
         if isinstance(task, Ignored):
             return Parsed(record, sequenced, ignored=task)
         return Parsed(record, sequenced, work=self._work(task, incoming))
 
+    def _summary(self, error: ValidationError) -> str:
+        return validation_summary(error, self._events.field_names)
+
     def _model(self, record: Record, envelope: Envelope) -> type[Event] | None:
-        model = EVENT_TYPES.get(envelope.type)
-        belongs = model is not None and TOPIC_OF[envelope.type].name == record.topic
+        model = self._events.types.get(envelope.type)
+        belongs = model is not None and self._events.topic_of[envelope.type].name == record.topic
         if model is not None and belongs and model in self._processor.handlers:
             return model
         if belongs or not self._strict[record.topic]:
             return None
         name = envelope.type.rpartition(".v")[0]
-        if model is None and any(known.rpartition(".v")[0] == name for known in EVENT_TYPES):
+        if model is None and any(known.rpartition(".v")[0] == name for known in self._events.types):
             message = "this major version of the event is not known here: see docs/EVENTS.md"
             raise Poison("unknown_version", message)
-        where = f"publish it to {TOPIC_OF[envelope.type].name}" if model else "see docs/EVENTS.md"
+        where = (
+            f"publish it to {self._events.topic_of[envelope.type].name}"
+            if model
+            else "see docs/EVENTS.md"
+        )
         message = f"this event type does not belong on this topic: {where}"
         raise Poison("unknown_event_type", message)
 
@@ -125,7 +128,7 @@ class RecordParser:
 
         A forged record has no place in any sequence: it neither takes a number nor leaves a gap.
         """
-        if self._verifier is not None and record.topic in WRITER_OF:
+        if self._verifier is not None and not self._events.topics[record.topic].external:
             self._verifier.check(record)
 
     def _check_origin(self, record: Record, envelope: Envelope) -> None:
@@ -133,7 +136,7 @@ class RecordParser:
 
         A record from around us may lie in any partition: we compute the shard ourselves.
         """
-        topic = _TOPIC[record.topic]
+        topic = self._events.topics[record.topic]
         if not topic.admits(envelope.source):
             message = f"only {topic.source_rule} writes to {topic.name}"
             raise Poison("source_not_allowed", message)
@@ -146,7 +149,9 @@ class RecordParser:
 
     def _work(self, task: Task, incoming: Incoming) -> Work:
         envelope = incoming.envelope
-        inherited = None if TOPIC_OF[envelope.type].external else envelope.correlationid
+        inherited = (
+            None if self._events.topic_of[envelope.type].external else envelope.correlationid
+        )
         return Work(
             task=task,
             shard=shard_of(envelope.partitionkey, self._shard_count),

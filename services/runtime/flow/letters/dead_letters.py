@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 
-from schemas.topics import TOPICS
 from services.runtime.log.event_log import Whole
 from services.runtime.postgres.errors import transient_when_unwell
 
 PUBLISHED_PER_ROUND_MAX: Final = 100
 REDRIVEN_PER_ROUND_MAX: Final = 200
 WAITING_PER_ROUND_MAX: Final = 500
-_OWN_TOPICS: Final = frozenset(topic.name for topic in TOPICS if not topic.external)
 _COLUMNS: Final = (
     "dead_letter_id, topic, partition, record_offset, record_key, record_value, record_headers,"
     " reason, detail, attempts, dead_lettered_at, published_at, redrive_asked_at, closed_at,"
@@ -100,19 +98,19 @@ class LetterCount:
 class Chosen:
     """Which open letters are meant: those that agree with everything that is not None.
 
-    Letters about events of our own services, whose order counts, are meant only when their `topic`
-    is named, or with `own`.
+    Those on the topics `spared` are meant only when their `topic` is named: for letters about events
+    of our own services, whose order counts.
     """
 
     reason: str | None = None
     source: str | None = None
     topic: str | None = None
     until: datetime | None = None
-    own: bool = False
+    spared: Collection[str] = ()
 
     def arguments(self) -> tuple[object, ...]:
         """Return the parameters of the statements."""
-        spared = [] if self.topic or self.own else sorted(_OWN_TOPICS)
+        spared = [] if self.topic else sorted(self.spared)
         return self.reason, self.source, self.topic, self.until, spared
 
 

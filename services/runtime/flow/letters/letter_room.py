@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from schemas.registry import Topic
 from services.runtime.flow.letters.letters import RefusedRecord, dead_letter, letter_of, source_of
 from services.runtime.flow.pace import shared
 from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
@@ -86,8 +87,9 @@ class _Open:
 class LetterRoom:
     """Keeps the dead letters of one service."""
 
-    def __init__(self, publish: Publish) -> None:
-        """Give to `publish` what there is no room for."""
+    def __init__(self, publish: Publish, topics: Mapping[str, Topic]) -> None:
+        """Give to `publish` what there is no room for; `topics` say who may write where."""
+        self._topics = topics
         self._publish = publish
         self._open: _Open | None = None
 
@@ -105,7 +107,7 @@ class LetterRoom:
         taken = self._open
         if taken is None or not taken.is_recent(now):
             return {}
-        found = [_beyond(each, taken, now) async for each in shared(refused)]
+        found = [self._beyond(each, taken, now) async for each in shared(refused)]
         beyond = [each for each in found if each is not None]
         if beyond:
             await self._publish(beyond)
@@ -154,6 +156,14 @@ class LetterRoom:
             self._open = taken
         return taken
 
+    def _beyond(self, refused: RefusedRecord, taken: _Open, now: datetime) -> DeadLetter | None:
+        """Return the letter of a record when there is no place for it."""
+        room = taken.room_of(source_of(refused.record, self._topics))
+        if taken.has_none_left(room):
+            return letter_of(refused, room, now)
+        letter = dead_letter(*refused, now, self._topics)._replace(source=room)
+        return letter if taken.is_full(letter) else None
+
 
 class KeepAll:
     """Keeps every letter in the table."""
@@ -176,15 +186,6 @@ class KeepAll:
 def place_of(letter: DeadLetter) -> Place:
     """Return where the record of a letter lies."""
     return letter.topic, letter.partition, letter.record_offset
-
-
-def _beyond(refused: RefusedRecord, taken: _Open, now: datetime) -> DeadLetter | None:
-    """Return the letter of a record when there is no place for it."""
-    room = taken.room_of(source_of(refused.record))
-    if taken.has_none_left(room):
-        return letter_of(refused, room, now)
-    letter = dead_letter(*refused, now)._replace(source=room)
-    return letter if taken.is_full(letter) else None
 
 
 def _roomed(letter: DeadLetter, taken: _Open) -> DeadLetter:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from schemas.topics import TOPICS
+from schemas.registry import Topic
 from services.runtime.errors import Poison
 from services.runtime.kafka.records.cloudevents import Record
 from services.runtime.kafka.records.record_size import BODY_BYTES_MAX, kept
@@ -19,7 +19,6 @@ UNKNOWN_SOURCE: Final = "unknown"
 _SOURCE: Final = re.compile(r"/[a-z]{1,16}/[a-z0-9][a-z0-9-]{0,62}")
 _NAME_CHARACTERS_MAX: Final = 64
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-_TOPIC: Final = {topic.name: topic for topic in TOPICS}
 
 
 class RefusedRecord(NamedTuple):
@@ -29,11 +28,18 @@ class RefusedRecord(NamedTuple):
     poison: Poison
 
 
-def dead_letter(record: Record, poison: Poison, now: datetime) -> DeadLetter:
-    """Return the record as it arrived, or its beginning, with why it cannot be handled."""
+def dead_letter(
+    record: Record, poison: Poison, now: datetime, topics: Mapping[str, Topic]
+) -> DeadLetter:
+    """Return the record as it arrived, or its beginning, with why it cannot be handled.
+
+    `topics` say who may write where.
+    """
     document = _document(record.value)
     claimed = next(_named(record, document, "source"), "")
-    letter = letter_of(RefusedRecord(record, poison), _admitted(record.topic, claimed), now)
+    letter = letter_of(
+        RefusedRecord(record, poison), _admitted(topics.get(record.topic), claimed), now
+    )
     return letter._replace(account_id=next(_accounts(record, document), None))
 
 
@@ -57,7 +63,7 @@ def letter_of(refused: RefusedRecord, source: str, now: datetime) -> DeadLetter:
     )
 
 
-def source_of(record: Record) -> str:
+def source_of(record: Record, topics: Mapping[str, Topic]) -> str:
     """Return who claims to have sent a record, when that one may write to its topic.
 
     Its value is read only where no header says so: that takes longer than all the rest.
@@ -65,12 +71,11 @@ def source_of(record: Record) -> str:
     claimed = next(_in_headers(record, "source"), None)
     if claimed is None:
         claimed = next(_named(record, _document(record.value), "source"), "")
-    return _admitted(record.topic, claimed)
+    return _admitted(topics.get(record.topic), claimed)
 
 
-def _admitted(topic_name: str, claimed: str) -> str:
+def _admitted(topic: Topic | None, claimed: str) -> str:
     """Return the source that is claimed, when it may write to the topic."""
-    topic = _TOPIC.get(topic_name)
     admitted = topic is not None and topic.admits(claimed) and _SOURCE.fullmatch(claimed)
     return claimed if admitted else UNKNOWN_SOURCE
 

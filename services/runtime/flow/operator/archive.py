@@ -17,7 +17,6 @@ from typing import Any, Final
 from uuid import uuid4
 
 from schemas.envelope import utc_text
-from schemas.topics import TOPICS
 from services.runtime.errors import MALFORMED, ConfigurationError
 from services.runtime.key_ring import KeyRing
 from services.runtime.postgres.errors import transient_when_unwell
@@ -25,7 +24,7 @@ from services.runtime.postgres.errors import transient_when_unwell
 AT_ONCE: Final = 1000
 MANIFEST: Final = ".manifest.json"
 ROWS: Final = ".jsonl"
-AGE_MIN: Final = timedelta(days=max(topic.retention_days for topic in TOPICS) + 1)
+AGE_BEYOND_RETENTION: Final = timedelta(days=1)
 """What is younger may come again from its topic, and is then known by its letter."""
 _CONTEXT: Final = b"perennial-archive-1\0"
 
@@ -81,21 +80,24 @@ async def archive_closed(  # noqa: PLR0913 - whose, which, where to, and by whom
     before: datetime,
     folder: Path,
     now: datetime,
+    retention: timedelta,
     keys: KeyRing | None,
 ) -> list[Archived]:
     """Write what was closed before a moment to files, read them back, then delete the rows.
 
-    `connection` is the owner's: a service may not delete. When this stops in the middle, rows are
+    `connection` is the owner's: a service may not delete. No topic keeps a record longer than
+    `retention`. When this stops in the middle, rows are
     both in a file and in the database, and in another file after the next run.
 
     Raises:
         ConfigurationError: the moment is too recent, or what was written does not read back.
         Transient: the database is unwell.
     """
-    if before > now - AGE_MIN:
+    age_min = retention + AGE_BEYOND_RETENTION
+    if before > now - age_min:
         message = (
-            f"what is younger than {AGE_MIN.days} days may come again from its topic: name a moment "
-            f"until {utc_text(now - AGE_MIN)}"
+            f"what is younger than {age_min.days} days may come again from its topic: name a moment "
+            f"until {utc_text(now - age_min)}"
         )
         raise ConfigurationError(message)
     archived = []

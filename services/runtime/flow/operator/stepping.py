@@ -9,7 +9,6 @@ from typing import Final
 from services.runtime.errors import Park, Poison
 from services.runtime.flow.intake.intake import Intake
 from services.runtime.flow.intake.ordering import SEQUENCE_GAP
-from services.runtime.flow.letters.letters import dead_letter
 from services.runtime.flow.letters.rereading import reading
 from services.runtime.flow.operator.parking import ParkedShard
 from services.runtime.log.event_log import EventLog, TopicPartition
@@ -62,7 +61,7 @@ class Stepping:
             if tx.next_offsets.get(place) != offset:
                 message = f"the cursor is no longer at {offset}: resume without setting aside"
                 raise Park(SET_ASIDE, message)
-            await tx.add_dead_letters([dead_letter(record, poison, self._clock())])
+            await tx.add_dead_letters([self._intake.dead_letter(record, poison, self._clock())])
             tx.move_cursor(place, offset + 1)
 
     async def _find_missing(self, parked: ParkedShard, place: TopicPartition, source: str) -> None:

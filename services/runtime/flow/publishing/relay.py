@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from schemas.registry import EventRegistry
 from services.runtime.authenticity import EventSigner
 from services.runtime.errors import Transient
 from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDeadLetter
@@ -58,6 +59,7 @@ class Relay:
         self,
         *,
         log: EventLog,
+        events: EventRegistry,
         dead_letters: DeadLetterTable,
         source: str,
         topic: str,
@@ -70,6 +72,7 @@ class Relay:
     ) -> None:
         """Publish events of `source` in `shards()` to `topic`, and dead letters of `group`."""
         self._log = log
+        self._events = events
         self._dead_letters = dead_letters
         self._source = source
         self._topic = topic
@@ -266,7 +269,7 @@ class Relay:
             return self._producer
 
     def _message(self, event: StoredEvent) -> dict[str, Any]:
-        key, headers = event.account_id.encode(), binary_headers(event)
+        key, headers = event.account_id.encode(), binary_headers(event, self._events)
         if self._signer is not None:
             mac = self._signer.mac(self._topic, event.shard, key, headers, event.body)
             headers.append(mac)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any, Final, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-import schemas
-from schemas.envelope import SCHEMA_BASE_URI, SPEC_VERSION, Envelope, utc_text
+from schemas.envelope import SPEC_VERSION, Envelope, utc_text
+from schemas.registry import EventRegistry
 from services.runtime.authenticity import CHAIN_HASH
 from services.runtime.errors import Poison
 from services.runtime.kafka.records.record_size import (
@@ -37,6 +37,8 @@ _NO_EVENT: Final = (
 )
 _ATTRIBUTES: Final = frozenset({"specversion", *Envelope.model_fields})
 _CONTENT_TYPE: Final = "content-type"
+_NAMES: Final = frozenset({*Envelope.model_fields, *range(100), "[key]"})
+"""What a message may repeat of any record: attributes, and small positions in lists."""
 _TRACE: Final = "traceparent"
 _NAME_OF: Final = {f"ce_{name}": name for name in _ATTRIBUTES} | {_CONTENT_TYPE: _CONTENT_TYPE}
 
@@ -52,13 +54,10 @@ class Record(Protocol):
     headers: Headers
 
 
-def data_schema(event_type: str) -> str:
-    """Return the `dataschema` URI of `billing.<EventName>.v<major>`."""
-    return SCHEMA_BASE_URI + event_type.removeprefix("billing.")
-
-
-def read_record(record: Record) -> tuple[Envelope, bytes]:
+def read_record(record: Record, fields: Collection[str] = frozenset()) -> tuple[Envelope, bytes]:
     """Return the attributes and the body bytes of a Kafka record.
+
+    What is refused of a body is named only where it is one of `fields`.
 
     Raises:
         Poison: it is not a CloudEvent that we can read; `reason` is a stable code.
@@ -67,7 +66,7 @@ def read_record(record: Record) -> tuple[Envelope, bytes]:
     attributes, body = _texts(record.headers), value
     content_type = attributes.pop(_CONTENT_TYPE, JSON)
     if content_type != JSON and _media_type(content_type) == STRUCTURED:
-        attributes, body = _structured(value)
+        attributes, body = _structured(value, fields)
     elif not attributes.keys() & _ATTRIBUTES:
         message = "no ce_ headers and no structured content type: see docs/PUBLISHING.md"
         raise Poison("not_a_cloudevent", message)
@@ -83,7 +82,7 @@ def read_record(record: Record) -> tuple[Envelope, bytes]:
     try:
         envelope = Envelope.model_validate(attributes)
     except ValidationError as error:
-        raise Poison("attributes_invalid", validation_summary(error)) from None
+        raise Poison("attributes_invalid", validation_summary(error, frozenset())) from None
     if record.key is not None and record.key != envelope.partitionkey.encode():
         message = "the message key and partitionkey differ: use the account_id for both"
         raise Poison("key_mismatch", message)
@@ -105,10 +104,10 @@ def _value(record: Record) -> bytes:
     return record.value
 
 
-def binary_headers(event: StoredEvent) -> list[tuple[str, bytes]]:
+def binary_headers(event: StoredEvent, registry: EventRegistry) -> list[tuple[str, bytes]]:
     """Return the headers of a stored event in binary mode; the value is `event.body`, untouched."""
     headers = [
-        *_fixed_headers(event.source, event.type),
+        *_fixed_headers(event.source, event.type, registry),
         ("ce_id", str(event.event_id).encode()),
         ("ce_subject", event.stream_id.encode()),
         ("ce_time", utc_text(event.occurred_at).encode()),
@@ -128,19 +127,23 @@ def binary_headers(event: StoredEvent) -> list[tuple[str, bytes]]:
 
 
 @cache
-def _fixed_headers(source: str, event_type: str) -> tuple[tuple[str, bytes], ...]:
+def _fixed_headers(
+    source: str, event_type: str, registry: EventRegistry
+) -> tuple[tuple[str, bytes], ...]:
     """Return what is the same in all events of a type."""
     return (
         (_CONTENT_TYPE, JSON.encode()),
         ("ce_specversion", SPEC_VERSION.encode()),
         ("ce_source", source.encode()),
         ("ce_type", event_type.encode()),
-        ("ce_dataschema", data_schema(event_type).encode()),
+        ("ce_dataschema", registry.data_schema(event_type).encode()),
     )
 
 
-def check_body(body: bytes) -> None:
+def check_body(body: bytes, fields: Collection[str]) -> None:
     """Refuse what a reader of JSON may take in two ways: a key twice, and `null` for "left out".
+
+    What is refused is named only where it is one of `fields`.
 
     Raises:
         Poison: it is so, or it is not JSON: NaN and its like switch nothing off.
@@ -150,38 +153,30 @@ def check_body(body: bytes) -> None:
     except (ValueError, RecursionError):
         raise Poison("body_invalid", "the body is not JSON") from None
     if b"null" in body and (found := nulls(value)):
-        _refuse_null(found)
+        _refuse_null(found, fields)
 
 
-def _refuse_null(found: Sequence[Path]) -> None:
-    told = "; ".join(f"{_place(path)}: null is no value, leave the field out" for path in found)
+def _refuse_null(found: Sequence[Path], fields: Collection[str]) -> None:
+    told = "; ".join(
+        f"{_place(path, fields)}: null is no value, leave the field out" for path in found
+    )
     raise Poison("body_invalid", told[:_SUMMARY_CHARACTERS_MAX])
 
 
-def validation_summary(error: ValidationError) -> str:
-    """Say which fields are wrong and how, without any value or key that was sent."""
+def validation_summary(error: ValidationError, fields: Collection[str]) -> str:
+    """Say which `fields` are wrong and how, without any value or key that was sent."""
     problems = problems_of(error)
-    told = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in problems[:5])
+    told = "; ".join(
+        f"{_place(problem['loc'], fields)}: {problem['msg']}" for problem in problems[:5]
+    )
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004
     return told[:_SUMMARY_CHARACTERS_MAX] + more
 
 
-def _place(path: Sequence[int | str]) -> str:
+def _place(path: Sequence[int | str], fields: Collection[str]) -> str:
     """Return where a problem is. In a dictionary a key is the sender's word, and is not repeated."""
-    known = _field_names()
-    return ".".join(str(part) if part in known else "(key)" for part in path[:8]) or "body"
-
-
-@cache
-def _field_names() -> frozenset[int | str]:
-    """Return every name that our models have, and small positions in lists."""
-    names: set[int | str] = {*Envelope.model_fields, *range(100), "[key]"}
-    models: list[type[BaseModel]] = list(schemas.EVENT_TYPES.values())
-    for model in models:
-        schema = model.model_json_schema()
-        for part in (schema, *schema.get("$defs", {}).values()):
-            names.update(part.get("properties", ()))
-    return frozenset(names)
+    told = (str(part) if part in _NAMES or part in fields else "(key)" for part in path[:8])
+    return ".".join(told) or "body"
 
 
 def _texts(headers: Headers) -> dict[str, str]:
@@ -235,12 +230,12 @@ def _trace(value: bytes | None, *, known: bool) -> str:
     return "" if value is None or known else value.decode(errors="replace").replace("\0", " ")
 
 
-def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
+def _structured(value: bytes, fields: Collection[str]) -> tuple[dict[str, str], bytes]:
     try:
         document = read_json(value)
         if not isinstance(document, dict):
             raise Poison("not_a_cloudevent", _NO_EVENT)
-        body = _data(document, may_hold_null=b"null" in value)
+        body = _data(document, may_hold_null=b"null" in value, fields=fields)
         attributes = {
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in document.items()
@@ -253,13 +248,13 @@ def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
     return attributes, body
 
 
-def _data(document: dict[str, Any], *, may_hold_null: bool) -> bytes:
+def _data(document: dict[str, Any], *, may_hold_null: bool, fields: Collection[str]) -> bytes:
     """Return the body of a structured event: its `data`, or what `data_base64` holds."""
     _refuse_unless_json(_text(document.get("datacontenttype"), JSON))
     coded = document.get("data_base64")
     if coded is None and isinstance(document.get("data"), dict):
         if may_hold_null and (found := nulls(document["data"])):
-            _refuse_null(found)
+            _refuse_null(found, fields)
         return _encoded(json.dumps(document["data"], ensure_ascii=False, separators=(",", ":")))
     if not isinstance(coded, str) or "data" in document:
         raise Poison("not_a_cloudevent", _NO_EVENT)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import asyncpg
 from aiokafka import TopicPartition
 
-from services.runtime.authenticity import CHAIN_HASH, WRITER_OF, EventKeys, EventVerifier
+from services.runtime.authenticity import CHAIN_HASH, EventKeys, EventVerifier
 from services.runtime.errors import Halt, Poison
 from services.runtime.kafka.reading import reader, records_until
 from services.runtime.postgres.errors import transient_when_unwell
@@ -50,7 +50,9 @@ async def check_own_topic(
         return
     source, topic = str(processor.source), processor.output_topic
     # The topic first: whoever publishes meanwhile has it in the log before.
-    published = await _published(settings, source=source, topic=topic)
+    keys = EventKeys.of(settings.event_keys, processor.events.topics.values())
+    verifier = keys.own(processor.group) if keys else None
+    published = await _published(settings, verifier, source=source, topic=topic)
     columns = list(published), [each.sequence for each in published.values()]
     with transient_when_unwell():
         rows = await pool.fetch("SELECT shard, head_sequence FROM shard")
@@ -75,15 +77,15 @@ async def check_own_topic(
             raise Halt(message)
 
 
-async def _published(settings: RuntimeSettings, *, source: str, topic: str) -> dict[int, Published]:
+async def _published(
+    settings: RuntimeSettings, verifier: EventVerifier | None, *, source: str, topic: str
+) -> dict[int, Published]:
     """Return the newest event of `source` in each partition of `topic` that has one.
 
     Raises:
         Transient: Kafka does not answer.
     """
     partitions = [TopicPartition(topic, shard) for shard in range(settings.shard_count)]
-    keys = EventKeys.of(settings.event_keys)
-    verifier = keys.own(WRITER_OF[topic]) if keys else None
     async with reader(settings, topic) as consumer:
         return await _last_sequences(consumer, source, partitions, verifier)
 

@@ -15,7 +15,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema, String
 
-from schemas.topics import Topic
+from schemas.registry import Topic
 from services.runtime.errors import ConfigurationError
 from services.runtime.kafka.limits import MESSAGE_BYTES_MAX
 
