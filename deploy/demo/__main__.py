@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.demo.expected.comparison import compare_outcomes
 from deploy.demo.findings import find_books, find_mails, find_timeline
-from deploy.demo.page import page
 from deploy.demo.publish import MANIFEST_FILE
+from deploy.demo.report.page import page
 from deploy.demo.result import DemoResult, Used
 from deploy.demo.run import dead_letters, run_phases
 from deploy.demo.summary import show

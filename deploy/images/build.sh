@@ -130,7 +130,7 @@ import shutil
 import sys
 
 from deploy.local.folder import JAR_CACHE
-from deploy.local.kafka import fetch_jars
+from deploy.local.servers.kafka import fetch_jars
 
 for jar in fetch_jars(JAR_CACHE):
     shutil.copy(jar, sys.argv[1])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from deploy.local.broker_security import ADMIN
 from deploy.local.folder import write_private
+from deploy.local.servers.broker_security import ADMIN
 from deploy.local.stack import LocalStack
 from schemas.access import OBSERVER, OPERATOR
 

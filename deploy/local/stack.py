@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from deploy.local.broker_security import ADMIN, USERS, BrokerSecurity
 from deploy.local.errors import StackError
 from deploy.local.folder import JAR_CACHE, StackFolder
-from deploy.local.kafka import KafkaBroker, fetch_jars
 from deploy.local.ports import HOST, choose_ports
-from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Child, Processes
+from deploy.local.servers.broker_security import ADMIN, USERS, BrokerSecurity
+from deploy.local.servers.kafka import KafkaBroker, fetch_jars
+from deploy.local.servers.postgres import PostgresServer
 from deploy.local.services import (
     SERVICES,
     LocalAddresses,
@@ -206,7 +206,7 @@ class LocalStack:
     def start_mail_sink(self) -> None:
         """Start the SMTP server that keeps messages as files."""
         port = self._ports["smtp"]
-        command = [sys.executable, "-m", "deploy.local.smtp", str(port), self.mail_folder]
+        command = [sys.executable, "-m", "deploy.local.servers.smtp", str(port), self.mail_folder]
         self._mail = self._processes.start("smtp", command)
         self._mail.wait_for_port(port)
 

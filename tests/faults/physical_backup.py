@@ -12,8 +12,8 @@ from typing import Final
 import asyncpg
 
 from deploy.local.errors import StackError
-from deploy.local.postgres import PostgresServer, program
 from deploy.local.processes import Processes
+from deploy.local.servers.postgres import PostgresServer, program
 
 _PASSWORD: Final = "secret"
 _RECOVERY_SECONDS: Final = 60

@@ -9,8 +9,8 @@ from typing import Any
 
 import asyncpg
 
-from deploy.local.postgres import program
 from deploy.local.processes import Child
+from deploy.local.servers.postgres import program
 from tests.faults.conftest import Books
 from tests.faults.recovery import SERVICES, perennial, recover
 from tests.faults.requests import card_renewal

@@ -104,7 +104,7 @@ class System:
     def start_mail_sink(self) -> None:
         """Start the SMTP server that keeps messages as files."""
         port = self._ports["smtp"]
-        command = [sys.executable, "-m", "deploy.local.smtp", port, self.mail_folder]
+        command = [sys.executable, "-m", "deploy.local.servers.smtp", port, self.mail_folder]
         self.children["smtp"] = self.processes.start("smtp", command)
         self.children["smtp"].wait_for_port(port)
 

@@ -25,7 +25,7 @@ from aiokafka.errors import (
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from deploy.local.broker_security import ADMIN
+from deploy.local.servers.broker_security import ADMIN
 from deploy.local.services import SERVICES
 from deploy.local.stack import LocalStack
 from schemas.access import ResourceKind

@@ -19,9 +19,9 @@ import pytest
 from deploy.local.errors import StackError
 from deploy.local.folder import StackFolder, holder
 from deploy.local.guard import read_started
-from deploy.local.kafka import ARTIFACTS, fetch_jars
 from deploy.local.ports import choose_from_part, choose_ports, is_open
 from deploy.local.processes import ROOT, Processes
+from deploy.local.servers.kafka import ARTIFACTS, fetch_jars
 from deploy.local.stack import LocalStack
 
 HOLDS_A_STACK = """

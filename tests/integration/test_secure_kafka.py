@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.broker_security import ADMIN
+from deploy.local.servers.broker_security import ADMIN
 from deploy.local.stack import LocalStack
 from schemas.topics import REQUESTS
 from tests.faults.requests import card_renewal

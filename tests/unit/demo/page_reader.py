@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from deploy.demo.expected.comparison import Comparison
-from deploy.demo.page import page
+from deploy.demo.report.page import page
 from deploy.demo.result import DemoCheck, DemoMail, DemoResult, Moment, Used
 
 VOID = {"meta", "wbr", "br", "hr", "img", "input", "link", "source", "col", "base"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.demo.charts import BARS_MAX, balance_bars, comparison_bars, lanes, percent, ticks
 from deploy.demo.expected.comparison import Comparison
-from deploy.demo.figures import amount_text, seconds_text, side_text, words
+from deploy.demo.report.charts import BARS_MAX, balance_bars, comparison_bars, lanes, percent, ticks
+from deploy.demo.report.figures import amount_text, seconds_text, side_text, words
 from deploy.demo.result import Moment
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from deploy.demo.expected.comparison import Comparison
-from deploy.demo.page import page
+from deploy.demo.report.page import page
 from deploy.demo.result import DemoCheck, DemoResult
 from tests.unit.demo.page_reader import EMAIL, a_mail, a_result, everything_hostile, read
 

@@ -1,4 +1,4 @@
-"""An SMTP server that keeps every message as a file: `python -m deploy.local.smtp PORT FOLDER`."""
+"""An SMTP server that keeps messages as files: `python -m deploy.local.servers.smtp PORT FOLDER`."""
 
 from __future__ import annotations
 

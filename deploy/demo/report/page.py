@@ -10,7 +10,8 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from deploy.demo.charts import (
+from deploy.demo.expected.comparison import Comparison
+from deploy.demo.report.charts import (
     ChartBar,
     balance_bars,
     comparison_bars,
@@ -18,8 +19,7 @@ from deploy.demo.charts import (
     quantity_bars,
     ticks,
 )
-from deploy.demo.expected.comparison import Comparison
-from deploy.demo.figures import (
+from deploy.demo.report.figures import (
     amount_text,
     count_text,
     memory_text,

