@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from services.runtime.clock.virtual_clock import VARIABLE as VIRTUAL_CLOCK
 from services.runtime.errors import ConfigurationError
@@ -53,10 +53,9 @@ def load_addresses() -> Addresses:
     """Read what the environment says of the broker and of each service, else the stack's file.
 
     Raises:
-        ConfigurationError: no broker is known.
+        ConfigurationError: no broker is known, or the file is not one of the stack.
     """
-    file = stack_file()
-    stack = json.loads(file.read_text()) if file else {}
+    stack = _stack()
     postgres = dict(stack.get("postgres", {})) | _by_service("POSTGRES_DSN")
     http = dict(stack.get("http", {})) | _by_service("HTTP")
     servers = os.environ.get("PERENNIAL_BOOTSTRAP_SERVERS")
@@ -73,6 +72,21 @@ def load_addresses() -> Addresses:
     return Addresses(servers, postgres, http, keys, login, clock_file)
 
 
+def _stack() -> dict[str, Any]:
+    """Return what the file of the running stack says; nothing when none is up."""
+    if (file := stack_file()) is None:
+        return {}
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    tables = ("postgres", "http", "kafka_login")
+    if not isinstance(found, dict) or any(not isinstance(found.get(n, {}), dict) for n in tables):
+        message = f"{file} is not what `make up` wrote: `make down`, and `make up` again"
+        raise ConfigurationError(message)
+    return found
+
+
 def stack_file() -> Path | None:
     """Return the file that `make up` wrote, or None when no stack is up.
 
@@ -82,10 +96,18 @@ def stack_file() -> Path | None:
     if chosen := os.environ.get("PERENNIAL_STATE_FOLDER"):
         files = [Path(chosen) / _STACK_FILE]
     else:
-        here = Path.cwd()
+        here = _here()
         folders = (here, *here.parents, _CHECKOUT)
         files = [folder / _STATE_FOLDER / _STACK_FILE for folder in folders]
     return next((file for file in files if file.is_file() and _is_ours(file)), None)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        message = "this folder is not there any more: change to another one"
+        raise ConfigurationError(message) from None
 
 
 def _is_ours(file: Path) -> bool:

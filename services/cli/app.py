@@ -7,12 +7,11 @@ import sys
 from typing import ClassVar
 
 import typer
+from typer.main import get_command
 
+from services.cli.ending import ended
 from services.cli.lazy import LazyGroup
-from services.runtime.errors import ConfigurationError, Transient
-
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
+from services.runtime.errors import ConfigurationError
 
 
 class Commands(LazyGroup):
@@ -92,14 +91,13 @@ def main() -> None:
     """Run the command line; exit 2 on a usage error, 3 when Postgres or Kafka cannot be reached."""
     # Imports make many objects and no cycles: looking for those takes a tenth of a short command.
     gc.set_threshold(100_000)
+    sys.exit(ended(_run))
+
+
+def _run() -> None:
     if any(not _is_text(each) for each in sys.argv):
-        sys.stderr.write("perennial: an argument is not UTF-8: write it anew\n")
-        sys.exit(EXIT_USAGE)
-    try:
-        app()
-    except ConfigurationError as error:
-        sys.stderr.write(f"perennial: {error}\n")
-        sys.exit(EXIT_USAGE)
-    except (Transient, OSError) as error:
-        sys.stderr.write(f"perennial: cannot reach what is needed: {error}\n")
-        sys.exit(EXIT_UNREACHABLE)
+        message = "an argument is not UTF-8: write it anew"
+        raise ConfigurationError(message)
+    command = get_command(app)
+    with command.make_context("perennial", sys.argv[1:]) as context:
+        command.invoke(context)

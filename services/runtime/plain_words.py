@@ -56,6 +56,7 @@ _KINDS: Final = {
     "url": "an address, such as https://shop.example",
     "uuid": "a UUID of 36 characters",
 }
+_PLURALS: Final = {"character": "characters", "entry": "entries"}
 _LIMITS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "greater_than": lambda limits: f"must be more than {limits['gt']}",
     "greater_than_equal": lambda limits: f"must be {limits['ge']} or more",
@@ -92,7 +93,7 @@ def _plain(problem: ErrorDetails) -> str:
 
 
 def _at_least(count: int, what: str) -> str:
-    return "must not be empty" if count == 1 else f"must have at least {count} of {what}"
+    return "must not be empty" if count == 1 else f"must have at least {count} {_PLURALS[what]}"
 
 
 def _form(pattern: str) -> str:

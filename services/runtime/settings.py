@@ -15,7 +15,7 @@ from services.runtime.authenticity import EventKeysText
 from services.runtime.clock.virtual_clock import VARIABLE as VIRTUAL_CLOCK
 from services.runtime.environment import VARIABLE, Environment, refuse_outside_demo
 from services.runtime.errors import ConfigurationError
-from services.runtime.hosts import is_loopback
+from services.runtime.hosts import is_address, is_loopback
 from services.runtime.key_ring import KeyRingText
 from services.runtime.log.event_log import LEASE_SECONDS_MAX
 from services.runtime.plain_words import problems_of
@@ -33,13 +33,20 @@ def _postgres_dsn(value: SecretStr) -> SecretStr:
     return value
 
 
+def _addresses(value: str) -> str:
+    if not all(is_address(each.strip()) for each in value.split(",")):
+        message = "write host:port, and a comma between several; the port from 1 to 65535"
+        raise ValueError(message)
+    return value
+
+
 class KafkaSettings(BaseSettings):
     """How to reach the broker, and the keys of what our services write to it."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     perennial_environment: Environment = "production"
-    bootstrap_servers: str = Field(min_length=3)
+    bootstrap_servers: Annotated[str, Field(min_length=3), AfterValidator(_addresses)]
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_username: str | None = None

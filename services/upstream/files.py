@@ -26,7 +26,11 @@ from services.upstream.requests import (
 _ATTRIBUTE_COLUMNS: Final = frozenset({"type", "id", "time", "source", "traceparent"})
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _NOT_JSON: Final = "is not JSON: write one object per line, without a comma between lines"
+_NOT_UTF8: Final = "is not UTF-8: save the file as UTF-8"
 _WRONG_QUOTE: Final = "has a quote in the wrong place: double it, and quote the whole cell"
+_CELL_LONG: Final = f"has a cell of more than {csv.field_size_limit()} characters: close its quote"
+_OTHER_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_NUL: Final = "\0"
 
 
 @dataclass(slots=True)
@@ -82,11 +86,11 @@ def _json_rows(text: bytes, event_type: str | None) -> Iterator[tuple[int, objec
         try:
             row = read_json(raw)
         except UnicodeDecodeError:
-            yield line, InvalidRow(Problem("", "is not UTF-8: save the file as UTF-8"))
+            yield line, InvalidRow(Problem("", _NOT_UTF8))
         except Poison as twice:
             yield line, InvalidRow(Problem("", str(twice)))
         except (ValueError, RecursionError):
-            yield line, InvalidRow(Problem("", _NOT_JSON))
+            yield line, InvalidRow(Problem("", _NOT_UTF8 if _NUL.encode() in raw else _NOT_JSON))
         else:
             if isinstance(row, dict) and event_type is not None:
                 row.setdefault("type", event_type)
@@ -97,13 +101,15 @@ def _csv_rows(text: bytes, event_type: str | None) -> Iterator[tuple[int, object
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError:
-        yield 1, InvalidRow(Problem("", "is not UTF-8: save the file as CSV UTF-8"))
+        yield 1, InvalidRow(Problem("", _NOT_UTF8))
+        return
+    if not decoded.strip():
         return
     reader = csv.reader(io.StringIO(decoded, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
-    except csv.Error:
-        yield 1, InvalidRow(Problem("", _WRONG_QUOTE))
+    except csv.Error as error:
+        yield 1, _unreadable(error)
         return
     wrong = _wrong_columns(header, event_type)
     if wrong:
@@ -121,8 +127,8 @@ def _csv_cells(
         line = reader.line_num + 1
         try:
             cells = next(reader, None)
-        except csv.Error:
-            yield line, InvalidRow(Problem("", _WRONG_QUOTE))
+        except csv.Error as error:
+            yield line, _unreadable(error)
             return
         if cells is None:
             return
@@ -136,7 +142,16 @@ def _csv_cells(
         yield line, _row(filled, event_type)
 
 
+def _unreadable(error: csv.Error) -> InvalidRow:
+    return InvalidRow(Problem("", _CELL_LONG if "field limit" in str(error) else _WRONG_QUOTE))
+
+
 def _wrong_columns(header: list[str], event_type: str | None) -> list[Problem]:
+    if _NUL in "".join(header):
+        return [Problem("", _NOT_UTF8)]
+    for separator, name in _OTHER_SEPARATORS.items():
+        if len(header) == 1 and separator in header[0]:
+            return [Problem("", f"has {name} between its cells: separate them by commas")]
     if "type" not in header and event_type is None:
         return [Problem("type", "is not a column: add it, or pass --type")]
     known = {path for model in REQUEST_TYPES.values() for path in _types(model)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +14,7 @@ from schemas.topics import TOPICS
 from services.cli.addresses import SERVICES, secret
 from services.cli.clock.now import now
 from services.cli.connections import connect
+from services.cli.moments import moment
 from services.cli.words import counted
 from services.runtime.archive.events import ArchiveOutcome, archive_events
 from services.runtime.archive.files import event_problems_in
@@ -21,7 +22,6 @@ from services.runtime.errors import ConfigurationError
 from services.runtime.flow.operator.archive import Archived, archive_closed, problems_in
 from services.runtime.key_ring import KeyRing
 
-_TIMES: Final = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]
 app = typer.Typer(
     help="What is settled and old leaves the database for files. Events of the ledger stay.",
     no_args_is_help=True,
@@ -36,7 +36,8 @@ Folder = Annotated[
 def events(
     service: Annotated[str, typer.Option("--service", "-s", help="orders or notifier")],
     before: Annotated[
-        datetime, typer.Option("--before", formats=_TIMES, help="What is older, in UTC.")
+        datetime,
+        typer.Option("--before", parser=moment, metavar="MOMENT", help="What is older, in UTC."),
     ],
     to: Folder,
 ) -> None:
@@ -54,7 +55,7 @@ def events(
             f"any day reads them. Name {' or '.join(ARCHIVING)}"
         )
         raise ConfigurationError(message)
-    outcome = asyncio.run(_events(service, before.replace(tzinfo=UTC), to))
+    outcome = asyncio.run(_events(service, before, to))
     for each in outcome.written:
         typer.echo(
             f"{each.events} events of {service}, positions {each.first_position} to "
@@ -73,7 +74,8 @@ def closed(
         datetime,
         typer.Option(
             "--before",
-            formats=_TIMES,
+            parser=moment,
+            metavar="MOMENT",
             help="What was closed by then, in UTC.",
         ),
     ],
@@ -85,7 +87,7 @@ def closed(
     PERENNIAL_ANCHOR_KEYS_FILE the manifests are signed.
     """
     _known(service)
-    archived = asyncio.run(_closed(service, before.replace(tzinfo=UTC), to))
+    archived = asyncio.run(_closed(service, before, to))
     for each in archived:
         typer.echo(f"{each.rows} {each.kind} of {service}: {each.file}")
     if not archived:

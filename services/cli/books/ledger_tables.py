@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from schemas.envelope import utc_text
 from schemas.money import decimal_text
+from services.cli.tables import print_table, screen_console
 from services.cli.words import counted
 from services.ledger.reports.balance_report import Report
 from services.ledger.reports.statement import Statement, StatementLine, Totals
@@ -22,8 +22,8 @@ def print_report(report: Report, source: str) -> None:
     table.add_column("amount", justify="right")
     for (account, currency), minor in sorted(report.totals.items()):
         table.add_row(Text(account), currency, decimal_text(minor, currency))
-    console = Console()
-    console.print(table)
+    print_table(table)
+    console = screen_console()
     covered = sum(report.scope.positions.values())
     sums = report.trial_balance
     shards = counted(len(report.scope.positions), "shard")
@@ -56,7 +56,7 @@ def print_statement(statement: Statement) -> None:
         )
     table.add_section()
     _add_totals(table, "closing", statement.closing)
-    Console().print(table)
+    print_table(table)
 
 
 def _add_totals(table: Table, label: str, totals: Totals) -> None:
@@ -82,8 +82,8 @@ def print_checks(checks: Sequence[Check]) -> None:
     for check in checks:
         result = Text("ok", "green") if check.ok else Text("FAILED", "bold red")
         table.add_row(Text(check.name), result, Text(check.compared))
-    console = Console()
-    console.print(table)
+    print_table(table)
+    console = screen_console()
     for check in checks:
         if check.problem is not None:
             console.print(Text(f"{check.name}: {check.problem}"), soft_wrap=True)

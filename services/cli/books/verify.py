@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from services.cli.addresses import SERVICES
 from services.cli.clock.now import now
 from services.cli.connections import connect
+from services.cli.tables import print_table, screen_console
 from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
 from services.runtime.verify.anchors import Expected, heads_line, read_heads
@@ -130,8 +130,8 @@ def _print(results: Results, failed: int) -> None:
         for check in checks:
             result = _result(check)
             table.add_row(service, Text(check.name), result, Text(check.compared))
-    console = Console()
-    console.print(table)
+    print_table(table)
+    console = screen_console()
     for service, checks in results.items():
         for check in checks:
             if check.problem is not None:

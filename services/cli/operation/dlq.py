@@ -6,16 +6,17 @@ import asyncio
 import json
 from base64 import b64encode
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from schemas.registry import writers
 from schemas.topics import TOPICS
 from services.cli.connections import connect
+from services.cli.moments import moment
+from services.cli.tables import print_table
 from services.cli.words import counted
 from services.runtime.flow.letters.dead_letters import (
     Chosen,
@@ -25,7 +26,6 @@ from services.runtime.flow.letters.dead_letters import (
 )
 
 ID_MAX: Final = (1 << 63) - 1
-_TIMES: Final = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]
 app = typer.Typer(help="Records that could not be handled.", no_args_is_help=True)
 Service = Annotated[str, typer.Option("--service", "-s", help="orders, ledger or notifier")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -36,7 +36,7 @@ Source = Annotated[str | None, typer.Option("--source", help="Only those of this
 OfTopic = Annotated[str | None, typer.Option("--topic", help="Only those of this topic.")]
 Until = Annotated[
     datetime | None,
-    typer.Option("--until", formats=_TIMES, help="Only those that old, in UTC."),
+    typer.Option("--until", parser=moment, metavar="MOMENT", help="Only those that old, in UTC."),
 ]
 
 
@@ -58,12 +58,11 @@ def list_(
     for letter in letters:
         row = _summary(letter)
         table.add_row(*(str(row[name]) for name in row if name != "detail"))
-    console = Console()
-    console.print(table)
-    console.print(f"{counted(len(letters), 'dead letter')} of {service}")
+    print_table(table)
+    typer.echo(f"{counted(len(letters), 'dead letter')} of {service}")
     open_ones, overflow = sum(each.kept for each in counts), sum(each.overflow for each in counts)
     if len(letters) == limit or overflow:
-        console.print(
+        typer.echo(
             f"{open_ones} {_be(open_ones)} open, and {overflow} more {_be(overflow)} on the dead-letter "
             f"topic alone: `perennial dlq summary --service {service}`"
         )
@@ -83,10 +82,9 @@ def summary(service: Service = "orders", as_json: AsJson = False) -> None:
     table = Table("topic", "source", "reason", "kept", "overflow", "oldest", "newest")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    console = Console()
-    console.print(table)
+    print_table(table)
     kept, overflow = sum(each.kept for each in counts), sum(each.overflow for each in counts)
-    console.print(f"{counted(kept, 'dead letter')} of {service}, and {overflow} on the topic alone")
+    typer.echo(f"{counted(kept, 'dead letter')} of {service}, and {overflow} on the topic alone")
 
 
 @app.command()
@@ -201,10 +199,9 @@ def _close_many(service: str, chosen: Chosen | None, note: str) -> None:
 def _chosen(
     reason: str | None, source: str | None, topic: str | None, until: datetime | None
 ) -> Chosen | None:
-    moment = until.replace(tzinfo=UTC) if until and until.tzinfo is None else until
-    if (reason, source, topic, moment) == (None, None, None, None):
+    if (reason, source, topic, until) == (None, None, None, None):
         return None
-    return Chosen(reason, source, topic, moment, spared=writers(TOPICS))
+    return Chosen(reason, source, topic, until, spared=writers(TOPICS))
 
 
 async def _listed(

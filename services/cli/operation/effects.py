@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID, uuid4
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
@@ -18,6 +17,8 @@ from typer.core import TyperCommand
 from schemas.envelope import utc_text
 from services.cli.clock.now import now
 from services.cli.connections import connect
+from services.cli.moments import moment
+from services.cli.tables import print_table
 from services.cli.words import counted
 from services.runtime.flow.operator.effect_table import (
     ClosedRequest,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 EXIT_NOT_DONE: Final = 1
 EXIT_USAGE: Final = 2
 _POLLS_PER_SECOND: Final = 5
-_TIMES: Final = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
 app = typer.Typer(help="What the services do outside: charges, emails.", no_args_is_help=True)
 Service = Annotated[str, typer.Option("--service", "-s", help="orders or notifier")]
@@ -61,7 +61,7 @@ Reference = Annotated[
 ]
 At = Annotated[
     datetime | None,
-    typer.Option("--at", formats=_TIMES, help="When it happened (default: now)."),
+    typer.Option("--at", parser=moment, metavar="MOMENT", help="When it happened (default: now)."),
 ]
 
 
@@ -79,7 +79,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps([_data(row) for row in rows], indent=2))
         return
-    Console().print(_table(rows, now()))
+    print_table(_table(rows, now()))
     typer.echo(f"{counted(len(rows), 'effect')} of {service}")
 
 
@@ -135,7 +135,7 @@ def settle(  # noqa: PLR0913, PLR0917 - each is an option of the command
         gateway=gateway,
         provider=provider,
         reference=reference,
-        at=at.replace(tzinfo=at.tzinfo or UTC) if at else None,
+        at=at,
     )
     _show(effect_id, service, asyncio.run(_settled(service, effect_id, settlement, wait_seconds)))
 

@@ -7,12 +7,12 @@ import json
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from schemas.envelope import utc_text
 from services.cli.connections import connect
+from services.cli.tables import print_table
 from services.cli.words import counted
 from services.runtime.flow.operator.parking import RESUMED, ParkedShard, ParkedShardTable
 
@@ -55,7 +55,7 @@ def list_(
             row["parked_at"],
             row["state"],
         )
-    Console().print(table)
+    print_table(table)
     typer.echo(f"{counted(len(found), 'parked shard')} of {service}")
 
 

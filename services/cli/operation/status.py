@@ -10,13 +10,13 @@ from contextlib import ExitStack, suppress
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from services.cli.addresses import load_addresses
 from services.cli.clock.now import now
 from services.cli.operation.status_screen import as_data, screen
 from services.cli.operation.survey import Limits, Survey, survey
+from services.cli.tables import print_table, screen_console
 
 EXIT_NEEDS_A_PERSON: Final = 1
 EXIT_UNREACHABLE: Final = 3
@@ -59,7 +59,7 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if as_json:
         typer.echo(json.dumps(as_data(found, books), indent=2))
     else:
-        Console().print(screen(found, books))
+        print_table(screen(found, books))
     if code := exit_code(found):
         raise typer.Exit(code)
 
@@ -86,7 +86,7 @@ def _watch(limits: Limits, every_seconds: int, *, as_json: bool) -> int:
 
     A terminal shows one screen that changes; anything else gets each look, one after the other.
     """
-    console = Console()
+    console = screen_console()
     code = 0
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         live = (
@@ -102,7 +102,7 @@ def _watch(limits: Limits, every_seconds: int, *, as_json: bool) -> int:
             elif live is not None:
                 live.update(screen(found, None), refresh=True)
             else:
-                console.print(screen(found, None))
+                print_table(screen(found, None))
                 sys.stdout.flush()
             time.sleep(every_seconds)
     return code

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from services.cli.connections import connect
+from services.cli.tables import print_table
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 
@@ -35,7 +35,7 @@ def adopt_command(
     table = Table("shard", "events", "streams")
     for each in adopted:
         table.add_row(str(each.shard), str(each.events), str(len(each.stream_ids)))
-    Console().print(table)
+    print_table(table)
     events = sum(each.events for each in adopted)
     done = "are in the log again" if yes else "would be taken back: repeat with --yes"
     typer.echo(

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from schemas.registry import Topic
@@ -17,6 +16,7 @@ from services.cli.addresses import SERVICES
 from services.cli.connections import connect
 from services.cli.recovery.adopt import adopt_command
 from services.cli.recovery.claims import claims_command
+from services.cli.tables import print_table
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 from services.runtime.recovery.positions import (
@@ -141,7 +141,7 @@ def reread(
 
 
 def _print(table: Table) -> None:
-    Console().print(table)
+    print_table(table)
 
 
 def _refuse(message: str) -> None:

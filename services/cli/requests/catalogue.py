@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,6 +16,7 @@ from schemas.money import decimal_text
 from schemas.orders import Quote
 from schemas.requests import PROMOTION_CODES_MAX, QUANTITY_MAX
 from services.cli.clock.now import now
+from services.cli.moments import moment
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.catalogue.offers import (
     NotOffered,
@@ -26,25 +27,6 @@ from services.orders.catalogue.offers import (
 )
 
 EXIT_NOT_OFFERED: Final = 1
-
-
-def moment(text: str) -> datetime:
-    """Read a day, of which the first moment in UTC counts, or a moment with its time zone.
-
-    Raises:
-        typer.BadParameter: it is neither.
-    """
-    try:
-        if len(text) == len("2026-11-20"):
-            day = datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - of UTC, see the next line
-            return datetime.combine(day, time.min, UTC)
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    message = "write a day as 2026-11-20, or a moment as 2026-11-20T08:00:00Z"
-    raise typer.BadParameter(message)
 
 
 On = Annotated[
@@ -201,15 +183,16 @@ def _print_quote(found: Quote) -> None:
 
 def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - JSON needs none of it
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
+
+    from services.cli.tables import print_table  # noqa: PLC0415
 
     if not rows:
         return
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    for column in columns:
+        table.add_column(column)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    print_table(table)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Annotated, Any, Final
@@ -20,13 +20,15 @@ from schemas.registry import SHARD_COUNT_DEFAULT
 from services.cli.broker import admitted, broker_settings
 from services.cli.clock.now import now
 from services.cli.requests.record_checks import CHECKED_TOPICS, Finding, RecordChecker, Verdict
+from services.cli.requests.sources import refuse_wrong_source
 from services.runtime.errors import ConfigurationError, Poison, Transient
 from services.runtime.kafka.client import client_options
 from services.runtime.kafka.reading import reader, records_until
 from services.runtime.kafka.records.record_size import Headers
 from services.runtime.kafka.records.strict_json import read_json
 from services.runtime.settings import KafkaSettings
-from services.upstream.requests import InvalidRow, UpstreamRequest, checked_request
+from services.upstream.files import read_file
+from services.upstream.requests import InvalidRow, Problem, UpstreamRequest, checked_request
 
 EXIT_POISON: Final = 1
 LINE_BYTES_MAX: Final = 256 * 1024
@@ -53,13 +55,20 @@ class _FileRecord:
         self.headers: Headers = request.headers
 
 
-def check_records(
+def check_records(  # noqa: PLR0913 - each is an option of the command
     topic_or_file: Annotated[
-        str, typer.Argument(help="A topic that a service reads, a JSON Lines file, or - for stdin.")
+        str,
+        typer.Argument(
+            help="A topic that a service reads, a file as `publish` takes it, or - for JSON Lines "
+            "on stdin."
+        ),
     ],
     *,
     source: Annotated[
         str | None, typer.Option(help="Who publishes, for rows of a file that do not say.")
+    ] = None,
+    event_type: Annotated[
+        str | None, typer.Option("--type", help="Event type of rows that do not name one.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Stop after so many records.")] = 100_000,
     bootstrap_servers: Annotated[
@@ -70,6 +79,8 @@ def check_records(
     ] = False,
 ) -> None:
     """Say what records would become; publish nothing, store nothing."""
+    if source is not None:
+        refuse_wrong_source(source)
     counts: Counter[str] = Counter()
 
     def tell(verdict: Verdict) -> bool:
@@ -82,7 +93,11 @@ def check_records(
         settings = broker_settings(bootstrap_servers)
         ended = asyncio.run(_check_topic(settings, topic_or_file, tell))
     else:
-        ended = _check_file(topic_or_file, source, tell)
+        ended = _check_file(topic_or_file, source, event_type, tell)
+        if not counts:
+            name = "standard input" if topic_or_file == "-" else topic_or_file
+            typer.echo(f"{name} holds no record", err=True)
+            raise typer.Exit(EXIT_POISON)
     summary = {
         **{outcome: counts[outcome] for outcome in ("accepted", "ignored", "poison")},
         "ended": ended,
@@ -137,13 +152,15 @@ async def partition_count(settings: KafkaSettings, topic: str) -> int:
     return found[0]
 
 
-def _check_file(name: str, source: str | None, tell: Tell) -> bool:
+def _check_file(name: str, source: str | None, event_type: str | None, tell: Tell) -> bool:
     """Tell of each row of a file; return whether its end was reached."""
     checkers = {topic: RecordChecker(topic, SHARD_COUNT_DEFAULT) for topic in CHECKED_TOPICS}
     try:
+        if name.lower().endswith(".csv"):
+            return all(map(tell, _of_csv(Path(name), source, event_type, checkers)))
         with sys.stdin.buffer if name == "-" else Path(name).open("rb") as stream:
             return all(
-                tell(_row_verdict(f"line {line}", raw, source, checkers))
+                tell(_row_verdict(f"line {line}", raw, source, event_type, checkers))
                 for line, raw in enumerate(_lines(stream), start=1)
                 if raw.strip() or len(raw) == LINE_BYTES_MAX
             )
@@ -152,6 +169,18 @@ def _check_file(name: str, source: str | None, tell: Tell) -> bool:
             f"{name} cannot be read ({error.strerror}), and no service reads a topic of the name"
         )
         raise ConfigurationError(message) from None
+
+
+def _of_csv(
+    path: Path, source: str | None, event_type: str | None, checkers: Mapping[str, RecordChecker]
+) -> Iterator[Verdict]:
+    checked = read_file(path, source=source, event_type=event_type)
+    requests = {request.line: request for request in checked.requests}
+    for line in sorted(requests.keys() | checked.problems.keys()):
+        if line in requests:
+            yield _of_request(f"line {line}", requests[line], checkers)
+        else:
+            yield _row_refused(f"line {line}", checked.problems[line])
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
@@ -164,20 +193,37 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _row_verdict(
-    place: str, raw: bytes, source: str | None, checkers: Mapping[str, RecordChecker]
+    place: str,
+    raw: bytes,
+    source: str | None,
+    event_type: str | None,
+    checkers: Mapping[str, RecordChecker],
 ) -> Verdict:
     if len(raw) >= LINE_BYTES_MAX:
         return _refused(place, "oversized", f"the line is longer than {LINE_BYTES_MAX} bytes")
     try:
-        request = checked_request(0, read_json(raw.removeprefix(_BYTE_ORDER_MARK)), source=source)
+        row = read_json(raw.removeprefix(_BYTE_ORDER_MARK))
+        if isinstance(row, dict) and event_type is not None:
+            row.setdefault("type", event_type)
+        request = checked_request(0, row, source=source)
     except InvalidRow as invalid:
-        told = [f"{each.field} {each.message}".strip() for each in invalid.problems[:_PROBLEMS_MAX]]
-        return _refused(place, "row_refused", "; ".join(told))
+        return _row_refused(place, invalid.problems)
     except Poison as poison:
         return _refused(place, poison.reason, str(poison))
     except (ValueError, RecursionError):
         return _refused(place, "not_json", "write one JSON object per line, in UTF-8")
+    return _of_request(place, request, checkers)
+
+
+def _of_request(
+    place: str, request: UpstreamRequest, checkers: Mapping[str, RecordChecker]
+) -> Verdict:
     return checkers[request.topic.name].check(_FileRecord(request), place, now())
+
+
+def _row_refused(place: str, problems: Sequence[Problem]) -> Verdict:
+    told = [f"{each.field} {each.message}".strip() for each in problems[:_PROBLEMS_MAX]]
+    return _refused(place, "row_refused", "; ".join(told))
 
 
 def _refused(place: str, reason: str, advice: str) -> Verdict:

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from schemas.envelope import utc_text
 from schemas.money import decimal_text
 from schemas.topics import Source, source_of
 from services.cli.connections import connect
+from services.cli.tables import print_table
 from services.orders.order.order_id import OrderId
 from services.runtime.log.stream_ids import refusals_of
 
@@ -104,7 +104,7 @@ def show(
         ]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    Console().print(_table(order_id, entries))
+    print_table(_table(order_id, entries))
 
 
 def _table(order_id: str, entries: list[TimelineEntry]) -> Table:

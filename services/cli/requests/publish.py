@@ -13,12 +13,12 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from services.cli.broker import admitted, broker_settings
+from services.cli.requests.sources import refuse_wrong_source
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import KafkaSettings
 from services.upstream.delivery import DeliveryBroken, DeliveryReceipt, deliver
 from services.upstream.files import CheckedFile, read_file
-from services.upstream.requests import PUBLISHED_TOPICS, is_source
 
 PROBLEMS_SHOWN_MAX: Final = 50
 
@@ -75,6 +75,8 @@ def publish(  # noqa: PLR0913 - each is an option of the command
     if code is None:
         settings = _settings(bootstrap_servers)
         receipt_file = receipt or file.with_name(f"{file.name}.receipt.jsonl")
+        if receipt_file.exists() and receipt_file.samefile(file):
+            _refuse(f"{receipt_file} is the file to publish: name another one with --receipt")
         broken, code = _publish(settings, receipts, receipt_file, timeout_seconds)
         if code is ExitCode.PUBLISHED and checked.problems:
             code = ExitCode.PUBLISHED_WITHOUT_BAD_ROWS
@@ -84,9 +86,8 @@ def publish(  # noqa: PLR0913 - each is an option of the command
 
 
 def _checked(file: Path, source: str | None, event_type: str | None) -> CheckedFile:
-    if source is not None and not is_source(source):
-        rules = " or ".join(topic.source_rule for topic in PUBLISHED_TOPICS)
-        _refuse(f"--source must be {rules}, in small letters, digits and hyphens")
+    if source is not None:
+        refuse_wrong_source(source)
     try:
         checked = read_file(file, source=source, event_type=event_type)
     except OSError as error:

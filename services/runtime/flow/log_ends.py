@@ -69,6 +69,7 @@ class LogWatch:
         self._logger = logger
         self._seen: dict[int, LogEnd] = {}
         self._server: str | None = None
+        self._told: str | None = None
 
     async def run(self) -> None:
         """Look until cancelled.
@@ -95,7 +96,9 @@ class LogWatch:
         await self._compare({s: end for s, end in committed.items() if end != seen.get(s)})
         self._seen = await self._log.ends()
         if server != self._server and self._server is not None:
-            self._logger.warning("database_changed", was=self._server, now=server)
+            if server != self._told:  # looked at again when the comparison could not be made
+                self._logger.warning("database_changed", was=self._server, now=server)
+                self._told = server
             await self._compare_published()
             self._logger.info("database_compared", now=server)
         self._server = server

@@ -11,10 +11,10 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from services.runtime.errors import ConfigurationError
-from services.runtime.hosts import is_loopback
+from services.runtime.hosts import is_loopback, is_port
 
 _MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _VERIFIED: Final = ("verify-ca", "verify-full")
@@ -35,9 +35,15 @@ def verified(dsn: str) -> str:
     Raises:
         ConfigurationError: it is no DSN, its sslmode is none, or there are no authorities.
     """
-    parts = urlsplit(dsn)
+    form = "write it as postgresql://user:password@host:port/database"
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        raise ConfigurationError(form) from None
     if parts.scheme not in {"postgres", "postgresql"}:
-        message = "write it as postgresql://user:password@host:port/database"
+        raise ConfigurationError(form)
+    if any(not is_port(each) for each in _ports(parts)):
+        message = f"{form}, the port from 1 to 65535"
         raise ConfigurationError(message)
     mode, authority = _asked(parts.query)
     if mode is not None and mode not in _MODES:
@@ -79,6 +85,15 @@ def refusal(error: BaseException) -> str | None:
 def is_local(dsn: str) -> bool:
     """Return whether every host of `dsn` is this machine: a loopback address or a socket."""
     return all(is_loopback(host) for host in _hosts(dsn))
+
+
+def _ports(parts: SplitResult) -> Iterator[str]:
+    for each in parts.netloc.rpartition("@")[2].split(","):
+        _, separator, port = each.rpartition("]")[2].rpartition(":")
+        if separator and port:
+            yield unquote(port)
+    for named in parse_qs(parts.query).get("port", []):
+        yield from filter(None, named.split(","))
 
 
 def _hosts(dsn: str) -> Iterator[str]:

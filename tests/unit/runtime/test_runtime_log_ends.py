@@ -148,12 +148,15 @@ async def test_another_server_is_not_trusted_before_it_was_compared(
     )
     await watch.look()
     servers.name = "1/2"
-    for _ in range(2):
-        with pytest.raises(type(error)):
-            await watch.look()
-        assert set(servers.trusted) == {"1/1"}
-    await watch.look()
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            with pytest.raises(type(error)):
+                await watch.look()
+            assert set(servers.trusted) == {"1/1"}
+        await watch.look()
     assert servers.trusted[-1] == "1/2"
+    told = [(line["event"], line["now"]) for line in lines]
+    assert told == [("database_changed", "1/2"), ("database_compared", "1/2")]
 
 
 async def test_watch_finds_what_another_process_committed_and_the_database_lost(
