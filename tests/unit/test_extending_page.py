@@ -12,6 +12,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "EXTENDING.md").read_text(encoding="utf-8")
+FILES_OF_AN_EVENT: Final = 5
 BLOCK: Final = re.compile(r"<!-- (file|in): (\S+) -->\n```\w+\n(.*?)```\n", re.DOTALL)
 
 
@@ -20,11 +21,11 @@ def replay(recipe: str, folder: Path) -> None:
     for name in ("schemas", "services"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
-    section = PAGE.split(f"\n## {recipe}\n")[1].split("\n## ")[0]
-    for kind, path, text in BLOCK.findall(section):
+    for kind, path, text in BLOCK.findall(section(recipe)):
         file = folder / path
         if kind == "file":
             assert not file.exists()
+            file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")
             continue
         source = file.read_text(encoding="utf-8")
@@ -33,6 +34,10 @@ def replay(recipe: str, folder: Path) -> None:
             assert source.count(before) == 1, f"{path} has not once:\n{before}"
             source = source.replace(before, after)
         file.write_text(source, encoding="utf-8")
+
+
+def section(recipe: str) -> str:
+    return PAGE.split(f"\n## {recipe}\n")[1].split("\n## ")[0]
 
 
 def of_hunk(hunk: str, signs: str) -> str:
@@ -56,6 +61,41 @@ def done(folder: Path, *command: str) -> str:
 
 def tool(name: str) -> str:
     return str(Path(sys.executable).parent / name)
+
+
+def test_event_is_added_by_its_class_its_topic_an_example_a_decision_and_a_rule(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    replay("An event", tmp_path)
+    assert len(BLOCK.findall(section("An event"))) <= FILES_OF_AN_EVENT
+    done(tmp_path, tool("ruff"), "check", "--no-cache", "schemas", "services/orders")
+    done(tmp_path, tool("ruff"), "format", "--no-cache", "--check", "schemas", "services/orders")
+    done(tmp_path, sys.executable, "-m", "schemas")
+    done(tmp_path, sys.executable, "-m", "schemas", "--check")
+    (tmp_path / "program.py").write_text(ESCALATED, encoding="utf-8")
+    said = done(tmp_path, sys.executable, "program.py").splitlines()
+    assert said == ["billing.orders.v1", "acct-100042", "nothing moved"]
+
+
+ESCALATED: Final = """
+import json
+from datetime import UTC, datetime
+
+from schemas.contents import EVENT_TYPES, TOPIC_OF
+from services.ledger.rules.rule_file import load_rules
+
+TYPE = "billing.ActivationEscalated.v1"
+example = json.load(open("schemas/examples/ActivationEscalated/v1.json"))
+event = EVENT_TYPES[TYPE].model_validate_json(json.dumps(example["data"]))
+print(TOPIC_OF[TYPE].name)
+print(event.account_id)
+[rule] = load_rules().by_event["ActivationEscalated"]
+print(rule.no_posting)
+assert "escalated_at" in open("schemas/json/ActivationEscalated.v1.json").read()
+assert "ActivationEscalated" in open("docs/EVENTS.md").read()
+"""
 
 
 def test_effect_is_added_by_its_file_a_line_and_what_its_result_means(tmp_path: Path) -> None:
