@@ -40,8 +40,29 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An event of the sender that asks another account: its handler makes the same command of it."""
+
+    account_id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A command for another stream of the service, which is the sender's account's unless it is told.
+
+    Decided in the same unit of work where both streams are in one shard. To another shard it goes
+    as the event that tells it: by the log, the topic and the intake of this service, once.
+    """
+
+    stream_id: str
+    command: object
+    told: Told | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """New facts in order, and the effects they want, committed together.
+    """New facts in order, the effects they want, and what is sent to other streams, all or nothing.
 
     Facts `apart` answer a request that is not the one the stream belongs to: their correlation is
     that request's own id, so that nobody takes them for facts about the other.
@@ -50,6 +71,12 @@ class Decision:
     events: tuple[Event, ...] = ()
     effects: tuple[EffectChange, ...] = ()
     apart: bool = False
+    sends: tuple[Send, ...] = ()
+
+    def recorded(self) -> tuple[Event, ...]:
+        """Return all events that it adds to the stream."""
+        told = (send.told.event for send in self.sends if send.told)
+        return (*self.events, *told) if self.sends else self.events
 
 
 class Incoming(NamedTuple):
@@ -61,11 +88,17 @@ class Incoming(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One command for one stream. A `stateless` one is decided on without loading the stream."""
+    """One command for one stream. A `stateless` one is decided on without loading the stream.
+
+    `account_id` is whose stream it is, where the event is another account's. `beside` are streams
+    that it will be sent on to: they are loaded with it.
+    """
 
     stream_id: str
     command: object
     stateless: bool = False
+    account_id: str | None = None
+    beside: tuple[str, ...] = ()
 
 
 class Mark(Protocol):

@@ -122,7 +122,7 @@ class Service:
         transaction = self.log.transaction(shards={origin.shard})
         async with Journal(self.processor).session(transaction) as session:
             await session.load([work])
-            session.apply(work, self.clock())
+            await session.apply(work, self.clock())
             self.leased += (await session.flush(self.clock())).leased
 
     async def published(self) -> list[StoredEvent]:

@@ -33,6 +33,7 @@ from services.runtime.flow.tracing import UNTRACED, Tracing
 from services.runtime.flow.work import Recorded
 from services.runtime.kafka.client import Assignment, BatchConsumer, build_producer
 from services.runtime.kafka.held_back import HeldBack
+from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.kafka.topics.own_topic import check_own_topic
 from services.runtime.kafka.topics.topic_identity import KnownTopics
 from services.runtime.log.event_log import LogEnd
@@ -96,7 +97,11 @@ class Composition:
 
     @cached_property
     def journal(self) -> Journal:
-        return Journal(self.processor, on_committed=self._committed)
+        return Journal(
+            self.processor,
+            on_committed=self._committed,
+            shard_of=partial(shard_of, shard_count=self.settings.shard_count),
+        )
 
     def _committed(self, recorded: Recorded) -> None:
         """Count what a transaction committed, and publish it."""

@@ -13,8 +13,9 @@ from services.runtime.effect import RunKey
 from services.runtime.errors import Halt, Park, PerennialError, Transient, VersionConflict
 from services.runtime.flow.effects.checkpoints import Checkpoints
 from services.runtime.flow.effects.due_times import POLL_SECONDS, DueTimes
-from services.runtime.flow.journal import Journal, Session
+from services.runtime.flow.journal import Journal
 from services.runtime.flow.pace import Pace
+from services.runtime.flow.session import Session
 from services.runtime.flow.tracing import UNTRACED, ResultsTrace, Tracing
 from services.runtime.flow.work import Recorded, result_of
 from services.runtime.log.event_log import EventLog, LeasedEffect
@@ -326,6 +327,6 @@ class EffectRunner:
         ]
         await session.load(works)
         for work in works:
-            session.apply(work, now)
+            await session.apply(work, now)
         trace.commits(works)
         return (await session.flush(now)).leased

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 from schemas.envelope import Envelope
 from services.runtime.authenticity import EventVerifier
@@ -13,10 +13,12 @@ from services.runtime.flow.intake.next_offsets import NextOffsets
 from services.runtime.flow.intake.ordering import is_next, repeats
 from services.runtime.flow.intake.parsing import RecordParser
 from services.runtime.flow.intake.result import IntakeResult, Skipped
-from services.runtime.flow.journal import Journal, Session
+from services.runtime.flow.intake.waiting import SHARD_PARKED, check_parked, stands_still, waits
+from services.runtime.flow.journal import Journal
 from services.runtime.flow.letters.letter_room import KeepAll, Letters, Place
 from services.runtime.flow.letters.letters import RefusedRecord, dead_letter
 from services.runtime.flow.pace import shared
+from services.runtime.flow.session import Session
 from services.runtime.flow.tracing import UNTRACED, Tracing
 from services.runtime.flow.work import Parsed, Work
 from services.runtime.kafka.records.cloudevents import Record
@@ -29,8 +31,6 @@ from services.runtime.log.event_log import (
     Transaction,
 )
 from services.runtime.processor import Decision, Ignored, Processor
-
-SHARD_PARKED: Final = "shard_parked"
 
 
 class Poisoned(NamedTuple):
@@ -147,7 +147,7 @@ class Intake:
             await _load(session, parsed, parked)
             cursors = dict(tx.next_offsets)
             found = self._in_sequence(tx, parsed, parked, cursors, result) if partitions else parsed
-            poisoned = self._decided_in_order(session, found, parked, now, result)
+            poisoned = await self._decided_in_order(session, found, parked, now, result)
             if poisoned and not partitions:
                 raise poisoned[0].poison
             letters = await self._keep(tx, poisoned, now, sent)
@@ -158,7 +158,7 @@ class Intake:
         result.leased = recorded.leased
         return result
 
-    def _decided_in_order(
+    async def _decided_in_order(
         self,
         session: Session,
         items: Iterable[Parsed],
@@ -174,8 +174,8 @@ class Intake:
         poisoned = []
         for item in items:
             try:
-                _check_parked(item, parked)
-                outcome = self._apply(session.tx, session, item, now)
+                check_parked(item, parked)
+                outcome = await self._apply(session.tx, session, item, now)
             except Poison as poison:
                 poisoned.append(Poisoned(item, poison))
                 outcome = f"dead_lettered:{poison.reason}"
@@ -228,7 +228,7 @@ class Intake:
                 raise Transient(message)
             if partition in result.seeks:
                 continue
-            if partition[1] in parked:
+            if stands_still(item, parked):
                 result.seeks[partition] = expected[partition]
                 result.pauses.add(partition)
                 continue
@@ -247,7 +247,7 @@ class Intake:
         # Nothing but duplicates: the consumer starts far behind the cursor, so send it ahead.
         result.seeks |= behind
 
-    def _apply(self, tx: Transaction, session: Session, item: Parsed, now: datetime) -> str:
+    async def _apply(self, tx: Transaction, session: Session, item: Parsed, now: datetime) -> str:
         """Handle one record and return its outcome.
 
         Raises:
@@ -268,17 +268,17 @@ class Intake:
         if item.work is None:
             outcome = item.ignored or Ignored(Skipped.NOT_HANDLED_HERE)
         else:
-            outcome = self._decided(session, item, item.work, now)
+            outcome = await self._decided(session, item, item.work, now)
         if item.sequenced is not None:
             last = LastSequence(item.sequenced.sequence or 0, item.sequenced.id)
             tx.move_sequence(item.sequenced.source, partition, last)
         return f"ignored:{outcome.reason}" if isinstance(outcome, Ignored) else "applied"
 
-    def _decided(
+    async def _decided(
         self, session: Session, item: Parsed, work: Work, now: datetime
     ) -> Decision | Ignored:
         try:
-            return session.apply(self._parser.dated(work, now), now)
+            return await session.apply(self._parser.dated(work, now), now)
         except Poison as poison:
             if item.sequenced is None:
                 raise
@@ -313,7 +313,7 @@ def _parked(tx: Transaction) -> frozenset[int]:
 
 async def _load(session: Session, parsed: Sequence[Parsed], parked: frozenset[int]) -> None:
     """Load the streams that are decided on, and the numbers that may have come before."""
-    await session.load([item.work for item in parsed if item.work and not _waits(item, parked)])
+    await session.load([item.work for item in parsed if item.work and not waits(item, parked)])
     numbered = [(each.sequenced, each.record.partition) for each in parsed if each.sequenced]
     if again := repeats(session.tx, numbered):
         await session.tx.load_taken(again)
@@ -326,20 +326,3 @@ def _refused(parsed: Sequence[Parsed]) -> list[RefusedRecord]:
         for item in parsed
         if item.poison is not None and item.sequenced is None
     ]
-
-
-def _waits(item: Parsed, parked: frozenset[int]) -> bool:
-    """Say whether a record of a parked shard waits that lies in another partition, or was kept.
-
-    What is missing in the order of the shard must be taken, or it could never go on.
-    """
-    return item.work is not None and item.sequenced is None and item.work.shard in parked
-
-
-def _check_parked(item: Parsed, parked: frozenset[int]) -> None:
-    """Raise `Poison` when it waits."""
-    if item.work is not None and _waits(item, parked):
-        message = (
-            f"shard {item.work.shard} is parked, and this waits for it: see `perennial shards list`"
-        )
-        raise Poison("shard_parked", message)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from schemas.envelope import AHEAD_MAX, Envelope, Event, happened_field
 from services.runtime.authenticity import EventVerifier
 from services.runtime.errors import PerennialError, Poison
+from services.runtime.flow.intake.result import Skipped
 from services.runtime.flow.work import Parsed, Work, consumed
 from services.runtime.kafka.records.cloudevents import (
     Record,
@@ -99,7 +100,11 @@ class RecordParser:
             return Parsed(record, sequenced, poison=poison)
         if isinstance(task, Ignored):
             return Parsed(record, sequenced, ignored=task)
-        return Parsed(record, sequenced, work=self._work(task, incoming))
+        work = self._work(task, incoming)
+        own = envelope.source == self._processor.source
+        if own and task.account_id is not None and work.shard == record.partition:
+            return Parsed(record, sequenced, ignored=Ignored(Skipped.SENT_WITHIN_SHARD))
+        return Parsed(record, sequenced, work=work)
 
     def _summary(self, error: ValidationError) -> str:
         return validation_summary(error, self._events.field_names)
@@ -149,13 +154,14 @@ class RecordParser:
 
     def _work(self, task: Task, incoming: Incoming) -> Work:
         envelope = incoming.envelope
+        account_id = task.account_id or envelope.partitionkey
         inherited = (
             None if self._events.topic_of[envelope.type].external else envelope.correlationid
         )
         return Work(
             task=task,
-            shard=shard_of(envelope.partitionkey, self._shard_count),
-            account_id=envelope.partitionkey,
+            shard=shard_of(account_id, self._shard_count),
+            account_id=account_id,
             cause=consumed(envelope),
             cause_event_id=envelope.id,
             correlation_id=inherited or key_of(task.stream_id),

@@ -15,6 +15,7 @@ class Skipped(StrEnum):
     DUPLICATE_OFFSET = "duplicate_offset"
     DUPLICATE_SEQUENCE = "duplicate_sequence"
     NOT_HANDLED_HERE = "not_handled_here"
+    SENT_WITHIN_SHARD = "sent_within_shard"
 
 
 @dataclass(slots=True)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from services.runtime.effect import EffectRun
 from services.runtime.errors import Halt, PerennialError, Poison, SettlementRefused, Transient
-from services.runtime.flow.journal import Journal, Session
+from services.runtime.flow.journal import Journal
+from services.runtime.flow.session import Session
 from services.runtime.flow.work import Work
 from services.runtime.log.event_log import EventLog, LeasedEffect
 from services.runtime.log.postgres_rows import stored_lease
@@ -191,7 +192,7 @@ class SettlementRequests:
             )
         work = _work(request, leased, settle(_settlement(request), leased.run, now))
         await session.load([work])
-        outcome = session.apply(work, now)
+        outcome = await session.apply(work, now)
         if isinstance(outcome, Ignored):
             # Nothing was settled, so the effect goes on as it was.
             session.recorded.finished.clear()
