@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from itertools import accumulate
 from typing import Annotated, Final, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
@@ -63,9 +64,18 @@ CountryCode = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
 
 
 def _looks_like_a_card(token: str) -> bool:
-    """Say whether `token`, but for a word before it, is a card's digits and passes Luhn's check."""
-    digits = _WORD_BEFORE.sub("", token).replace("-", "").replace("_", "")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) in _CARD_DIGITS):
+    """Say whether `token`, but for a word before it, begins with a card's digits in their groups.
+
+    What follows may be its expiry or its code: the groups of digits are taken one by one.
+    """
+    groups = re.split("[-_]+", _WORD_BEFORE.sub("", token))
+    if not all(group.isdecimal() for group in groups if group):
+        return False
+    return any(map(_passes_luhn, accumulate(groups)))
+
+
+def _passes_luhn(digits: str) -> bool:
+    if len(digits) not in _CARD_DIGITS:
         return False
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0

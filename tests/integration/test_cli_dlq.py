@@ -173,6 +173,7 @@ async def test_redrive_wants_numbers_or_all(toys: ToyDatabase) -> None:
 async def test_discard_closes_with_the_reason_and_keeps_the_record(toys: ToyDatabase) -> None:
     first, second = await ids(toys)
     result = await dlq("discard", first, "--reason", "sent by mistake")
+    assert result.stdout == f"dead letter {first} of orders discarded\n"
     assert result.exit_code == 0
     kept = await toys.letters.one(int(first))
     assert kept is not None

@@ -42,4 +42,5 @@ def test_refusals_of_other_requests_with_its_id_are_shown_with_who_sent_them(
     assert [row["correlation_id"] for row in rows] == [str(row["causation_id"]) for row in rows]
     assert {row["correlation_id"] for row in refused} == {row["correlation_id"] for row in rows}
     table = perennial(system, "orders", "show", renewal_id)
+    assert f"{renewal_id} of {first['account_id']}, from " in table.stdout
     assert "another request, of acct-other from /upstream/" in table.stdout

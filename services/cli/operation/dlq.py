@@ -180,6 +180,7 @@ def discard(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if not asyncio.run(_discard(service, dead_letter_id, reason)):
         _say_unknown("no open", [dead_letter_id], service)
         raise typer.Exit(1)
+    typer.echo(f"dead letter {dead_letter_id} of {service} discarded")
 
 
 def _close_many(service: str, chosen: Chosen | None, note: str) -> None:

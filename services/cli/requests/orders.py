@@ -109,7 +109,9 @@ def show(
 
 def _table(order_id: str, entries: list[TimelineEntry]) -> Table:
     day = utc_text(entries[0].recorded_at)[:10]
-    table = Table(title=f"{order_id}, from {day} (UTC)", title_justify="left")
+    owner = next((entry.account_id for entry in entries if not entry.refuses_another), None)
+    of = f" of {owner}" if owner else ""
+    table = Table(title=f"{order_id}{of}, from {day} (UTC)", title_justify="left")
     table.add_column("recorded", no_wrap=True)
     table.add_column("service", no_wrap=True)
     table.add_column("event", no_wrap=True)

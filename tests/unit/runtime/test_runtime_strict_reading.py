@@ -126,6 +126,7 @@ def test_key_that_an_object_names_twice_is_refused(twice: bytes) -> None:
     [
         *["4111111111111111", "4111-1111-1111-1111", "5555_5555_5555_4444", "378282246310005"],
         *["tok_4111111111111111", "card-4111-1111-1111-1111"],
+        *["4111111111111111-12-28", "4111-1111-1111-1111-123", "tok_4111111111111111_1228"],
     ],
 )
 def test_token_with_the_digits_of_a_card_is_refused_and_not_repeated(token: str) -> None:
@@ -137,7 +138,7 @@ def test_token_with_the_digits_of_a_card_is_refused_and_not_repeated(token: str)
 
 @pytest.mark.parametrize(
     "token",
-    ["4111111111111112", "41111111111", "tok_4111111111111112", "tok_a4111111111111111", "0"],
+    ["4111111111111112", "41111111111", "tok_4111111111111112", "tok_a4111111111111111", "0", "-"],
 )
 def test_token_that_is_no_card_number_is_taken(token: str) -> None:
     record = data(payment=payment(token))
