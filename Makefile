@@ -51,12 +51,14 @@ check: $(VENV)/.dev ## lint, types, imports, dependencies, generated files
 	$(BIN)/python -m schemas --check
 	$(BIN)/python -m deploy.configuration_docs --check
 	$(BIN)/python -m deploy.metrics_docs --check
+	$(BIN)/python -m deploy.accounting_docs --check
 	$(BIN)/python -m deploy.demo.generate --check
 
 schemas: $(VENV)/.dev ## regenerate what is generated: JSON Schemas, types, asyncapi.yaml, tables of the docs, demo input
 	$(BIN)/python -m schemas
 	$(BIN)/python -m deploy.configuration_docs
 	$(BIN)/python -m deploy.metrics_docs
+	$(BIN)/python -m deploy.accounting_docs
 	$(BIN)/python -m deploy.demo.generate
 
 lock: $(VENV)/.dev ## resolve the dependencies again and write both locks, hash-pinned

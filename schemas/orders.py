@@ -290,6 +290,7 @@ class ActivationFailed(Event):
 class RefundCompleted(Event):
     """`refund` went back the way it came: to the gateway, or into the wallet's lots.
 
+    `gateway` is the one that took the money; with `settled_by`, the one that a person names.
     `settled_by` and `settlement_reason` are set when a person found or made the refund.
     """
 
@@ -340,11 +341,15 @@ class TopUpRejected(Event):
 
 
 class WalletToppedUp(Event):
-    """Paid credit entered the wallet as a lot; `bonus` is what a BonusGranted adds to it at once."""
+    """Paid credit entered the wallet as a lot; `bonus` is what a BonusGranted adds to it at once.
+
+    `gateway` took the money; events from before it was stated have none.
+    """
 
     topup_id: Identifier
     payment_id: Identifier
     lot_id: Identifier
+    gateway: Identifier | None = None
     method: PaymentMethod
     amount: Annotated[Money, Moves()]
     bonus: Money | None = None

@@ -73,11 +73,15 @@ class SurplusReturnFailed(Event):
 
 
 class SurplusCredited(Event):
-    """The surplus of a top-up entered the wallet as a lot of paid credit."""
+    """The surplus of a top-up entered the wallet as a lot of paid credit.
+
+    `gateway` took the money; events from before it was stated have none.
+    """
 
     topup_id: Identifier
     payment_id: Identifier
     lot_id: Identifier
+    gateway: Identifier | None = None
     method: PaymentMethod
     amount: Annotated[Money, Moves()]
     reason: SurplusReason

@@ -52,6 +52,7 @@ class Operation:
     currency: str
     days: int | None
     method: PaymentMethod
+    gateway: str = build.GATEWAY
 
 
 OPERATIONS: Final = st.lists(
@@ -64,6 +65,7 @@ OPERATIONS: Final = st.lists(
         currency=st.sampled_from(["USD", "CNY"]),
         days=st.none() | st.integers(0, 3),
         method=st.sampled_from(list(build.GATEWAY_METHODS)),
+        gateway=st.sampled_from(["sandbox-card", "stripe", "stripe:eu"]),
     ),
     max_size=30,
 )
@@ -89,7 +91,7 @@ class Books:
     filed: list[Event] = field(default_factory=list)
     wallets: dict[str, WalletState] = field(default_factory=lambda: defaultdict(initial_state))
     _numbers: int = 0
-    _paid: dict[str, list[tuple[int, PaymentMethod, Consideration]]] = field(
+    _paid: dict[str, list[tuple[int, PaymentMethod, str, Consideration]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     _sequences: dict[int, int] = field(default_factory=lambda: defaultdict(int))
@@ -132,6 +134,7 @@ class Books:
             account_id=account_id,
             currency=currency,
             method=wanted.method,
+            gateway=wanted.gateway,
             topup=True,
         )
         self._publish(payment)
@@ -141,6 +144,7 @@ class Books:
             account_id=account_id,
             currency=currency,
             method=wanted.method,
+            gateway=wanted.gateway,
             expires_at=expires_at,
         )
         self._publish(lot, AddLot(lot))
@@ -164,9 +168,11 @@ class Books:
             fee_currency="EUR" if wanted.method is PaymentMethod.ALIPAY else None,
             currency=wanted.currency,
             method=wanted.method,
+            gateway=wanted.gateway,
         )
         self._publish(paid)
-        self._paid[account_id].append((self._numbers, wanted.method, paid.consideration))
+        charged = (self._numbers, wanted.method, wanted.gateway, paid.consideration)
+        self._paid[account_id].append(charged)
 
     def _renew_by_wallet(self, account_id: str, wanted: Operation) -> None:
         request = build.charge_requested(
@@ -191,7 +197,8 @@ class Books:
                     method=PaymentMethod.WALLET,
                 )
                 self._publish(paid)
-                self._paid[account_id].append((self._numbers, PaymentMethod.WALLET, whole))
+                charged = (self._numbers, PaymentMethod.WALLET, build.GATEWAY, whole)
+                self._paid[account_id].append(charged)
 
     def _surplus(
         self, account_id: str, wanted: Operation, *, topup: bool = False
@@ -202,6 +209,7 @@ class Books:
             account_id=account_id,
             currency=wanted.currency,
             method=wanted.method,
+            gateway=wanted.gateway,
             fee=wanted.extra_minor // 2,
             topup=topup,
         )
@@ -211,11 +219,13 @@ class Books:
     def _fail(self, account_id: str) -> None:
         if not self._paid[account_id]:
             return
-        number, method, whole = self._paid[account_id].pop()
+        number, method, gateway, whole = self._paid[account_id].pop()
         self._publish(
             build.activation_failed(whole, number=number, account_id=account_id, method=method)
         )
-        refund = build.refunded(whole, number=number, account_id=account_id, method=method)
+        refund = build.refunded(
+            whole, number=number, account_id=account_id, method=method, gateway=gateway
+        )
         self._publish(refund, _restore(refund))
 
     def _publish(self, event: Event, command: Command | None = None) -> tuple[Event, ...]:
@@ -256,13 +266,14 @@ class Books:
         """Return what orders publishes, as records of its topic."""
         return [record_of(stored) for stored in self.published]
 
-    def stored(self) -> list[StoredEvent]:
-        """Return every filed event as a row of shard 0, in the order of filing."""
+    def stored(self, occurred_at: datetime = T0) -> list[StoredEvent]:
+        """Return every filed event, which happened then, as a row of shard 0 in the order of filing."""
         first = self.published[:1]
         return [
             first[0]._replace(
                 shard=0,
                 position=position,
+                occurred_at=occurred_at,
                 type=event.wire_type(),
                 account_id=event.account_id,
                 body=event.body(),

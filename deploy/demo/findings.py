@@ -24,6 +24,7 @@ from schemas.money import exponent_of
 
 _SHOWN_MAILS: Final = 18
 _COMMAND_SECONDS: Final = 120
+_GATEWAYS: Final = "Assets:Gateway:"
 _UNCHECKED: Final = {"name": "any check", "ok": False, "compared": "nothing"}
 
 
@@ -79,10 +80,16 @@ def find_balances(
 ) -> None:
     """Compare the balances of a replay's report with those of the manifest, and keep them."""
     result.replay_positions = sum(report["positions"].values())
-    balances, wallets = books_seen(report["balances"])
+    rows = ({**row, "account": _method_of(row["account"])} for row in report["balances"])
+    balances, wallets = books_seen(rows)
     result.comparisons += compare_books(manifest, balances, wallets)
     result.balances = nested(balances)
     result.exponents = {currency: exponent_of(currency) for currency in result.balances}
+
+
+def _method_of(account: str) -> str:
+    """Return the account, of a gateway that of its method: until December 2026 they shared it."""
+    return ":".join(account.split(":")[:3]) if account.startswith(_GATEWAYS) else account
 
 
 def verified(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[DemoCheck]:

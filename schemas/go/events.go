@@ -505,7 +505,7 @@ type RefundInstructed struct {
 	InstructedAt time.Time     `json:"instructed_at"`
 }
 
-// RefundCompleted: `refund` went back the way it came: to the gateway, or into the wallet's lots. `settled_by` and `settlement_reason` are set when a person found or made the refund.
+// RefundCompleted: `refund` went back the way it came: to the gateway, or into the wallet's lots. `gateway` is the one that took the money; with `settled_by`, the one that a person names. `settled_by` and `settlement_reason` are set when a person found or made the refund.
 type RefundCompleted struct {
 	AccountID        string        `json:"account_id"`
 	RenewalID        string        `json:"renewal_id"`
@@ -576,12 +576,13 @@ type SurplusReturnFailed struct {
 	FailedAt         time.Time `json:"failed_at"`
 }
 
-// SurplusCredited: The surplus of a top-up entered the wallet as a lot of paid credit.
+// SurplusCredited: The surplus of a top-up entered the wallet as a lot of paid credit. `gateway` took the money; events from before it was stated have none.
 type SurplusCredited struct {
 	AccountID   string        `json:"account_id"`
 	TopupID     string        `json:"topup_id"`
 	PaymentID   string        `json:"payment_id"`
 	LotID       string        `json:"lot_id"`
+	Gateway     *string       `json:"gateway,omitzero"`
 	Method      PaymentMethod `json:"method"`
 	Amount      Money         `json:"amount"`
 	Reason      SurplusReason `json:"reason"`
@@ -621,12 +622,13 @@ type TopUpRejected struct {
 	RejectedAt    time.Time            `json:"rejected_at"`
 }
 
-// WalletToppedUp: Paid credit entered the wallet as a lot; `bonus` is what a BonusGranted adds to it at once.
+// WalletToppedUp: Paid credit entered the wallet as a lot; `bonus` is what a BonusGranted adds to it at once. `gateway` took the money; events from before it was stated have none.
 type WalletToppedUp struct {
 	AccountID   string        `json:"account_id"`
 	TopupID     string        `json:"topup_id"`
 	PaymentID   string        `json:"payment_id"`
 	LotID       string        `json:"lot_id"`
+	Gateway     *string       `json:"gateway,omitzero"`
 	Method      PaymentMethod `json:"method"`
 	Amount      Money         `json:"amount"`
 	Bonus       *Money        `json:"bonus,omitzero"`

@@ -391,7 +391,7 @@ export interface RefundInstructed {
   instructed_at: string;
 }
 
-/** `refund` went back the way it came: to the gateway, or into the wallet's lots. `settled_by` and `settlement_reason` are set when a person found or made the refund. */
+/** `refund` went back the way it came: to the gateway, or into the wallet's lots. `gateway` is the one that took the money; with `settled_by`, the one that a person names. `settled_by` and `settlement_reason` are set when a person found or made the refund. */
 export interface RefundCompleted {
   account_id: string;
   renewal_id: string;
@@ -462,12 +462,13 @@ export interface SurplusReturnFailed {
   failed_at: string;
 }
 
-/** The surplus of a top-up entered the wallet as a lot of paid credit. */
+/** The surplus of a top-up entered the wallet as a lot of paid credit. `gateway` took the money; events from before it was stated have none. */
 export interface SurplusCredited {
   account_id: string;
   topup_id: string;
   payment_id: string;
   lot_id: string;
+  gateway?: string;
   method: PaymentMethod;
   amount: Money;
   reason: SurplusReason;
@@ -507,12 +508,13 @@ export interface TopUpRejected {
   rejected_at: string;
 }
 
-/** Paid credit entered the wallet as a lot; `bonus` is what a BonusGranted adds to it at once. */
+/** Paid credit entered the wallet as a lot; `bonus` is what a BonusGranted adds to it at once. `gateway` took the money; events from before it was stated have none. */
 export interface WalletToppedUp {
   account_id: string;
   topup_id: string;
   payment_id: string;
   lot_id: string;
+  gateway?: string;
   method: PaymentMethod;
   amount: Money;
   bonus?: Money;

@@ -13,7 +13,7 @@ import pytest
 from deploy.local.processes import Child
 from schemas.requests import PaymentInstruction
 from services.orders.order.routing import Routing
-from services.orders.toml_file import read_toml
+from services.runtime.toml.toml_file import read_toml
 from tests.faults.requests import card_renewal
 from tests.gateways.stripe_proxy import API_KEY, GOOD, StripeProxy, Trouble
 from tests.infrastructure.system import System

@@ -42,6 +42,7 @@ def played(count: int = 200, customers: int = 9, seed: int = 11) -> Books:
                 currency=random.choice(["USD", "CNY"]),
                 days=random.choice([None, 1, 30]),
                 method=random.choice(GATEWAY_METHODS),
+                gateway=random.choice(["sandbox-card", "stripe", "stripe:eu", "Card", "3A"]),
             )
             for _ in range(count)
         ]

@@ -89,9 +89,12 @@ SINCE = [
 
 @pytest.fixture
 def rules_file(tmp_path: Path) -> Path:
-    """Return the installed rules with a second version of the row for top-ups."""
+    """Return the installed rules with another second version of the row for top-ups."""
+    first, *rows = POSTING_RULES.read_text(encoding="utf-8").split("[[rule]]\n")
+    others = [row for row in rows if not row.startswith('id = "top-up"\nversion = 2\n')]
+    assert len(others) == len(rows) - 1
     path = tmp_path / "rules.toml"
-    path.write_text(POSTING_RULES.read_text(encoding="utf-8") + SECOND_VERSION, encoding="utf-8")
+    path.write_text("[[rule]]\n".join([first, *others]) + SECOND_VERSION, encoding="utf-8")
     return path
 
 

@@ -41,7 +41,7 @@ PURE: Final = (
     *("services.ledger." + name for name in (
         "decider", "wallets",
         *("reports." + name for name in ("balance_report", "scope")),
-        *("rules." + name for name in ("accounts", "amounts", "postings", "rule_set")),
+        *("rules." + name for name in ("accounts", "amounts", "postings", "rule_set", "variables")),
     )),
     *("services.notifier." + name for name in (
         "decider",

@@ -23,15 +23,16 @@ from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 NAMES: Final = ("replay", "replay_vs_eventsourcing", "scaling_replay")
 _REPEATS: Final = 3
 _COLUMNS: Final = (
-    "SELECT shard, kind, account_id, jurisdiction, currency, amount_minor, occurred_at"
+    "SELECT shard, kind, account_id, jurisdiction, gateway, currency, amount_minor, occurred_at"
     " FROM ledger.amount"
 )
 _FILL: Final = """
-INSERT INTO ledger.amount (shard, position, ordinal, kind, account_id, jurisdiction, currency,
-    amount_minor, occurred_at, recorded_at)
+INSERT INTO ledger.amount (shard, position, ordinal, kind, account_id, jurisdiction, gateway,
+    currency, amount_minor, occurred_at, recorded_at)
 SELECT i % {shards}, i / {shards} / 3 * 3 + 2, i / {shards} % 3,
     'PaymentCaptured.renewal.card.' || (ARRAY['net', 'tax', 'fee'])[i / {shards} % 3 + 1],
-    'acct-' || i / 3 % 10000, CASE WHEN i / {shards} % 3 = 1 THEN 'US' END, 'USD',
+    'acct-' || i / 3 % 10000, CASE WHEN i / {shards} % 3 = 1 THEN 'US' END,
+    'sandbox-card', 'USD',
     (ARRAY[3000, 180, 92])[i / {shards} % 3 + 1], now(), now()
 FROM generate_series({first}::bigint, {last}::bigint - 1) AS i;
 UPDATE ledger.shard SET head_position = found.n + 1

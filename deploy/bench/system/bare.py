@@ -197,7 +197,7 @@ class Stage:
         if name == "PaymentCaptured":
             written.amounts += [
                 (fact.shard, row[1], ordinal, f"PaymentCaptured.renewal.card.{kind}",
-                 fact.account_id, "US", "USD", minor, fact.at, fact.at)
+                 fact.account_id, "US", "sandbox-card", "USD", minor, fact.at, fact.at)
                 for ordinal, (kind, minor) in enumerate(_AMOUNTS)
             ]  # fmt: skip
 

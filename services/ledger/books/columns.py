@@ -21,14 +21,17 @@ from services.ledger.books.coverage import condition_of, source_of
 from services.ledger.reports.scope import Scope
 from services.ledger.rules.postings import Balances
 from services.ledger.rules.rule_set import RuleSet, missing_rule
+from services.ledger.rules.variables import WORDS
 from services.runtime.errors import Transient
 from services.runtime.postgres.dsn import verified
 
 Progress = Callable[[int], None]
 """Called with how many more rows have been read."""
 
-_GROUP: Final = ["shard", "kind", "era", "jurisdiction", "account_id", "currency"]
+_GROUP: Final = ["shard", "kind", "era", *(word.column for word in WORDS)]
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
+_ALWAYS: Final = ("jurisdiction", "currency")
+"""Columns of few values, by which all amounts are kept apart."""
 _EXACT: Final = pa.decimal128(38)
 """Wide enough for any sum: 64-bit sums would wrap around unseen."""
 _PARTIALS_MAX: Final = 32
@@ -40,38 +43,33 @@ class ColumnFold:
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
         self._boundaries = rules.boundaries()
-        personal = {
-            kind
-            for kind, rule in rules.rows()
-            if "account" in {ref.variable for ref in (rule.debit, rule.credit) if ref}
+        named = {
+            word.column: {kind for kind, rule in rules.rows() if rule.names(word.column)}
+            for word in WORDS
         }
-        self._personal = pa.array(sorted(personal), pa.string())
+        self._named = {
+            column: pa.array(sorted(kinds), pa.string())
+            for column, kinds in named.items()
+            if column not in _ALWAYS
+        }
 
     def step(self, batch: pa.RecordBatch) -> pa.Table:
         """Sum one batch of `amount` rows by everything that decides where they are booked.
 
-        The `era` counts the rule boundaries passed when the event happened. Accounts are kept
-        apart only where a rule names the customer, so the result stays small.
+        The `era` counts the rule boundaries passed when the event happened. Words, such as the
+        customer, are kept apart only where a rule names them, so the result stays small.
         """
         passed = (
             pc.greater_equal(batch["occurred_at"], pa.scalar(moment, _MOMENT)).cast(pa.int32())
             for moment in self._boundaries
         )
-        account_id = pc.if_else(
-            pc.is_in(batch["kind"], value_set=self._personal), batch["account_id"], None
-        )
-        table = pa.table(
-            {
-                "shard": batch["shard"],
-                "kind": batch["kind"],
-                "era": reduce(pc.add, passed),
-                "jurisdiction": batch["jurisdiction"],
-                "account_id": account_id,
-                "currency": batch["currency"],
-                "amount_minor": batch["amount_minor"].cast(_EXACT),
-            }
-        )
-        return _grouped(table)
+        words = {
+            column: pc.if_else(pc.is_in(batch["kind"], value_set=kinds), batch[column], None)
+            for column, kinds in self._named.items()
+        }
+        kept = {name: batch[name] for name in ("shard", "kind", *_ALWAYS)}
+        era, amount_minor = reduce(pc.add, passed), batch["amount_minor"].cast(_EXACT)
+        return _grouped(pa.table({**kept, **words, "era": era, "amount_minor": amount_minor}))
 
     def merge(self, partials: Iterable[pa.Table]) -> pa.Table:
         """Add up partial sums; associative and commutative."""
@@ -90,10 +88,7 @@ class ColumnFold:
             rule = self._rules.for_kind(row["kind"], self._boundaries[row["era"] - 1])
             for ref, sign in ((rule.debit, 1), (rule.credit, -1)):
                 if ref is not None:
-                    account = ref.name(
-                        account_id=row["account_id"] or "", jurisdiction=row["jurisdiction"]
-                    )
-                    key = (row["shard"], account, row["currency"])
+                    key = (row["shard"], ref.name(row), row["currency"])
                     balances[key] += sign * int(row["amount_minor"])
         return dict(balances)
 
@@ -125,7 +120,8 @@ def fold_columns(
 
 def _batches(dsn: str, schema: str, scope: Scope) -> Iterator[pa.RecordBatch]:
     query = (
-        "SELECT amount.shard, kind, account_id, jurisdiction, currency, amount_minor, occurred_at"  # noqa: S608 - COPY takes no parameters; Scope checks every literal
+        f"SELECT amount.shard, kind, {', '.join(word.column for word in WORDS)}, amount_minor,"  # noqa: S608 - COPY takes no parameters; Scope checks every literal
+        " occurred_at"
         f" FROM {source_of(scope)} WHERE {condition_of(scope)}"
     )
     try:

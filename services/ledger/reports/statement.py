@@ -12,7 +12,7 @@ from uuid import UUID
 from schemas import BILLING
 from schemas.envelope import utc_text
 from services.ledger.reports.scope import Scope
-from services.ledger.rules.accounts import AccountRef, chart_entry
+from services.ledger.rules.accounts import chart_entry
 from services.ledger.rules.postings import Posting, post
 from services.ledger.rules.rule_file import RECORDED
 from services.ledger.rules.rule_set import RuleSet
@@ -88,20 +88,18 @@ def subject_of(name: str, rules: RuleSet) -> Subject:
     try:
         chart_entry(name)
     except KeyError:
-        names = {kind.partition(".")[0] for kind, rule in rules.rows() if rule.no_posting is None}
-        return Subject(None, name, frozenset(names))
-    names, owners = set(), set()
+        all_names = (kind.partition(".")[0] for kind, rule in rules.rows() if not rule.no_posting)
+        return Subject(None, name, frozenset(all_names))
+    names: set[str] = set()
+    owners: set[str | None] = set()
     for kind, rule in rules.rows():
         for ref in (rule.debit, rule.credit):
-            if ref is not None and _may_be(ref, name):
+            values = ref.values_in(name) if ref is not None else None
+            if values is not None:
                 names.add(kind.partition(".")[0])
-                owners.add(name.removeprefix(ref.prefix) if ref.variable == "account" else None)
+                owners.add(values.get("account"))
     owner = owners.pop() if len(owners) == 1 else None
     return Subject(name, owner, frozenset(names))
-
-
-def _may_be(ref: AccountRef, account: str) -> bool:
-    return account == ref.prefix if not ref.variable else account.startswith(ref.prefix)
 
 
 async def statement(

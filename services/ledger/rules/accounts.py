@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.requests import PaymentMethod
+from services.ledger.rules.variables import Choice, Word, pattern_of, variables_in
 
 Side = Literal["debit", "credit"]
-Variable = Literal["", "account", "jurisdiction"]
-"""What completes an account's name from the fact itself; "" when the name is complete."""
 
-METHOD_LABELS: Final = {
-    PaymentMethod.CARD: "Card",
-    PaymentMethod.PAYPAL: "PayPal",
-    PaymentMethod.ALIPAY: "Alipay",
-    PaymentMethod.WECHAT: "WeChat",
-}
-
+GATEWAYS: Final = "Assets:Gateway:"
 CONTRACT_LIABILITY: Final = "Liabilities:ContractLiability:Plans"
 WALLET_PAID: Final = "Liabilities:Wallet:Paid:"
 WALLET_BONUS: Final = "Liabilities:Wallet:Bonus:"
@@ -39,9 +32,15 @@ class ChartEntry:
 
 CHART: Final[tuple[ChartEntry, ...]] = (
     ChartEntry(
-        "Assets:Gateway:{Method}",
+        GATEWAYS + "{Method}",
         "debit",
-        "captured, not yet settled; per currency",
+        "captured, not yet settled, at a gateway that the fact does not name; before 2026-12 at any",
+        one_sided=False,
+    ),
+    ChartEntry(
+        GATEWAYS + "{Method}:{gateway}",
+        "debit",
+        "captured, not yet settled: what this gateway has to pay out; per currency",
         one_sided=False,
     ),
     ChartEntry(CONTRACT_LIABILITY, "credit", "paid, not yet earned"),
@@ -53,45 +52,55 @@ CHART: Final[tuple[ChartEntry, ...]] = (
     ChartEntry("Expenses:GatewayFees", "debit", "what the gateways keep for a capture"),
 )
 """The accounts that the posting rules may name. Others of the design join with their events."""
+_PATTERNS: Final = tuple((entry, pattern_of(entry.template)) for entry in CHART)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRef:
-    """An account as a rule names it: `prefix`, completed by `variable` of the fact."""
+    """An account as a rule names it: a template that `words` of the fact complete."""
 
-    prefix: str
-    variable: Variable
+    template: str
+    words: tuple[Word, ...] = ()
 
-    def name(self, *, account_id: str, jurisdiction: str | None) -> str:
-        """Return the full account name for one fact."""
-        match self.variable:
-            case "account":
-                return self.prefix + account_id
-            case "jurisdiction":
-                return self.prefix + (jurisdiction or "")
-            case "":
-                return self.prefix
+    def name(self, values: Mapping[str, str | None]) -> str:
+        """Return the full account name for one fact; `values` are by the columns of the words."""
+        name = self.template
+        for word in self.words:
+            name = word.put(name, values[word.column])
+        return name
+
+    def values_in(self, account: str) -> dict[str, str | None] | None:
+        """Return what an account's name shows for each word; None: this never names the account."""
+        found = pattern_of(self.template).fullmatch(account)
+        return None if found is None else found.groupdict()
 
 
-def account_ref(template: str, method: PaymentMethod | None) -> AccountRef:
-    """Read an account template of the chart; `{Method}` becomes the label of `method`.
+def account_ref(template: str, choices: Mapping[str, str | None]) -> AccountRef:
+    """Read an account template of the chart; `choices` are the values of an amount by their fields.
 
     Raises:
-        ValueError: the chart has no such account, or the method has no gateway account.
+        ValueError: it has a variable that is not declared, the chart has no such account, or its
+            choice is none that the account has a label for.
     """
+    words: list[Word] = []
+    name = template
+    for variable in variables_in(template):
+        if isinstance(variable, Word):
+            words.append(variable)
+            continue
+        name = name.replace(f"{{{variable.name}}}", _label(template, variable, choices))
     if template not in {entry.template for entry in CHART}:
         message = f"{template} is not in the chart of accounts: correct it or add it to CHART"
         raise ValueError(message)
-    if "{Method}" in template:
-        if method not in METHOD_LABELS:
-            message = f"{template} needs a condition on gateway methods (card, paypal, ...)"
-            raise ValueError(message)
-        template = template.replace("{Method}", METHOD_LABELS[method])
-    if template.endswith("{account}"):
-        return AccountRef(template.removesuffix("{account}"), "account")
-    if template.endswith("{jurisdiction}"):
-        return AccountRef(template.removesuffix("{jurisdiction}"), "jurisdiction")
-    return AccountRef(template, "")
+    return AccountRef(name, tuple(words))
+
+
+def _label(template: str, choice: Choice, choices: Mapping[str, str | None]) -> str:
+    value = choices.get(choice.field)
+    if value is None or value not in choice.labels:
+        message = f"{template} needs a condition: {choice.field} of {', '.join(choice.labels)}"
+        raise ValueError(message)
+    return choice.labels[value]
 
 
 def chart_entry(account: str) -> ChartEntry:
@@ -100,8 +109,7 @@ def chart_entry(account: str) -> ChartEntry:
     Raises:
         KeyError: no account of the chart has this name.
     """
-    for entry in CHART:
-        stem, brace, _ = entry.template.partition("{")
-        if account == entry.template or (brace and account.startswith(stem)):
+    for entry, pattern in _PATTERNS:
+        if pattern.fullmatch(account):
             return entry
     raise KeyError(account)

@@ -55,9 +55,10 @@ def postings_of(amount: Amount, account_id: str, rule: Rule) -> list[Posting]:
     """Return the debit and the credit of one amount; nothing when the rule posts nothing."""
     if rule.debit is None or rule.credit is None:
         return []
+    values = amount.values(account_id)
     return [
         Posting(
-            ref.name(account_id=account_id, jurisdiction=amount.jurisdiction),
+            ref.name(values),
             amount.money.currency,
             sign * amount.money.amount_minor,
             rule.rule_id,

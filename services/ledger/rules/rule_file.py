@@ -1,26 +1,36 @@
-"""Reads posting_rules.toml. A broken file is refused at start, with every problem."""
+"""Reads posting_rules.toml. A broken file is refused at start, with every problem and its line."""
 
 from __future__ import annotations
 
 import hashlib
-import tomllib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from schemas import EVENTS
+from schemas.catalogue import PlanKind, PlanTier
 from schemas.envelope import Event, Identifier
 from schemas.requests import PaymentMethod
 from schemas.topics import LEDGER, ORDERS
-from services.ledger.rules.accounts import account_ref
-from services.ledger.rules.amounts import MONEY_FACTS, PURPOSES, MoneyFact
+from services.ledger.rules.accounts import AccountRef, account_ref
+from services.ledger.rules.amounts import MONEY_FACTS, PURPOSES, Kind, MoneyFact
 from services.ledger.rules.rule_set import Rule, RuleSet
-from services.runtime.errors import ConfigurationError
 from services.runtime.plain_words import problems_of
+from services.runtime.toml.toml_file import Fault, Place, read_toml
 
 POSTING_RULES: Final = Path(__file__).with_name("posting_rules.toml")
 RELEASED: Final = Path(__file__).with_name("released")
@@ -29,6 +39,18 @@ RECORDED: Final[dict[str, type[Event]]] = {
     model.__name__: model for model, topic in EVENTS if topic in {ORDERS, LEDGER}
 }
 """Every event type that the ledger files or emits."""
+_CHOICES: Final = ("method", "plan_kind", "plan_tier")
+"""Conditions of a row that are named as the fields of events that they are about."""
+
+
+class _RuleFile(BaseModel):
+    """The file as written; `methods` gives sets of payment methods a name, which rows may use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule_set: Identifier
+    methods: dict[Identifier, list[PaymentMethod]] = {}
+    rule: list[dict[str, Any]]
 
 
 class _Row(BaseModel):
@@ -42,10 +64,23 @@ class _Row(BaseModel):
     event: str
     purpose: list[str] | None = None
     method: list[PaymentMethod] | None = None
+    plan_kind: list[PlanKind] | None = None
+    plan_tier: list[PlanTier] | None = None
     amount: list[str] | None = None
     debit: str | None = None
     credit: str | None = None
     no_posting: str | None = None
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _named_set(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        sets: dict[str, list[PaymentMethod]] = info.context or {}
+        if value not in sets:
+            message = f"there is no set {value}: declare it under [methods], or give a list"
+            raise ValueError(message)
+        return sets[value]
 
     @model_validator(mode="after")
     def _posts_or_says_why_not(self) -> _Row:
@@ -58,126 +93,153 @@ class _Row(BaseModel):
             raise ValueError(message)
         return self
 
+    def covers(self, kind: Kind) -> bool:
+        """Say whether the row is about amounts of this kind."""
+        return (
+            (self.purpose is None or kind.purpose in self.purpose)
+            and (self.amount is None or kind.amount in self.amount)
+            and all(
+                (wanted := getattr(self, name)) is None or kind.choices[name] in wanted
+                for name in _CHOICES
+            )
+        )
+
 
 def load_rules(path: Path = POSTING_RULES, *, whole: bool = True) -> RuleSet:
     """Read and check a rule file; `whole`: it has a row for every event that is recorded today.
 
     Raises:
-        ConfigurationError: every problem of the file, a line each.
+        ConfigurationError: every problem of the file, a line each, with the line that it is in.
     """
-    try:
-        content = path.read_bytes()
-        document = tomllib.loads(content.decode())
-        name, tables = str(document["rule_set"]), list(document["rule"])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
-        message = f"{path}: not readable as posting rules ({error}): restore the file"
-        raise ConfigurationError(message) from None
-    problems: list[str] = []
-    rows: list[_Row] = []
-    for number, table in enumerate(tables, 1):
+    file = read_toml(path, "posting rules")
+    written = file.validated(_RuleFile)
+    faults: list[Fault] = []
+    rows: list[tuple[int, _Row]] = []
+    for index, table in enumerate(written.rule):
         try:
-            rows.append(_Row.model_validate(table))
+            rows.append((index, _Row.model_validate(table, context=written.methods)))
         except ValidationError as error:
-            found = "; ".join(f"{_where(each['loc'])}{each['msg']}" for each in problems_of(error))
-            problems.append(f"rule {number} ({table.get('id', 'without id')}): {found}")
-    by_kind: dict[str, list[Rule]] = {}
-    by_event: dict[str, list[Rule]] = {}
-    for row in rows:
+            faults += [(("rule", index, *each["loc"]), each["msg"]) for each in problems_of(error)]
+    by_kind: _Numbered = defaultdict(list)
+    by_event: _Numbered = defaultdict(list)
+    for index, row in rows:
         try:
-            _expand(row, _valid_until(row, rows), by_kind, by_event)
-        except ValueError as error:
-            problems.append(f"rule {row.id} version {row.version}: {error}")
-    problems += _overlaps(by_kind) + _overlaps(by_event)
+            _expand(index, row, _valid_until(row, rows), by_kind, by_event)
+        except _RowFault as fault:
+            faults.append((("rule", index, *fault.place), fault.reason))
+    faults += _overlaps(by_kind) + _overlaps(by_event)
     if whole:
-        problems += _unruled(by_kind, by_event)
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        message = f"{path} is not usable:\n{lines}"
-        raise ConfigurationError(message)
-    return RuleSet(
-        name,
-        hashlib.sha256(content).hexdigest(),
-        {kind: tuple(rules) for kind, rules in by_kind.items()},
-        {event: tuple(rules) for event, rules in by_event.items()},
-    )
+        faults += _unruled(by_kind, by_event)
+    file.refuse(faults)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return RuleSet(written.rule_set, digest, _rules(by_kind), _rules(by_event))
 
 
-def _where(location: tuple[int | str, ...]) -> str:
-    return f"{'.'.join(str(part) for part in location)}: " if location else ""
+_Numbered = dict[str, list[tuple[int, Rule]]]
+"""By kind of amount or name of event, the rules and the numbers of their rows."""
 
 
-def _valid_until(row: _Row, rows: list[_Row]) -> datetime | None:
+class _RowFault(Exception):
+    """What is wrong with a row, and at which of its keys."""
+
+    def __init__(self, reason: str, *place: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.place = place
+
+
+def _valid_until(row: _Row, rows: Sequence[tuple[int, _Row]]) -> datetime | None:
     later = [
-        other.valid_from for other in rows if other.id == row.id and other.version > row.version
+        other.valid_from for _, other in rows if other.id == row.id and other.version > row.version
     ]
     return min(later, default=None)
 
 
 def _expand(
-    row: _Row,
-    valid_until: datetime | None,
-    by_kind: dict[str, list[Rule]],
-    by_event: dict[str, list[Rule]],
+    index: int, row: _Row, valid_until: datetime | None, by_kind: _Numbered, by_event: _Numbered
 ) -> None:
-    """Add one Rule for each kind of amount that the row covers."""
+    """Add one Rule for each kind of amount that the row covers.
+
+    Raises:
+        _RowFault: the row is about nothing that the event states, or an account cannot be named.
+    """
     if row.event not in RECORDED:
         message = f"the ledger records no event {row.event}: correct the name"
-        raise ValueError(message)
+        raise _RowFault(message, "event")
     rule = Rule(row.id, row.version, row.valid_from, valid_until, no_posting=row.no_posting)
-    model = RECORDED[row.event]
-    fact = MONEY_FACTS.get(model)
+    fact = MONEY_FACTS.get(RECORDED[row.event])
     if fact is None:
-        if row.no_posting is None or row.purpose or row.method or row.amount:
+        conditions = (row.purpose, row.amount, *(getattr(row, name) for name in _CHOICES))
+        if row.no_posting is None or any(conditions):
             message = f"{row.event} states no amount: give no_posting alone"
-            raise ValueError(message)
-        by_event.setdefault(row.event, []).append(rule)
+            raise _RowFault(message, "event")
+        by_event[row.event].append((index, rule))
         return
     _check_conditions(row, fact)
-    for purpose, method, name, kind in fact.every_kind():
-        if (
-            (row.purpose is None or purpose in row.purpose)
-            and (row.method is None or method in row.method)
-            and (row.amount is None or name in row.amount)
-        ):
-            by_kind.setdefault(kind, []).append(_with_accounts(rule, row, method))
+    for kind in fact.every_kind:
+        if row.covers(kind):
+            booked = _with_accounts(rule, row, kind)
+            by_kind[kind.kind].append((index, booked))
 
 
 def _check_conditions(row: _Row, fact: MoneyFact) -> None:
-    message = None
     if row.purpose and not fact.by_purpose:
-        message = f"{row.event} has no purpose: leave it out"
-    elif unknown := _beyond(row.purpose, PURPOSES):
+        raise _RowFault(f"{row.event} has no purpose: leave it out", "purpose")
+    if unknown := _beyond(row.purpose, PURPOSES):
         message = f"there is no purpose {unknown}, only {' and '.join(PURPOSES)}"
-    elif row.method and not fact.by_method:
-        message = f"{row.event} has no method: leave it out"
-    elif unknown := _beyond(row.amount, fact.names):
+        raise _RowFault(message, "purpose")
+    given = {choice.field for choice in fact.choices}
+    for name in _CHOICES:
+        if getattr(row, name) and name not in given:
+            raise _RowFault(f"{row.event} has no {name}: leave it out", name)
+    if unknown := _beyond(row.amount, fact.names):
         message = f"{row.event} states no amount {unknown}, only {', '.join(fact.names)}"
-    if message is not None:
-        raise ValueError(message)
+        raise _RowFault(message, "amount")
 
 
 def _beyond(given: list[str] | None, known: tuple[str, ...]) -> str:
     return next((each for each in given or () if each not in known), "")
 
 
-def _with_accounts(rule: Rule, row: _Row, method: PaymentMethod | None) -> Rule:
+def _with_accounts(rule: Rule, row: _Row, kind: Kind) -> Rule:
     if row.debit is None or row.credit is None:
         return rule
-    return replace(
-        rule, debit=account_ref(row.debit, method), credit=account_ref(row.credit, method)
-    )
+    debit, credit = (_account(side, row, kind) for side in ("debit", "credit"))
+    return replace(rule, debit=debit, credit=credit)
 
 
-def _overlaps(rules_by_key: dict[str, list[Rule]]) -> list[str]:
-    problems = []
+def _account(side: str, row: _Row, kind: Kind) -> AccountRef:
+    template: str = getattr(row, side)
+    try:
+        ref = account_ref(template, kind.choices)
+    except ValueError as error:
+        raise _RowFault(str(error), side) from None
+    for word in ref.words:
+        if word.column not in kind.words:
+            message = f"{row.event} does not say the {word.name} of its {kind.amount}"
+            raise _RowFault(f"{message}: take an account without it", side)
+    return ref
+
+
+def _overlaps(rules_by_key: Mapping[str, list[tuple[int, Rule]]]) -> list[Fault]:
+    faults: list[Fault] = []
     for key, rules in rules_by_key.items():
-        rules.sort(key=lambda rule: rule.valid_from)
-        for earlier, later in pairwise(rules):
+        rules.sort(key=lambda found: found[1].valid_from)
+        for (_, earlier), (index, later) in pairwise(rules):
             if earlier.valid_until is None or earlier.valid_until > later.valid_from:
-                problems.append(f"{earlier.rule_id} and {later.rule_id} both book {key}")
-    return problems
+                reason = f"{earlier.rule_id} and {later.rule_id} both book {key}"
+                faults.append((("rule", index), reason))
+    return faults
 
 
-def _unruled(by_kind: dict[str, list[Rule]], by_event: dict[str, list[Rule]]) -> list[str]:
+def _unruled(by_kind: _Numbered, by_event: _Numbered) -> list[Fault]:
     ruled = {kind.partition(".")[0] for kind in by_kind} | by_event.keys()
-    return [f"{name} has neither a rule nor a no_posting row" for name in RECORDED.keys() - ruled]
+    place: Place = ("rule",)
+    return [
+        (place, f"{name} has neither a rule nor a no_posting row")
+        for name in sorted(RECORDED.keys() - ruled)
+    ]
+
+
+def _rules(numbered: _Numbered) -> dict[str, tuple[Rule, ...]]:
+    return {key: tuple(rule for _, rule in found) for key, found in numbered.items()}

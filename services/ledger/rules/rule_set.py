@@ -22,6 +22,11 @@ class Rule:
     credit: AccountRef | None = None
     no_posting: str | None = None
 
+    def names(self, column: str) -> bool:
+        """Say whether an account of the rule shows what the fact says in `column`."""
+        refs = (ref for ref in (self.debit, self.credit) if ref is not None)
+        return any(word.column == column for ref in refs for word in ref.words)
+
     def holds_at(self, moment: datetime) -> bool:
         """Say whether the rule applies to a fact of `moment`."""
         return self.valid_from <= moment and (self.valid_until is None or moment < self.valid_until)

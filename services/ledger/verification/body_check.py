@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
 
 from pydantic import ValidationError
 
 from schemas import BILLING
 from schemas.envelope import Event
 from services.ledger.books.projection import AMOUNT_COLUMNS, amount_rows
-from services.ledger.rules.amounts import amounts_of
+from services.ledger.rules.amounts import Amount, amounts_of
 from services.ledger.rules.postings import Balances, post
 from services.ledger.rules.rule_set import RuleSet
 from services.ledger.verification.refund_check import RefundCheck
@@ -22,6 +24,7 @@ from services.runtime.verify.checks import Check, place
 
 RESTORE = "stop the ledger and restore the newest backup that passes; Kafka fills in the rest"
 REBUILD = "run `perennial ledger rebuild-cache`; when it comes back, look for another writer"
+_GATEWAY: Final = AMOUNT_COLUMNS.index("gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,26 @@ class BodyCheck:
             key = (stored.shard, posting.account, posting.currency)
             self.balances[key] += posting.amount_minor
         self.refunds.look(stored, event)
-        expected = amount_rows(stored, amounts_of(event))
+        stated = amounts_of(event)
+        kept = [
+            self._as_kept(amount, row, stored.occurred_at)
+            for amount, row in zip(stated, found, strict=False)
+        ]
+        expected = amount_rows(stored, kept + stated[len(kept) :])
         self.rows += len(expected)
         if expected != found and self.differing is None:
             self.differing = f"{place(stored)}: {_first_difference(expected, found)}"
+
+    def _as_kept(self, amount: Amount, row: tuple[object, ...], occurred_at: datetime) -> Amount:
+        """Return the amount without its gateway where the row has none and no account needs it.
+
+        Versions before kept none.
+        """
+        if row[_GATEWAY] is None and not self.rules.for_kind(amount.kind, occurred_at).names(
+            "gateway"
+        ):
+            return replace(amount, gateway=None)
+        return amount
 
     def _cannot_read(self, stored: StoredEvent, why: str) -> None:
         if self.unreadable is None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from schemas.requests import PaymentMethod, PaymentMode
 from services.orders.catalogue.catalogue import Catalogue, Dated, DatedT, Promotion, TopUpRule
-from services.orders.toml_file import Fault, Place, read_toml
+from services.runtime.toml.toml_file import Fault, Place, read_toml
 
 CATALOGUE_DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 

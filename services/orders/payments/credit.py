@@ -60,6 +60,7 @@ def _credited(
         "topup_id": state.payable.order.value,
         "payment_id": payment.payment_id,
         "lot_id": identities.lot_id(payment.payment_id, "paid"),
+        "gateway": payment.gateway,
         "method": payment.method,
         "amount": payment.amount,
         "expires_at": rule.paid_until(now),

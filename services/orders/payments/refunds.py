@@ -82,8 +82,9 @@ def record_refund(command: RecordRefund, state: Renewal, rules: Rules) -> Decisi
     if not isinstance(outcome, Refunded):
         due_at = command.now + rules.policy.refund_backoff.after(command.attempt)
         return Decision(effects=(Retry(due_at),))
+    # Whatever name it answers by, the gateway was asked that took the money.
     completed = refund_completed(
-        state.payable, payment, outcome.gateway, outcome.gateway_refund_ref, outcome.refunded_at
+        state.payable, payment, payment.gateway, outcome.gateway_refund_ref, outcome.refunded_at
     )
     return Decision((completed,))
 

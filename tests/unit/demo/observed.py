@@ -38,7 +38,9 @@ MANIFEST: dict[str, Any] = {
     "wallets": {"acct-2": {"currency": "USD", "paid": 2_500, "bonus": 250}},
 }
 BALANCES = {
-    CARD: 5_500,
+    CARD: 4_000,
+    f"{CARD}:sandbox": 1_200,
+    f"{CARD}:stripe": 300,
     PLANS: -3_000,
     "Liabilities:Wallet:Paid:acct-2": -2_500,
     "Liabilities:Wallet:Bonus:acct-2": -250,

@@ -28,6 +28,7 @@ from tests.given_when_then import Decider
 ACCOUNT: Final = "acct-1"
 WALLET: Final = Decider(initial_state, evolve, decide)
 CARD, IN_WALLET = PaymentMethod.CARD, PaymentMethod.WALLET
+GATEWAY: Final = "sandbox-card"
 GATEWAY_METHODS: Final = tuple(method for method in PaymentMethod if method is not IN_WALLET)
 
 
@@ -53,6 +54,7 @@ def topped_up(  # noqa: PLR0913 - a builder of events
     account_id: str = ACCOUNT,
     currency: str = "USD",
     method: PaymentMethod = CARD,
+    gateway: str | None = GATEWAY,
     expires_at: datetime | None = None,
 ) -> WalletToppedUp:
     """Return paid credit in the lot `<account>-paid-<number>`."""
@@ -61,6 +63,7 @@ def topped_up(  # noqa: PLR0913 - a builder of events
         topup_id=f"{account_id}-top-{number}",
         payment_id=f"{account_id}-pay-{number}",
         lot_id=f"{account_id}-paid-{number}",
+        gateway=gateway,
         method=method,
         amount=money(amount_minor, currency),
         expires_at=expires_at,
@@ -143,6 +146,7 @@ def captured(  # noqa: PLR0913 - as above
     fee_currency: str | None = None,
     currency: str = "USD",
     method: PaymentMethod = CARD,
+    gateway: str = GATEWAY,
     topup: bool = False,
 ) -> PaymentCaptured:
     """Return a captured payment of a renewal, or of a top-up."""
@@ -152,7 +156,7 @@ def captured(  # noqa: PLR0913 - as above
         topup_id=f"{account_id}-top-{number}" if topup else None,
         payment_id=f"{account_id}-pay-{number}",
         attempt=1,
-        gateway="sandbox-card",
+        gateway=gateway,
         gateway_txn_id="txn-1",
         method=method,
         amount=money(net + tax + bonus_minor, currency),
@@ -188,6 +192,7 @@ def refunded(
     number: int = 1,
     account_id: str = ACCOUNT,
     method: PaymentMethod = CARD,
+    gateway: str = GATEWAY,
 ) -> RefundCompleted:
     """Return the completed refund of a payment."""
     return RefundCompleted(
@@ -195,7 +200,7 @@ def refunded(
         renewal_id=f"{account_id}-rnw-{number}",
         refund_id=f"{account_id}-rfd-{number}",
         payment_id=f"{account_id}-pay-{number}",
-        gateway="sandbox-card",
+        gateway=gateway,
         gateway_refund_ref="ref-1",
         method=method,
         amount=refund.net + refund.tax + refund.bonus,
@@ -211,6 +216,7 @@ def surplus(  # noqa: PLR0913 - as above
     account_id: str = ACCOUNT,
     currency: str = "USD",
     method: PaymentMethod = CARD,
+    gateway: str = "app-gateway",
     fee: int | None = None,
     topup: bool = False,
 ) -> SurplusCaptured:
@@ -220,7 +226,7 @@ def surplus(  # noqa: PLR0913 - as above
         renewal_id=None if topup else f"{account_id}-rnw-{number}",
         topup_id=f"{account_id}-top-{number}" if topup else None,
         payment_id=f"{account_id}-sur-{number}",
-        gateway="app-gateway",
+        gateway=gateway,
         gateway_txn_id=f"txn-{number}",
         method=method,
         amount=money(amount_minor, currency),
@@ -255,6 +261,7 @@ def surplus_credited(
         topup_id=captured.topup_id or "",
         payment_id=captured.payment_id,
         lot_id=f"{captured.payment_id}-paid",
+        gateway=captured.gateway,
         method=captured.method,
         amount=captured.amount,
         reason=captured.reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -100,8 +101,9 @@ def test_event_without_amounts_has_no_rows() -> None:
     [
         (3, "kind", "PaymentCaptured.renewal.card.tax", "PaymentCaptured.renewal.card.net"),
         (4, "account_id", "acct-2", "acct-1"),
-        (6, "currency", "EUR", "USD"),
-        (7, "amount_minor", 99, "100"),
+        (6, "gateway", "stripe", "sandbox-card"),
+        (7, "currency", "EUR", "USD"),
+        (8, "amount_minor", 99, "100"),
     ],
 )
 def test_first_column_that_differs_is_named(
@@ -117,9 +119,31 @@ def test_first_column_that_differs_is_named(
 
 def test_later_amount_that_differs_is_named_by_its_number() -> None:
     rows = rows_of(PAID)
-    rows[1][2] = (*rows[1][2][:7], 19, *rows[1][2][8:])
+    rows[1][2] = (*rows[1][2][:8], 19, *rows[1][2][9:])
     problem = f"{WHERE}: amount_minor of amount 2 is 19, the body says 20"
     assert taken([PAID], rows).amounts() == table(3, problem)
+
+
+def test_row_of_a_version_without_gateways_is_sound_until_an_account_needs_it() -> None:
+    begins = datetime(2026, 12, 1, tzinfo=UTC)
+    for moment, problem in (
+        (begins - timedelta(microseconds=1), None),
+        (begins, f"{WHERE}: gateway of amount 1 is None, the body says sandbox-card"),
+    ):
+        paid = PAID._replace(occurred_at=moment)
+        rows = rows_of(paid)
+        rows[1][1] = (*rows[1][1][:6], None, *rows[1][1][7:])
+        assert taken([paid], rows).amounts() == table(3, problem)
+
+
+def test_row_with_a_gateway_that_the_fact_does_not_name_is_told() -> None:
+    lot = stored(topped_up(107, gateway=None))
+    rows = rows_of(lot)
+    assert taken([lot], rows).amounts() == table(1, None)
+    rows[1][0] = (*rows[1][0][:6], "stripe", *rows[1][0][7:])
+    found = taken([lot], rows).amounts().problem
+    assert found is not None
+    assert found.endswith("gateway of amount 0 is stripe, the body says None")
 
 
 def test_amounts_that_are_missing_or_more_are_counted() -> None:

@@ -5,47 +5,28 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from deploy import accounting_docs
+from deploy.accounting_docs import main, with_tables
 from schemas.money import decimal_text
 from services.ledger.decider import LOT_ORDER_VERSION
 from services.ledger.handlers import load_low_balance
 from services.ledger.rules.accounts import CHART
 from services.ledger.rules.rule_file import POSTING_RULES
+from services.ledger.rules.variables import VARIABLES
 from tests.unit.ledger.test_ledger_postings import CASES
 
 DOC = (Path(__file__).parents[3] / "docs" / "ACCOUNTING.md").read_text(encoding="utf-8")
-TABLES = tomllib.loads(POSTING_RULES.read_text(encoding="utf-8"))["rule"]
+WRITTEN = tomllib.loads(POSTING_RULES.read_text(encoding="utf-8"))
 
 
-def chart_line(entry: Any) -> str:
-    side = entry.normal if entry.one_sided else f"{entry.normal}, may turn"
-    return f"| `{entry.template}` | {side} | {entry.holds} |"
-
-
-def rule_line(table: dict[str, Any]) -> str:
-    """Return the line of a [[rule]] table."""
-    event = f"`{table['event']}`"
-    if "purpose" in table:
-        event += f", {' or '.join(table['purpose'])}"
-    if "method" in table:
-        gateways = ["card", "paypal", "alipay", "wechat"]
-        methods = "a gateway" if table["method"] == gateways else " or ".join(table["method"])
-        event += f", by {methods}"
-    amount = ", ".join(table.get("amount", [])) or "-"
-    name = f"`{table['id']}` v{table['version']}"
-    if "no_posting" in table:
-        return f"| {name} | {event} | {amount} | none: {table['no_posting']} | |"
-    return f"| {name} | {event} | {amount} | `{table['debit']}` | `{table['credit']}` |"
-
-
-def example_line(rule_id: str) -> str:
+def example_line(row: tuple[str, int]) -> str:
     moved = " · ".join(
-        f"{account} {decimal_text(minor, 'USD')}" for account, minor in CASES[rule_id][1]
+        f"{account} {decimal_text(minor, 'USD')}" for account, minor in CASES[row][1]
     )
-    return f"| `{rule_id}` | {moved} |"
+    return f"| `{row[0]}` v{row[1]} | {moved} |"
 
 
 def lines_under(heading: str) -> list[str]:
@@ -56,16 +37,47 @@ def lines_under(heading: str) -> list[str]:
     return table[0].splitlines()[2:]
 
 
-def test_chart_of_accounts_is_the_chart() -> None:
-    assert lines_under("Chart of accounts") == [chart_line(entry) for entry in CHART]
+def test_tables_are_up_to_date() -> None:
+    assert with_tables(DOC, WRITTEN) == DOC
+    assert main(["--check"]) == 0
 
 
-def test_posting_rules_are_the_rules() -> None:
-    assert lines_under("Posting rules") == [rule_line(table) for table in TABLES]
+def test_every_account_variable_and_rule_has_its_line() -> None:
+    assert [line.split("`")[1] for line in lines_under("Chart of accounts")] == [
+        entry.template for entry in CHART
+    ]
+    assert all(f"\n| `{{{name}}}` | `{each.field}` |" in DOC for name, each in VARIABLES.items())
+    rows = [line.split(" | ")[0] for line in lines_under("Posting rules")]
+    assert [tuple(re.findall(r"`(.+)` v(\d+)", row)[0]) for row in rows] == [
+        (table["id"], str(table["version"])) for table in WRITTEN["rule"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["chart", "variables", "rules"])
+def test_page_without_the_place_of_a_table_is_refused(name: str) -> None:
+    page = DOC.replace(f"<!-- generated: {name} -->", "")
+    with pytest.raises(ValueError, match=f"`generated: {name}`"):
+        with_tables(page.replace("| `", "| "), WRITTEN)
+
+
+def test_rule_that_changed_makes_the_page_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = tmp_path / "rules.toml"
+    text = POSTING_RULES.read_text(encoding="utf-8")
+    rules.write_text(text.replace("nothing was taken", "nothing at all"), encoding="utf-8")
+    page = tmp_path / "ACCOUNTING.md"
+    page.write_text(DOC, encoding="utf-8")
+    monkeypatch.setattr(accounting_docs, "POSTING_RULES", rules)
+    monkeypatch.setattr(accounting_docs, "PAGE", page)
+    assert main(["--check"]) == 1
+    assert "run `python -m deploy.accounting_docs`" in capsys.readouterr().err
+    assert main([]) == 0
+    assert page.read_text(encoding="utf-8") == DOC.replace("nothing was taken", "nothing at all")
 
 
 def test_examples_are_the_executed_ones() -> None:
-    assert lines_under("Examples") == [example_line(rule_id) for rule_id in CASES]
+    assert lines_under("Examples") == [example_line(row) for row in CASES]
 
 
 def test_low_balance_thresholds_are_the_file() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pyarrow as pa
@@ -16,7 +17,13 @@ from services.ledger.books.columns import ColumnFold
 from services.ledger.books.projection import AMOUNT_COLUMNS, amount_rows
 from services.ledger.reports.balance_report import report
 from services.ledger.reports.scope import Scope
-from services.ledger.rules.accounts import BONUS_OFFSET, WALLET_BONUS, WALLET_PAID, chart_entry
+from services.ledger.rules.accounts import (
+    BONUS_OFFSET,
+    GATEWAYS,
+    WALLET_BONUS,
+    WALLET_PAID,
+    chart_entry,
+)
 from services.ledger.rules.amounts import amounts_of
 from services.ledger.rules.postings import Balances, post
 from services.ledger.rules.rule_file import load_rules
@@ -24,6 +31,8 @@ from tests.books import OPERATIONS, Books, Operation
 from tests.controls import T0
 
 RULES = load_rules()
+BY_GATEWAY = datetime(2026, 12, 1, tzinfo=UTC)
+MOMENTS = st.sampled_from([T0, BY_GATEWAY - timedelta(microseconds=1), BY_GATEWAY])
 BATCH = pa.schema(
     [
         ("shard", pa.int32()),
@@ -32,6 +41,7 @@ BATCH = pa.schema(
         ("kind", pa.string()),
         ("account_id", pa.string()),
         ("jurisdiction", pa.string()),
+        ("gateway", pa.string()),
         ("currency", pa.string()),
         ("amount_minor", pa.int64()),
         ("occurred_at", pa.timestamp("us", tz="UTC")),
@@ -40,17 +50,19 @@ BATCH = pa.schema(
 )
 
 
-def by_bodies(events: Sequence[Event]) -> Balances:
+def by_bodies(events: Sequence[Event], at: datetime = T0) -> Balances:
     balances: Balances = defaultdict(int)
     for event in events:
-        for posting in post(event, T0, RULES).postings:
+        for posting in post(event, at, RULES).postings:
             balances[0, posting.account, posting.currency] += posting.amount_minor
     return dict(balances)
 
 
-def rows_of(books: Books) -> list[tuple[object, ...]]:
+def rows_of(books: Books, at: datetime = T0) -> list[tuple[object, ...]]:
     return [
-        row for each in books.stored() for row in amount_rows(each, amounts_of(each.event(BILLING)))
+        row
+        for each in books.stored(at)
+        for row in amount_rows(each, amounts_of(each.event(BILLING)))
     ]
 
 
@@ -62,9 +74,9 @@ def batch(rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=BATCH)
 
 
-@given(OPERATIONS)
-def test_books_sum_to_zero_in_each_currency(operations: list[Operation]) -> None:
-    balances = by_bodies(Books().play(operations).filed)
+@given(OPERATIONS, MOMENTS)
+def test_books_sum_to_zero_in_each_currency(operations: list[Operation], at: datetime) -> None:
+    balances = by_bodies(Books().play(operations).filed, at)
     found = report(balances, Scope({0: 0}), RULES)
     assert set(found.trial_balance.values()) <= {0}
 
@@ -118,11 +130,24 @@ def test_wallet_accounts_are_the_sums_of_their_lots(operations: list[Operation])
         )
 
 
-@given(OPERATIONS)
-def test_columnar_fold_agrees_with_the_postings(operations: list[Operation]) -> None:
+@given(OPERATIONS, MOMENTS)
+def test_columnar_fold_agrees_with_the_postings(operations: list[Operation], at: datetime) -> None:
     books = Books().play(operations)
     fold = ColumnFold(RULES)
-    assert fold.balances(fold.step(batch(rows_of(books)))) == by_bodies(books.filed)
+    assert fold.balances(fold.step(batch(rows_of(books, at)))) == by_bodies(books.filed, at)
+
+
+@given(OPERATIONS, MOMENTS)
+def test_gateways_of_a_method_add_up_to_what_the_method_was_before(
+    operations: list[Operation], at: datetime
+) -> None:
+    filed = Books().play(operations).filed
+    together: Balances = defaultdict(int)
+    for (shard, account, currency), minor in by_bodies(filed, at).items():
+        parts = account.split(":")
+        method = ":".join(parts[:3]) if account.startswith(GATEWAYS) else account
+        together[shard, method, currency] += minor
+    assert together == by_bodies(filed, T0)
 
 
 @given(OPERATIONS, st.randoms(use_true_random=False), st.integers(1, 5))
@@ -147,7 +172,7 @@ def test_order_of_rows_and_shape_of_batches_do_not_matter(
 
 def test_sum_beyond_64_bits_is_exact() -> None:
     fold = ColumnFold(RULES)
-    row = (0, 1, 0, "BonusGranted.amount", "acct-1", None, "USD", 10**15, T0, T0)
+    row = (0, 1, 0, "BonusGranted.amount", "acct-1", None, None, "USD", 10**15, T0, T0)
     partial = fold.step(batch([row] * 100))
     for _ in range(2):
         partial = fold.merge([partial] * 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ from tests.unit.ledger.builders import WALLET as WALLET_DECIDER
 
 RULES = load_rules()
 EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
+BY_GATEWAY = datetime(2026, 12, 1, tzinfo=UTC)
 GATEWAY, PLANS = "Assets:Gateway:Card", "Liabilities:ContractLiability:Plans"
+STRIPE = "Assets:Gateway:Card:stripe"
 TAX, PAYABLE = "Liabilities:Tax:US", "Liabilities:Refunds:Payable"
 PAID, GRANTED = "Liabilities:Wallet:Paid:acct-1", "Liabilities:Wallet:Bonus:acct-1"
 OFFSET, FEES = "Liabilities:Wallet:BonusOffset", "Expenses:GatewayFees"
@@ -49,88 +52,142 @@ def charged_from_wallet() -> Event:
     return charged(getattr(outcome, "events", ()))
 
 
-CASES: dict[str, tuple[Event, list[tuple[str, int]]]] = {
-    "capture-net": (captured(3_000), [(GATEWAY, 3_000), (PLANS, -3_000)]),
-    "capture-tax": (captured(0, 180), [(GATEWAY, 180), (TAX, -180)]),
-    "capture-fee": (
+CASES: dict[tuple[str, int], tuple[Event, list[tuple[str, int]]]] = {
+    ("capture-net", 1): (captured(3_000), [(GATEWAY, 3_000), (PLANS, -3_000)]),
+    ("capture-tax", 1): (captured(0, 180), [(GATEWAY, 180), (TAX, -180)]),
+    ("capture-fee", 1): (
         captured(5_000, fee=122, topup=True),
         [(FEES, 122), (GATEWAY, -122)],
     ),
-    "top-up": (topped_up(5_000), [(GATEWAY, 5_000), (PAID, -5_000)]),
-    "bonus": (bonus(500), [(OFFSET, 500), (GRANTED, -500)]),
-    "charge-net": (
+    ("top-up", 1): (topped_up(5_000), [(GATEWAY, 5_000), (PAID, -5_000)]),
+    ("bonus", 1): (bonus(500), [(OFFSET, 500), (GRANTED, -500)]),
+    ("charge-net", 1): (
         charged_from_wallet().model_copy(
             update={"amount": money(700), "consideration": consideration(700)}
         ),
         [(PAID, 700), (PLANS, -700)],
     ),
-    "charge-tax": (
+    ("charge-tax", 1): (
         charged_from_wallet().model_copy(
             update={"amount": money(39), "consideration": consideration(0, 39)}
         ),
         [(PAID, 39), (TAX, -39)],
     ),
-    "charge-bonus": (
+    ("charge-bonus", 1): (
         charged_from_wallet().model_copy(
             update={"amount": money(500), "consideration": consideration(0, 0, 500)}
         ),
         [(GRANTED, 500), (OFFSET, -500)],
     ),
-    "refund-owed-net": (
+    ("refund-owed-net", 1): (
         activation_failed(consideration(3_000)),
         [(PLANS, 3_000), (PAYABLE, -3_000)],
     ),
-    "refund-owed-tax": (activation_failed(consideration(0, 180)), [(TAX, 180), (PAYABLE, -180)]),
-    "refund-paid": (
+    ("refund-owed-tax", 1): (
+        activation_failed(consideration(0, 180)),
+        [(TAX, 180), (PAYABLE, -180)],
+    ),
+    ("refund-paid", 1): (
         refunded(consideration(3_000, 180)),
         [(PAYABLE, 3_000), (GATEWAY, -3_000), (PAYABLE, 180), (GATEWAY, -180)],
     ),
-    "refund-to-wallet": (
+    ("refund-to-wallet", 1): (
         refunded(consideration(661, 39), method=IN_WALLET),
         [(PAYABLE, 661), (PAID, -661), (PAYABLE, 39), (PAID, -39)],
     ),
-    "refund-to-wallet-bonus": (
+    ("refund-to-wallet-bonus", 1): (
         refunded(consideration(0, 0, 500), method=IN_WALLET),
         [(OFFSET, 500), (GRANTED, -500)],
     ),
-    "surplus-captured": (surplus(3_180), [(GATEWAY, 3_180), (PAYABLE, -3_180)]),
-    "surplus-fee": (
+    ("surplus-captured", 1): (surplus(3_180), [(GATEWAY, 3_180), (PAYABLE, -3_180)]),
+    ("surplus-fee", 1): (
         surplus(0, fee=122),
         [(FEES, 122), (GATEWAY, -122)],
     ),
-    "surplus-returned": (
+    ("surplus-returned", 1): (
         surplus_returned(surplus(3_180)),
         [(PAYABLE, 3_180), (GATEWAY, -3_180)],
     ),
-    "surplus-credited": (
+    ("surplus-credited", 1): (
         surplus_credited(surplus(5_000, topup=True)),
         [(GATEWAY, 5_000), (PAID, -5_000)],
     ),
+    ("capture-net", 2): (
+        captured(3_000, gateway="stripe"),
+        [(STRIPE, 3_000), (PLANS, -3_000)],
+    ),
+    ("capture-tax", 2): (captured(0, 180, gateway="stripe"), [(STRIPE, 180), (TAX, -180)]),
+    ("capture-fee", 2): (
+        captured(5_000, fee=122, topup=True, gateway="stripe"),
+        [(FEES, 122), (STRIPE, -122)],
+    ),
+    ("top-up", 2): (topped_up(5_000, gateway="stripe"), [(STRIPE, 5_000), (PAID, -5_000)]),
+    ("refund-paid", 2): (
+        refunded(consideration(3_000, 180), gateway="stripe"),
+        [(PAYABLE, 3_000), (STRIPE, -3_000), (PAYABLE, 180), (STRIPE, -180)],
+    ),
+    ("surplus-captured", 2): (
+        surplus(3_180, gateway="stripe"),
+        [(STRIPE, 3_180), (PAYABLE, -3_180)],
+    ),
+    ("surplus-fee", 2): (surplus(0, fee=122, gateway="stripe"), [(FEES, 122), (STRIPE, -122)]),
+    ("surplus-returned", 2): (
+        surplus_returned(surplus(3_180, gateway="stripe")),
+        [(PAYABLE, 3_180), (STRIPE, -3_180)],
+    ),
+    ("surplus-credited", 2): (
+        surplus_credited(surplus(5_000, topup=True, gateway="stripe")),
+        [(STRIPE, 5_000), (PAID, -5_000)],
+    ),
 }
-SILENT: dict[str, Event] = {
-    "capture-for-top-up": captured(5_000, topup=True),
-    "capture-from-wallet": captured(661, 39, bonus_minor=500, method=IN_WALLET),
-    "refund-owed-bonus": activation_failed(consideration(0, 0, 500), method=IN_WALLET),
-    "surplus-for-top-up": surplus(5_000, topup=True),
+SILENT: dict[tuple[str, int], Event] = {
+    ("capture-for-top-up", 1): captured(5_000, topup=True),
+    ("capture-from-wallet", 1): captured(661, 39, bonus_minor=500, method=IN_WALLET),
+    ("refund-owed-bonus", 1): activation_failed(consideration(0, 0, 500), method=IN_WALLET),
+    ("surplus-for-top-up", 1): surplus(5_000, topup=True),
 }
 
 
-@pytest.mark.parametrize("rule_id", CASES)
-def test_row_moves_its_amount(rule_id: str) -> None:
-    event, expected = CASES[rule_id]
-    entry = post(event, T0, RULES)
+MOMENTS = {1: T0, 2: BY_GATEWAY}
+"""When the rows of a version hold."""
+
+
+@pytest.mark.parametrize("row", CASES)
+def test_row_moves_its_amount(row: tuple[str, int]) -> None:
+    event, expected = CASES[row]
+    entry = post(event, MOMENTS[row[1]], RULES)
     found = [(posting.account, posting.amount_minor) for posting in entry.postings]
     assert found == expected
-    assert rule_id in {posting.rule_id for posting in entry.postings}
+    assert row in {(posting.rule_id, posting.rule_version) for posting in entry.postings}
 
 
-@pytest.mark.parametrize("rule_id", SILENT)
-def test_row_without_posting_says_why(rule_id: str) -> None:
-    entry = post(SILENT[rule_id], T0, RULES)
+@pytest.mark.parametrize("row", SILENT)
+def test_row_without_posting_says_why(row: tuple[str, int]) -> None:
+    entry = post(SILENT[row], MOMENTS[row[1]], RULES)
     assert entry.postings == ()
-    ((found, _, reason),) = entry.reasons
-    assert found == rule_id
-    assert reason
+    (reason,) = entry.reasons
+    assert reason[:2] == row
+    assert reason[2]
+
+
+@pytest.mark.parametrize("row", [row for row in CASES if row[1] == 2])
+def test_gateway_is_named_from_the_moment_at_which_the_second_version_begins(
+    row: tuple[str, int],
+) -> None:
+    event, expected = CASES[row]
+    for moment, gateway in (
+        (BY_GATEWAY - timedelta(microseconds=1), GATEWAY),
+        (BY_GATEWAY, STRIPE),
+    ):
+        found = [(each.account, each.amount_minor) for each in post(event, moment, RULES).postings]
+        assert found == [
+            (gateway if account == STRIPE else account, minor) for account, minor in expected
+        ]
+
+
+def test_fact_that_names_no_gateway_is_booked_one_level_above_those_that_do() -> None:
+    (debit, _) = post(topped_up(5_000, gateway=None), BY_GATEWAY, RULES).postings
+    assert (debit.account, debit.rule_version) == (GATEWAY, 2)
 
 
 @pytest.mark.parametrize("event_name", sorted(RULES.by_event))
@@ -143,7 +200,7 @@ def test_fact_that_moves_no_money_posts_nothing_and_says_why(event_name: str) ->
 
 
 def test_every_row_has_an_example() -> None:
-    rows = {rule.rule_id for _, rule in RULES.rows()}
+    rows = {(rule.rule_id, rule.rule_version) for _, rule in RULES.rows()}
     assert rows == CASES.keys() | SILENT.keys()
 
 

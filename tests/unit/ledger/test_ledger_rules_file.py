@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,113 +17,14 @@ from services.ledger.rules.rule_set import Rule, missing_rule
 from services.runtime.errors import ConfigurationError, Park
 from tests.controls import T0
 from tests.unit.ledger.builders import bonus
-
-BONUS_ROW = """
-[[rule]]
-id = "bonus"
-version = 1
-valid_from = 2020-01-01T00:00:00Z
-event = "BonusGranted"
-amount = ["amount"]
-debit = "Liabilities:Wallet:BonusOffset"
-credit = "Liabilities:Wallet:Bonus:{account}"
-"""
-
-
-def changed(tmp_path: Path, old: str, new: str) -> Path:
-    """Write the installed rules with one passage replaced."""
-    text = POSTING_RULES.read_text(encoding="utf-8")
-    assert text.count(old) == 1, old
-    path = tmp_path / "rules.toml"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    return path
-
-
-def row(**fields: str) -> str:
-    """Return the bonus row with some lines replaced; an empty value leaves the line out."""
-    lines = {
-        "id": '"bonus"',
-        "version": "1",
-        "valid_from": "2020-01-01T00:00:00Z",
-        "event": '"BonusGranted"',
-        "amount": '["amount"]',
-        "debit": '"Liabilities:Wallet:BonusOffset"',
-        "credit": '"Liabilities:Wallet:Bonus:{account}"',
-    } | fields
-    return "\n[[rule]]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
-
-
-def unbooked(**fields: str) -> str:
-    """Return a row that books nothing, of an event that states no amount."""
-    bare = {"amount": "", "debit": "", "credit": "", "no_posting": '"it moves no money"'}
-    return row(**{"event": '"PlanActivated"', **bare, **fields})
-
-
-BONUS = "rule bonus version 1: "
-NO_RULE = "BonusGranted has neither a rule nor a no_posting row"
-GIVE = "give `amount`, `debit` and `credit`, or `no_posting` with the reason"
-
-
-def problems_of(path: Path) -> list[str]:
-    """Return every problem that a file is refused with."""
-    with pytest.raises(ConfigurationError) as refused:
-        load_rules(path)
-    first, *problems = str(refused.value).split("\n  - ")
-    assert first == f"{path} is not usable:"
-    return problems
-
-
-@pytest.mark.parametrize(
-    ("replacement", "problems"),
-    [
-        (row(debit=""), [f"rule 7 (bonus): {GIVE}", NO_RULE]),
-        (row(no_posting='""'), [f"rule 7 (bonus): {GIVE}", NO_RULE]),
-        (row(id=""), ["rule 7 (without id): id: is missing", NO_RULE]),
-        (
-            row(valid_from="2020-01-01T00:00:00"),
-            ["rule 7 (bonus): `valid_from` needs a time zone: end it with Z", NO_RULE],
-        ),
-        (
-            row(version="0", comment='"x"'),
-            ["rule 7 (bonus): version: must be 1 or more; comment: is not known here", NO_RULE],
-        ),
-        (
-            row(event='"BonusWithdrawn"'),
-            [
-                (
-                    "rule bonus version 1: the ledger records no event BonusWithdrawn: correct the "
-                    "name"
-                ),
-                NO_RULE,
-            ],
-        ),
-        (
-            row(event='"PlanActivated"'),
-            [
-                "rule bonus version 1: PlanActivated states no amount: give no_posting alone",
-                NO_RULE,
-            ],
-        ),
-        (
-            row(amount='["amount", "net"]'),
-            [f"{BONUS}BonusGranted states no amount net, only amount", NO_RULE],
-        ),
-        (row(method='["card"]'), [f"{BONUS}BonusGranted has no method: leave it out", NO_RULE]),
-        (
-            BONUS_ROW + row(id='"x"', event='"SurplusCaptured"', purpose='["renewal", "gift"]'),
-            ["rule x version 1: there is no purpose gift, only renewal and topup"],
-        ),
-        (
-            BONUS_ROW + row(id='"bonus-again"', version="7"),
-            ["bonus and bonus-again both book BonusGranted.amount"],
-        ),
-        ("", [NO_RULE]),
-    ],
+from tests.unit.ledger.rule_files import (
+    BONUS_ROW,
+    NO_RULE,
+    changed,
+    problems_of,
+    row,
+    unbooked,
 )
-def test_problems_of_a_rule_file_are_told_whole(
-    tmp_path: Path, replacement: str, problems: list[str]
-) -> None:
-    assert problems_of(changed(tmp_path, BONUS_ROW, replacement)) == problems
 
 
 def test_rules_of_a_file_are_its_rows_by_kind_of_amount(tmp_path: Path) -> None:
@@ -132,16 +34,16 @@ def test_rules_of_a_file_are_its_rows_by_kind_of_amount(tmp_path: Path) -> None:
     path = changed(tmp_path, BONUS_ROW, later + BONUS_ROW)
     rules = load_rules(path)
     begins, first = datetime(2026, 11, 21, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)
-    offset = account_ref("Liabilities:Wallet:BonusOffset", None)
-    wallet = account_ref("Liabilities:Wallet:Bonus:{account}", None)
-    payable = account_ref("Liabilities:Refunds:Payable", None)
+    offset = account_ref("Liabilities:Wallet:BonusOffset", {})
+    wallet = account_ref("Liabilities:Wallet:Bonus:{account}", {})
+    payable = account_ref("Liabilities:Refunds:Payable", {})
     assert rules.by_kind["BonusGranted.amount"] == (
         Rule("bonus", 1, first, begins, offset, wallet),
         Rule("bonus", 2, begins, None, offset, payable),
     )
-    assert rules.name == load_rules().name == "2026-11"
+    assert rules.name == load_rules().name == "2026-12"
     assert rules.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert rules.boundaries() == [first, begins]
+    assert rules.boundaries() == [first, begins, datetime(2026, 12, 1, tzinfo=UTC)]
 
 
 def test_rows_are_given_by_kind_in_the_order_of_the_alphabet() -> None:
@@ -192,7 +94,10 @@ def test_amount_or_event_without_a_rule_halts_with_what_to_do() -> None:
         (row(method='["card"]'), "BonusGranted has no method: leave it out"),
         (row(purpose='["renewal"]'), "BonusGranted has no purpose: leave it out"),
         (row(debit='"Assets:Cash"'), "Assets:Cash is not in the chart of accounts"),
-        (row(debit='"Assets:Gateway:{Method}"'), "needs a condition on gateway methods"),
+        (
+            row(debit='"Assets:Gateway:{Method}"'),
+            "Assets:Gateway:{Method} needs a condition: method of card",
+        ),
         (BONUS_ROW + row(id='"bonus-again"'), "bonus and bonus-again both book"),
         (row(event='"PaymentFailed"', amount="", debit="", credit="", no_posting='"x"'), "both"),
         ("", "BonusGranted has neither a rule nor a no_posting row"),
@@ -213,16 +118,27 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
     assert "records no event Nothing" in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"\xff", b"rule = 1", b"[[rule]", b""])
-def test_file_that_is_no_rule_file_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\xff", "is not UTF-8"),
+        (b"rule = 1", "rule_set: is missing"),
+        (b"[[rule]", ":1: "),
+        (b"", "rule: is missing"),
+        (b'rule_set = "x"\nrule = [1]', ":2: rule.0: must be an object"),
+        (b'rule_set = "x"\nrule = []\nmethod = 1', ":3: method: is not known here"),
+    ],
+)
+def test_file_that_is_no_rule_file_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "rules.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="not readable as posting rules"):
+    with pytest.raises(ConfigurationError) as refused:
         load_rules(path)
+    assert told in str(refused.value)
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="not readable as posting rules"):
+    with pytest.raises(ConfigurationError, match="set the posting rules path to a TOML file"):
         load_rules(tmp_path / "none.toml")
 
 
@@ -250,14 +166,9 @@ def test_rule_set_covers_every_recorded_event() -> None:
 
 
 def test_every_account_of_the_chart_is_used_by_a_rule() -> None:
-    refs = {
-        ref.prefix
-        for _, rule in load_rules().rows()
-        for ref in (rule.debit, rule.credit)
-        if ref is not None
-    }
-    for entry in CHART:
-        assert any(prefix.startswith(entry.template.partition("{")[0]) for prefix in refs)
+    tables = tomllib.loads(POSTING_RULES.read_text(encoding="utf-8"))["rule"]
+    used = {table[side] for table in tables for side in ("debit", "credit") if side in table}
+    assert used == {entry.template for entry in CHART}
 
 
 def test_unknown_account_has_no_entry_of_the_chart() -> None:
@@ -265,7 +176,7 @@ def test_unknown_account_has_no_entry_of_the_chart() -> None:
         chart_entry("Assets:Bank")
     assert chart_entry("Liabilities:Wallet:Paid:acct-1").normal == "credit"
     with pytest.raises(ValueError, match="not in the chart"):
-        account_ref("Assets:Bank", None)
+        account_ref("Assets:Bank", {})
 
 
 def test_sound_fact_at_a_usual_moment_is_booked_by_the_installed_rules() -> None:
@@ -277,7 +188,7 @@ def test_file_that_lacks_an_event_is_for_replays_only(tmp_path: Path) -> None:
     assert "BonusGranted.amount" not in load_rules(path, whole=False).by_kind
     assert problems_of(path) == [NO_RULE]
     broken = changed(tmp_path, BONUS_ROW, row(debit=""))
-    with pytest.raises(ConfigurationError, match="not usable"):
+    with pytest.raises(ConfigurationError, match="give `amount`"):
         load_rules(broken, whole=False)
 
 

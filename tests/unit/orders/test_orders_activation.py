@@ -11,12 +11,14 @@ from schemas.orders import (
     ActivationDelayed,
     ActivationFailed,
     ActivationFailureReason,
+    PaymentCaptured,
     PlanActivated,
     RefundCompleted,
 )
 from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason
 from services.orders.payments.commands import RecordRefund
+from services.orders.payments.gateways.gateway import Refunded
 from services.orders.payments.gateways.gateway import Unavailable as GatewayUnavailable
 from services.orders.renewals.commands import AcceptRenewal, RecordActivation
 from services.orders.renewals.providers.provider import Unavailable
@@ -155,6 +157,20 @@ def test_refund_is_made_once_however_the_gateway_behaves(world: World, token: st
     journal = world.ports.gateway.journal
     with journal.locked():
         assert journal.count("refund", last(world, RefundCompleted).refund_id) == 1
+
+
+def test_refund_names_the_gateway_that_took_the_money_whatever_name_it_answers_by(
+    world: World,
+) -> None:
+    pay(world, "9001")
+    world.execute(ACTIVATE)
+    refund = next(key for key in world.effects if key.startswith("refund/"))
+    payment_id = world.effects[refund].payload["payment_id"]
+    back = Refunded(gateway="another-name", gateway_refund_ref="ref-9", refunded_at=NOW)
+    world.tell(ORDER, lambda now: RecordRefund(payment_id, back, 1, now), effect=refund)
+    completed = last(world, RefundCompleted)
+    assert completed.gateway == last(world, PaymentCaptured).gateway == "sandbox"
+    assert completed.gateway_refund_ref == "ref-9"
 
 
 def test_refund_is_never_given_up(world: World) -> None:

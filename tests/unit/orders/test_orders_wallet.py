@@ -174,6 +174,7 @@ def test_charged_top_up_is_credited_with_its_bonus(world: World) -> None:
     captured, credited = last(world, PaymentCaptured), last(world, WalletToppedUp)
     granted = last(world, BonusGranted)
     assert captured.consideration.net == credited.amount == usd(5000)
+    assert credited.gateway == captured.gateway == "sandbox"
     assert captured.consideration.tax == captured.consideration.bonus == usd(0)
     assert granted.amount == credited.bonus == usd(500)
     assert granted.lot_id != credited.lot_id
@@ -216,10 +217,11 @@ def test_top_up_credits_the_amount_really_paid_without_the_bonus_of_another(worl
 def test_second_top_up_payment_is_credited_as_a_lot_of_its_own(world: World) -> None:
     ask_top_up(world, payment=in_app())
     confirm_top_up(world)
-    confirm_top_up(world, gateway_txn_id="txn-2")
+    confirm_top_up(world, gateway="another-gateway", gateway_txn_id="txn-2")
     first, second = last(world, WalletToppedUp), last(world, SurplusCredited)
     assert first.lot_id != second.lot_id
     assert second.reason is SurplusReason.PAID_TWICE
+    assert (first.gateway, second.gateway) == ("app-gateway", "another-gateway")
     assert world.names().count("BonusGranted") == 1
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from schemas.requests import PaymentInstruction, PaymentMethod, PaymentMode
 from services.orders.catalogue.catalogue import Catalogue
 from services.orders.order.routing import Routing
-from services.orders.toml_file import Fault, read_toml
+from services.runtime.toml.toml_file import Fault, read_toml
 
 Charges = Mapping[str, frozenset[PaymentMethod]]
 """The methods that each configured gateway charges, by its name."""

@@ -19,7 +19,7 @@ Place = tuple[str | int, ...]
 """Where a fault lies: (table, index, key, ...), as pydantic reports it."""
 Fault = tuple[Place, str]
 
-_TABLE: Final = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_-]+)\s*\]\]?")
+_TABLE: Final = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_-]+)\s*\]\]?")
 _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")
 _TOML_LINE: Final = re.compile(r"line (\d+)")
 
@@ -87,15 +87,19 @@ def _report(path: Path, text: str, faults: Iterable[Fault]) -> str:
 
 
 def _line_index(text: str) -> dict[Place, int]:
-    """Return the line of every table header, as (name, index), and of every key below it."""
+    """Return the line of every table header, and of every key below it.
+
+    A table of an array is (name, index), another one (name,).
+    """
     index: dict[Place, int] = {}
     counts: dict[str, int] = {}
     table: Place = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _TABLE.match(line):
-            name = header.group(1)
-            table = (name, counts.get(name, 0))
-            counts[name] = counts.get(name, 0) + 1
+            brackets, name = header.groups()
+            number_of_table = counts.get(name, 0)
+            table = (name, number_of_table) if brackets == "[[" else (name,)
+            counts[name] = number_of_table + 1
             index[table] = number
         elif key := _KEY.match(line):
             index.setdefault((*table, key.group(1)), number)

@@ -1,0 +1,1 @@
+"""Files of dated rules, as people write them."""
