@@ -19,7 +19,6 @@ from services.orders.payments.commands import (
     ConfirmPayment,
     ConfirmRefund,
     ExpireOrder,
-    PaymentCommand,
     RecordAction,
     RecordCharge,
     RecordConfirmation,
@@ -51,7 +50,6 @@ from services.orders.renewals.activation import record_activation
 from services.orders.renewals.commands import (
     AcceptRenewal,
     RecordActivation,
-    RenewalCommand,
     SettleActivation,
 )
 from services.orders.renewals.renewals import accept_renewal
@@ -61,7 +59,27 @@ from services.orders.topups.topups import accept_top_up
 from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored
 
-Command = PaymentCommand | RenewalCommand | AcceptTopUp
+_OfOrder = (
+    ConfirmPayment
+    | RecordConfirmation
+    | SettleConfirmation
+    | ExpireOrder
+    | RecordCharge
+    | RecordLookUp
+    | RecordAction
+    | SettleUnknownPayment
+    | SettleExpiry
+)
+_OfRenewal = (
+    ConfirmRefund
+    | SettleActivation
+    | SettleRefund
+    | RecordActivation
+    | RecordRefund
+    | ApplyWalletCharged
+    | ApplyWalletRefusal
+)
+Command = AcceptRenewal | AcceptTopUp | _OfOrder | _OfRenewal
 _WHAT_TO_DO: Final = (
     "if money was taken, publish the request under its own id and redrive this record, "
     "or refund the payment at the gateway and discard it"
@@ -70,9 +88,7 @@ _WHAT_TO_DO: Final = (
 _SEE: Final = "see its past with `perennial orders show`, then discard this record"
 
 
-def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be forgotten
-    command: Command, state: OrderState, rules: Rules
-) -> Decision | Ignored:
+def decide(command: Command, state: OrderState, rules: Rules) -> Decision | Ignored:
     """Return the new facts and the effects they want, or why there is nothing to do.
 
     Raises:
@@ -84,42 +100,56 @@ def decide(  # noqa: C901, PLR0912 - a line per command, so that none can be for
             return accept_renewal(command, state, rules)
         case AcceptTopUp():
             return accept_top_up(command, state, rules)
+        case ConfirmPayment() if isinstance(state, ArchivedOrder):
+            return confirm_archived(command, state)
+        case ConfirmRefund() if isinstance(state, ArchivedOrder):
+            return confirm_archived_refund(command, state)
+        case _ if isinstance(command, _OfRenewal):
+            return _decide_renewal(command, _renewal(state), rules)
+        case _:
+            return _decide_order(command, _order(state), rules)
+
+
+def _decide_order(command: _OfOrder, order: Renewal | TopUp, rules: Rules) -> Decision | Ignored:
+    match command:
         case ConfirmPayment():
-            if isinstance(state, ArchivedOrder):
-                return confirm_archived(command, state)
-            return confirm(command, _order(state))
-        case ConfirmRefund():
-            if isinstance(state, ArchivedOrder):
-                return confirm_archived_refund(command, state)
-            return confirm_refund(command, _renewal(state))
+            return confirm(command, order)
         case RecordConfirmation():
-            return record_confirmation(command, _order(state), rules)
+            return record_confirmation(command, order, rules)
         case SettleConfirmation():
-            return settle_confirmation(command, _order(state))
+            return settle_confirmation(command, order)
         case ExpireOrder():
-            return expire(command, _order(state), rules)
+            return expire(command, order, rules)
         case RecordCharge():
-            return record_charge(command, _order(state), rules)
+            return record_charge(command, order, rules)
         case RecordLookUp():
-            return record_look_up(command, _order(state), rules)
+            return record_look_up(command, order, rules)
         case RecordAction():
-            return record_action(command, _order(state), rules)
+            return record_action(command, order, rules)
         case SettleUnknownPayment():
-            return settle(command, _order(state), rules)
-        case SettleActivation():
-            return settle_activation(command, _renewal(state), rules)
-        case SettleRefund():
-            return settle_refund(command, _renewal(state))
+            return settle(command, order, rules)
         case SettleExpiry():
-            return settle_expiry(command, _order(state))
+            return settle_expiry(command, order)
+        case _:
+            assert_never(command)
+
+
+def _decide_renewal(command: _OfRenewal, renewal: Renewal, rules: Rules) -> Decision | Ignored:
+    match command:
+        case ConfirmRefund():
+            return confirm_refund(command, renewal)
+        case SettleActivation():
+            return settle_activation(command, renewal, rules)
+        case SettleRefund():
+            return settle_refund(command, renewal)
         case RecordActivation():
-            return record_activation(command, _renewal(state), rules)
+            return record_activation(command, renewal, rules)
         case RecordRefund():
-            return record_refund(command, _renewal(state), rules)
+            return record_refund(command, renewal, rules)
         case ApplyWalletCharged():
-            return apply_wallet_charged(command, _renewal(state), rules)
+            return apply_wallet_charged(command, renewal, rules)
         case ApplyWalletRefusal():
-            return apply_wallet_refusal(command, _renewal(state))
+            return apply_wallet_refusal(command, renewal)
         case _:
             assert_never(command)
 

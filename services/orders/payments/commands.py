@@ -171,21 +171,3 @@ class ApplyWalletRefusal:
 
     refused: WalletChargeRefused
     now: datetime
-
-
-PaymentCommand = (
-    ConfirmPayment
-    | ConfirmRefund
-    | RecordConfirmation
-    | SettleConfirmation
-    | ExpireOrder
-    | RecordCharge
-    | RecordLookUp
-    | RecordAction
-    | SettleUnknownPayment
-    | SettleRefund
-    | SettleExpiry
-    | RecordRefund
-    | ApplyWalletCharged
-    | ApplyWalletRefusal
-)

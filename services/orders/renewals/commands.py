@@ -46,6 +46,3 @@ class SettleActivation:
     by: str
     reason: str
     now: datetime
-
-
-RenewalCommand = AcceptRenewal | SettleActivation | RecordActivation
