@@ -175,9 +175,13 @@ class Couriers:
         for shard, news in found.items():
             for event in news.events:
                 self.topics[ORDERS.name, shard].append(self._record(event))
+        self.keep(sent=bool(found))
         if noted:
             await self.log.mark_published({shard: each.through for shard, each in found.items()})
         return sum(len(news.events) for news in found.values())
+
+    def keep(self, *, sent: bool) -> None:
+        """Have the topics survive, and say whether anything was `sent`."""
 
     def _record(self, event: StoredEvent) -> Record:
         offset = len(self.topics[ORDERS.name, event.shard])
