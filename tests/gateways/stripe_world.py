@@ -17,7 +17,7 @@ from services.orders.payments.gateways.gateway import Charge, ChargeReference, R
 from services.orders.payments.gateways.router import GatewayRouter, OpenGateway
 from services.orders.payments.gateways.stripe.client import open_client
 from services.orders.payments.gateways.stripe.gateway import StripeGateway
-from services.orders.ports import Ports, sandbox_ports
+from services.orders.ports import Ports, SandboxPorts, sandbox_ports
 from tests.gateways.stripe_proxy import API_KEY, GOOD, StripeProxy
 from tests.unit.orders.builders import NOW, POLICY, RULES
 from tests.unit.orders.world import World
@@ -72,10 +72,11 @@ class Stripe:
 
 @dataclass
 class StripeOrders:
-    """The proxy before Stripe, and orders that are charged there."""
+    """The proxy before Stripe, and orders that are charged there or by the sandbox."""
 
     proxy: StripeProxy
     world: World
+    sandbox: SandboxPorts
     url: str
 
     def token(self, number: str = GOOD) -> str:
@@ -118,6 +119,6 @@ def orders_with_stripe(
         world = World(folder / "inside", rules, outside)
         worlds.append(world)
         try:
-            yield StripeOrders(proxy, world, url)
+            yield StripeOrders(proxy, world, sandbox, url)
         finally:
             world.close()

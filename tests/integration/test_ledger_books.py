@@ -306,3 +306,29 @@ def test_generated_books_hold_wallet_payments_refused_charges_and_refunds_to_wal
         for event in books.filed
         if type(event).__name__ == "RefundCompleted"
     )
+
+
+async def test_gateways_are_told_apart_and_what_they_owe_is_the_balance_of_their_accounts(
+    ledger: LedgerDatabase,
+) -> None:
+    await ledger.feed(played().records())
+    report = json.loads(command(ledger, "gateways", "--json").stdout)["report"]
+    names = {line["gateway"] for line in report["lines"]}
+    assert names == {None, "sandbox-card", "stripe", "stripe:eu", "Card", "3A"}
+    balances = json.loads(command(ledger, "replay", "--json").stdout)["report"]["balances"]
+    assert [
+        (each["account"], each["currency"], each["to_pay_out_minor"])
+        for each in sorted(report["lines"], key=lambda line: (line["account"], line["currency"]))
+    ] == [
+        (each["account"], each["currency"], each["amount_minor"])
+        for each in balances
+        if each["account"].startswith("Assets:Gateway:")
+    ]
+    shown = command(ledger, "gateways").stdout
+    assert "stripe:eu" in shown
+    assert "(not named): before 2026-12-01" in shown
+    (line, *_) = report["lines"]
+    statement_of = command(ledger, "statement", report["lines"][-1]["account"], "--json")
+    closing = json.loads(statement_of.stdout)["closing"]
+    assert {each["account"] for each in closing} == {report["lines"][-1]["account"]}
+    assert line["gateway"] is None

@@ -40,7 +40,7 @@ PURE: Final = (
     )),
     *("services.ledger." + name for name in (
         "decider", "wallets",
-        *("reports." + name for name in ("balance_report", "scope")),
+        *("reports." + name for name in ("balance_report", "gateway_report", "scope")),
         *("rules." + name for name in ("accounts", "amounts", "postings", "rule_set", "variables")),
     )),
     *("services.notifier." + name for name in (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -18,6 +19,8 @@ from services.cli.words import counted
 from services.ledger.books.cache import cached_report, rebuild_balances
 from services.ledger.books.coverage import covered_rows, resolve_scope
 from services.ledger.reports.balance_report import Report, canonical_json, report
+from services.ledger.reports.gateway_report import GatewayReport, gateway_report
+from services.ledger.reports.scope import Scope
 from services.ledger.reports.statement import Statement, statement
 from services.ledger.rules.rule_file import POSTING_RULES, RELEASED, load_rules
 from services.ledger.rules.rule_set import RuleSet
@@ -26,6 +29,7 @@ from services.runtime.verify.slices import heads_of
 
 SERVICE = "ledger"
 EXIT_FAILED = 1
+FoldedT = TypeVar("FoldedT")
 
 app = typer.Typer(help="The books: who is owed what, and whether it adds up.", no_args_is_help=True)
 
@@ -143,6 +147,21 @@ def statement_(  # noqa: PLR0913, PLR0917 - each option of the command is one ar
         tables.print_statement(found)
 
 
+@app.command()
+def gateways(
+    known_at: KnownAt = None,
+    effective_at: EffectiveAt = None,
+    rules: Rules = POSTING_RULES,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each gateway captured, kept as fees and gave back, and so has to pay out."""
+    found = asyncio.run(_reconciled(load_rules(rules, whole=False), known_at, effective_at))
+    if as_json:
+        _print_json({"sha256": found.sha256, "report": json.loads(found.body)})
+    else:
+        tables.print_gateways(found)
+
+
 @app.command("verify")
 def verify_(rules: Rules = POSTING_RULES, as_json: AsJson = False) -> None:
     """Check the log, the tables and the folds against each other; exit 1 when anything differs."""
@@ -176,11 +195,32 @@ async def _cached(rules: RuleSet, account_id: str | None) -> Report:
 async def _replayed(
     rules: RuleSet, account: str | None, known_at: datetime | None, effective_at: datetime | None
 ) -> Report:
+    # Arrow takes longer to import than the other commands to run.
+    from services.ledger.books.columns import fold_columns  # noqa: PLC0415
+
+    scope, balances = await _folded(fold_columns, rules, account, known_at, effective_at)
+    return report(balances, scope, rules)
+
+
+async def _reconciled(
+    rules: RuleSet, known_at: datetime | None, effective_at: datetime | None
+) -> GatewayReport:
+    from services.ledger.books.columns import fold_transfers  # noqa: PLC0415 - as above
+
+    scope, transfers = await _folded(fold_transfers, rules, None, known_at, effective_at)
+    return gateway_report(transfers, scope, rules)
+
+
+async def _folded(
+    fold: Callable[[str, str, Scope, RuleSet, Callable[[int], None]], FoldedT],
+    rules: RuleSet,
+    account: str | None,
+    known_at: datetime | None,
+    effective_at: datetime | None,
+) -> tuple[Scope, FoldedT]:
     dsn = load_addresses().dsn(SERVICE)
     async with connect(SERVICE, dsn) as connection:
-        # Arrow takes longer to import than the other commands to run.
-        from services.cli.progress import progress_bar  # noqa: PLC0415
-        from services.ledger.books.columns import fold_columns  # noqa: PLC0415
+        from services.cli.progress import progress_bar  # noqa: PLC0415 - as above
 
         scope = await resolve_scope(
             connection, known_at=known_at, effective_at=effective_at, account_id=account
@@ -188,8 +228,7 @@ async def _replayed(
         with progress_bar("replaying amounts") as bar:
             if bar.shown:
                 bar.expect(await covered_rows(connection, scope))
-            folded = await asyncio.to_thread(fold_columns, dsn, SERVICE, scope, rules, bar.advance)
-    return report(folded, scope, rules)
+            return scope, await asyncio.to_thread(fold, dsn, SERVICE, scope, rules, bar.advance)
 
 
 async def replay_digest() -> str:

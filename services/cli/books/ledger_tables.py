@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.table import Column, Table
 from rich.text import Text
@@ -12,8 +13,12 @@ from schemas.money import decimal_text
 from services.cli.tables import print_table, screen_console
 from services.cli.words import counted
 from services.ledger.reports.balance_report import Report
+from services.ledger.reports.gateway_report import GatewayReport
 from services.ledger.reports.statement import Statement, StatementLine, Totals
 from services.runtime.verify.checks import Check
+
+NOT_NAMED: Final = "(not named)"
+"""No gateway has such a name."""
 
 
 def print_report(report: Report, source: str) -> None:
@@ -57,6 +62,32 @@ def print_statement(statement: Statement) -> None:
     table.add_section()
     _add_totals(table, "closing", statement.closing)
     print_table(table)
+
+
+def print_gateways(found: GatewayReport) -> None:
+    """Print a line for each account of a gateway, and what each gateway has to pay out in all."""
+    table = Table(
+        Column("gateway", overflow="fold"), "method", "currency", title="Gateways: what they owe us"
+    )
+    for name in ("captured", "fees", "returned", "to pay out"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in found.lines:
+        amounts = (line.captured_minor, line.fees_minor, line.returned_minor, line.to_pay_out_minor)
+        shown = (decimal_text(minor, line.currency) for minor in amounts)
+        table.add_row(_named(line.gateway), line.method, line.currency, *shown)
+    table.add_section()
+    for (gateway, currency), minor in found.totals.items():
+        shown_total = decimal_text(minor, currency)
+        table.add_row(_named(gateway), "all", currency, "", "", "", shown_total)
+    print_table(table)
+    console = screen_console()
+    if any(line.gateway is None for line in found.lines):
+        console.print(f"{NOT_NAMED}: before 2026-12-01, or the fact names none")
+    console.print(f"sha256 {found.sha256}", soft_wrap=True)
+
+
+def _named(gateway: str | None) -> Text:
+    return Text(gateway or NOT_NAMED)
 
 
 def _add_totals(table: Table, label: str, totals: Totals) -> None:

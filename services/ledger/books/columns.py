@@ -19,7 +19,7 @@ from adbc_driver_postgresql import dbapi  # type: ignore[import-untyped]
 from services.ledger.books.amount_slices import EXTENT, confirm_same_file, slices
 from services.ledger.books.coverage import condition_of, source_of
 from services.ledger.reports.scope import Scope
-from services.ledger.rules.postings import Balances
+from services.ledger.rules.postings import Balances, Transfers
 from services.ledger.rules.rule_set import RuleSet, missing_rule
 from services.ledger.rules.variables import WORDS
 from services.runtime.errors import Transient
@@ -82,15 +82,26 @@ class ColumnFold:
             Park: no rule covers an amount.
         """
         balances: Balances = defaultdict(int)
+        for (shard, debit, credit, currency), minor in self.transfers(partial).items():
+            balances[shard, debit, currency] += minor
+            balances[shard, credit, currency] -= minor
+        return dict(balances)
+
+    def transfers(self, partial: pa.Table) -> Transfers:
+        """Return what the rules move between any two accounts.
+
+        Raises:
+            Park: no rule covers an amount.
+        """
+        transfers: Transfers = defaultdict(int)
         for row in partial.to_pylist():
             if row["era"] == 0:
                 raise missing_rule(row["kind"], self._boundaries[0])
             rule = self._rules.for_kind(row["kind"], self._boundaries[row["era"] - 1])
-            for ref, sign in ((rule.debit, 1), (rule.credit, -1)):
-                if ref is not None:
-                    key = (row["shard"], ref.name(row), row["currency"])
-                    balances[key] += sign * int(row["amount_minor"])
-        return dict(balances)
+            if rule.debit is not None and rule.credit is not None:
+                accounts = (rule.debit.name(row), rule.credit.name(row))
+                transfers[row["shard"], *accounts, row["currency"]] += int(row["amount_minor"])
+        return dict(transfers)
 
 
 def _grouped(table: pa.Table) -> pa.Table:
@@ -108,14 +119,33 @@ def fold_columns(
         Park: no rule covers an amount.
     """
     fold = ColumnFold(rules)
+    return fold.balances(_folded(fold, _batches(dsn, schema, scope), on_progress))
+
+
+def fold_transfers(
+    dsn: str, schema: str, scope: Scope, rules: RuleSet, on_progress: Progress | None = None
+) -> Transfers:
+    """Return what moved between any two accounts, as `fold_columns` does the balances.
+
+    Raises:
+        Transient: Postgres cannot be reached.
+        Park: no rule covers an amount.
+    """
+    fold = ColumnFold(rules)
+    return fold.transfers(_folded(fold, _batches(dsn, schema, scope), on_progress))
+
+
+def _folded(
+    fold: ColumnFold, batches: Iterable[pa.RecordBatch], on_progress: Progress | None
+) -> pa.Table:
     partials: list[pa.Table] = []
-    for batch in _batches(dsn, schema, scope):
+    for batch in batches:
         partials.append(fold.step(batch))
         if len(partials) == _PARTIALS_MAX:
             partials = [fold.merge(partials)]
         if on_progress is not None:
             on_progress(batch.num_rows)
-    return fold.balances(fold.merge(partials)) if partials else {}
+    return fold.merge(partials) if partials else pa.table({})
 
 
 def _batches(dsn: str, schema: str, scope: Scope) -> Iterator[pa.RecordBatch]:

@@ -11,6 +11,7 @@ from services.ledger.rules.variables import Choice, Word, pattern_of, variables_
 Side = Literal["debit", "credit"]
 
 GATEWAYS: Final = "Assets:Gateway:"
+GATEWAY_FEES: Final = "Expenses:GatewayFees"
 CONTRACT_LIABILITY: Final = "Liabilities:ContractLiability:Plans"
 WALLET_PAID: Final = "Liabilities:Wallet:Paid:"
 WALLET_BONUS: Final = "Liabilities:Wallet:Bonus:"
@@ -49,7 +50,7 @@ CHART: Final[tuple[ChartEntry, ...]] = (
     ChartEntry(BONUS_OFFSET, "debit", "cancels Bonus until used: nothing was paid for it"),
     ChartEntry("Liabilities:Refunds:Payable", "credit", "refund promised, not yet confirmed"),
     ChartEntry("Liabilities:Tax:{jurisdiction}", "credit", "tax collected, by jurisdiction"),
-    ChartEntry("Expenses:GatewayFees", "debit", "what the gateways keep for a capture"),
+    ChartEntry(GATEWAY_FEES, "debit", "what the gateways keep for a capture"),
 )
 """The accounts that the posting rules may name. Others of the design join with their events."""
 _PATTERNS: Final = tuple((entry, pattern_of(entry.template)) for entry in CHART)

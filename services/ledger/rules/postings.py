@@ -11,6 +11,8 @@ from services.ledger.rules.rule_set import Rule, RuleSet
 
 Balances = dict[tuple[int, str, str], int]
 """(shard, account, currency) -> minor units, debit positive."""
+Transfers = dict[tuple[int, str, str, str], int]
+"""(shard, debit account, credit account, currency) -> minor units that moved from credit to debit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,10 @@ class Word:
         shown = "" if value is None else ":" + value.replace(":", "%3A")
         return template.replace(f":{{{self.name}}}", shown)
 
+    def read(self, shown: str) -> str:
+        """Return the value that a name shows."""
+        return shown.replace("%3A", ":") if self.part else shown
+
     def sql(self, template: str) -> str:
         """Return the SQL of `put`: of an expression for the template and the column of the value."""
         if not self.part:
@@ -86,8 +90,9 @@ CHOICES: Final = (
     Choice("PlanKind", "plan_kind", {kind: kind.capitalize() for kind in PlanKind}),
     Choice("PlanTier", "plan_tier", {tier: tier.capitalize() for tier in PlanTier}),
 )
+GATEWAY: Final = Word("gateway", "gateway", "gateway", part=True)
 WORDS: Final = (
-    Word("gateway", "gateway", "gateway", part=True),
+    GATEWAY,
     Word("currency", "<amount>.currency", "currency", part=True),
     Word("jurisdiction", "<amount>_jurisdiction", "jurisdiction"),
     Word("account", "account_id", "account_id"),

@@ -89,6 +89,8 @@ def test_spending_order_is_the_current_version() -> None:
     assert f"version `{LOT_ORDER_VERSION}`" in DOC
 
 
-@pytest.mark.parametrize("command", ["balances", "replay", "statement", "verify", "rebuild-cache"])
+@pytest.mark.parametrize(
+    "command", ["balances", "replay", "gateways", "statement", "verify", "rebuild-cache"]
+)
 def test_every_command_is_explained(command: str) -> None:
     assert f"perennial ledger {command}" in DOC
