@@ -114,6 +114,63 @@ def test_effect_is_added_by_its_file_a_line_and_what_its_result_means(tmp_path: 
     assert kinds[-1] == "recheck"
 
 
+def test_posting_rule_is_added_by_its_row_and_what_was_booked_stays(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    replay("A posting rule", tmp_path)
+    ((kind, path, text),) = BLOCK.findall(section("A posting rule"))
+    assert (kind, path) == ("in", "services/ledger/rules/posting_rules.toml")
+    assert text.count("+[[rule]]") == 1
+    done(tmp_path, sys.executable, "-m", "deploy.accounting_docs")
+    page = (tmp_path / "docs" / "ACCOUNTING.md").read_text(encoding="utf-8")
+    assert (
+        "| `surplus-fee` v3 from 2027-01-01 | `SurplusCaptured`, by a gateway | fee | none:" in page
+    )
+    (tmp_path / "program.py").write_text(BOOKED, encoding="utf-8")
+    said = done(tmp_path, sys.executable, "program.py").splitlines()
+    assert said == [
+        "2026-11-30: surplus-fee v1 Assets:Gateway:Card -122",
+        "2026-12-31: surplus-fee v2 Assets:Gateway:Card:stripe -122",
+        "2027-01-01: surplus-fee v3 the settlement of the gateway books its fees",
+    ]
+
+
+BOOKED: Final = """
+from datetime import UTC, datetime, timedelta
+
+from schemas.money import Money
+from schemas.requests import PaymentMethod
+from schemas.surplus import SurplusCaptured, SurplusReason
+from services.ledger.rules.postings import post
+from services.ledger.rules.rule_file import load_rules
+
+RULES = load_rules()
+for moment in (
+    datetime(2026, 11, 30, tzinfo=UTC),
+    datetime(2027, 1, 1, tzinfo=UTC) - timedelta(microseconds=1),
+    datetime(2027, 1, 1, tzinfo=UTC),
+):
+    paid = SurplusCaptured(
+        account_id="acct-1",
+        renewal_id="rnw-1",
+        payment_id="pay-1",
+        gateway="stripe",
+        gateway_txn_id="txn-1",
+        method=PaymentMethod.CARD,
+        amount=Money(amount_minor=0, currency="USD"),
+        fee=Money(amount_minor=122, currency="USD"),
+        reason=SurplusReason.PAID_TWICE,
+        captured_at=moment,
+    )
+    entry = post(paid, moment, RULES)
+    for each in entry.postings[1:]:
+        name = f"{each.rule_id} v{each.rule_version}"
+        print(f"{moment.date()}: {name} {each.account} {each.amount_minor}")
+    for rule_id, version, reason in entry.reasons:
+        print(f"{moment.date()}: {rule_id} v{version} {reason}")
+"""
+
+
 def test_gateway_is_added_by_its_file_its_settings_and_where_it_is_opened(tmp_path: Path) -> None:
     replay("A gateway", tmp_path)
     done(tmp_path, tool("ruff"), "check", "--no-cache", "services/orders")
