@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -14,31 +13,15 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from services.runtime.errors import Transient
 from services.runtime.kafka.client import build_producer
 from services.runtime.kafka.records.partitions import shard_of
 from services.runtime.settings import KafkaSettings
+from services.upstream.receipts import DeliveryBroken, DeliveryReceipt
 from services.upstream.requests import UpstreamRequest
 
 _STOP_SECONDS_MAX: Final = 5
 _IN_FLIGHT_MAX: Final = 1_000
 _NOT_ALLOWED: Final = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
-
-Status = Literal["acknowledged", "unknown", "not_sent"]
-
-
-@dataclass(slots=True)
-class DeliveryReceipt:
-    """What is known about one request. `unknown`: handed to the broker, which did not answer."""
-
-    request: UpstreamRequest
-    status: Status = "not_sent"
-    partition: int | None = None
-    offset: int | None = None
-
-
-class DeliveryBroken(Transient):
-    """Publishing ended early; the receipts say how far it came."""
 
 
 async def deliver(

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from schemas.topics import ORDERS, REQUESTS
-from services.cli.requests.check_records import LINE_BYTES_MAX, check_records
+from services.cli.requests.check_records import check_records
+from services.cli.requests.file_records import LINE_BYTES_MAX
 from services.cli.requests.record_checks import RecordChecker, Verdict
 from tests.controls import T0
 from tests.unit.runtime.toy import SHARDS, Record, request

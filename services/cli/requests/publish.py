@@ -8,17 +8,18 @@ import logging
 from collections import Counter
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from services.cli.broker import admitted, broker_settings
 from services.cli.requests.sources import refuse_wrong_source
 from services.cli.words import counted
 from services.runtime.errors import ConfigurationError
-from services.runtime.settings import KafkaSettings
-from services.upstream.delivery import DeliveryBroken, DeliveryReceipt, deliver
 from services.upstream.files import CheckedFile, read_file
+from services.upstream.receipts import DeliveryBroken, DeliveryReceipt
+
+if TYPE_CHECKING:
+    from services.runtime.settings import KafkaSettings
 
 PROBLEMS_SHOWN_MAX: Final = 50
 
@@ -115,6 +116,8 @@ def _publish(
     timeout_seconds: int,
 ) -> tuple[str | None, ExitCode]:
     """Publish and write the receipt, whatever happens; opened first, so that it can be written."""
+    from services.upstream.delivery import deliver  # noqa: PLC0415 - loads the client of Kafka
+
     try:
         stream = receipt_file.open("w", encoding="utf-8")
     except OSError as error:
@@ -137,6 +140,9 @@ def _publish(
 
 
 def _settings(bootstrap_servers: str | None) -> KafkaSettings:
+    # Who only checks a file does not wait for the settings.
+    from services.cli.broker import admitted, broker_settings  # noqa: PLC0415
+
     try:
         settings = broker_settings(bootstrap_servers)
     except ConfigurationError as error:

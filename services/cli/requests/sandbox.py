@@ -230,7 +230,8 @@ def _given_back(instructed: RefundInstructed) -> dict[str, Any]:
 async def _send(rows: Sequence[dict[str, Any]]) -> None:
     # The client of Kafka takes longer to import than to see that the order is not there.
     from services.cli.broker import admitted, broker_settings  # noqa: PLC0415
-    from services.upstream.delivery import DeliveryReceipt, deliver  # noqa: PLC0415
+    from services.upstream.delivery import deliver  # noqa: PLC0415
+    from services.upstream.receipts import DeliveryReceipt  # noqa: PLC0415
     from services.upstream.requests import checked_request  # noqa: PLC0415
 
     receipts = [
