@@ -42,6 +42,10 @@ class Commands(LazyGroup):
             "services.cli.books.verify:heads",
         ),
         "orders": ("What became of an order.", "services.cli.requests.orders"),
+        "customers": (
+            "What a customer ordered, paid and got back.",
+            "services.cli.requests.customers",
+        ),
         "ledger": (
             "The books: who is owed what, and whether it adds up.",
             "services.cli.books.ledger",

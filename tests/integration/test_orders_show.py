@@ -44,3 +44,33 @@ def test_refusals_of_other_requests_with_its_id_are_shown_with_who_sent_them(
     table = perennial(system, "orders", "show", renewal_id)
     assert f"{renewal_id} of {first['account_id']}, from " in table.stdout
     assert "another request, of acct-other from /upstream/" in table.stdout
+
+
+def test_history_of_an_account_shows_what_it_ordered_and_nobody_else_s(system: System) -> None:
+    mine = card_renewal(1, "mine", token="tok_ok", ending="0000")
+    declined = card_renewal(1, "declined", token="tok_bank_limit", ending="0000")
+    theirs = card_renewal(2, "theirs", token="tok_ok", ending="0000") | {"account_id": "acct-other"}
+    declined["account_id"] = mine["account_id"]
+    system.start("orders")
+    system.publish("RenewalRequested", mine, declined, theirs)
+    system.wait_for("their ends", lambda: len(system.events("orders", "PlanActivated")) == 2)
+    system.wait_for("the refusal", lambda: system.events("orders", "PaymentFailed"))
+    asked = perennial(system, "customers", "history", mine["account_id"], "--json")
+    assert asked.returncode == 0, asked.stderr
+    shown = {row["order_id"]: row for row in json.loads(asked.stdout)}
+    assert shown.keys() == {mine["renewal_id"], declined["renewal_id"]}
+    active = shown[mine["renewal_id"]]
+    assert (active["status"], active["receipt"]) == ("active", mine["renewal_id"])
+    assert active["amount"]["amount_minor"] > 0
+    failed = shown[declined["renewal_id"]]
+    assert (failed["status"], failed["reason"], failed["receipt"]) == (
+        "payment_failed",
+        "bank_limit",
+        None,
+    )
+    assert (
+        mine["renewal_id"] in perennial(system, "customers", "history", mine["account_id"]).stdout
+    )
+    nobody = perennial(system, "customers", "history", "acct-nobody")
+    assert nobody.returncode == 1
+    assert "knows nothing of acct-nobody" in nobody.stderr

@@ -23,7 +23,7 @@ PURE: Final = (
         "registry", "surplus", "topics",
     )),
     *("services.orders." + name for name in (
-        "decider", "unfinished",
+        "decider", "history", "unfinished",
         *("catalogue." + name for name in ("catalogue", "offers", "pricing")),
         *("order." + name for name in (
             "archival", "evolution", "identities", "order_id", "past", "policy", "repetitions",
