@@ -32,9 +32,9 @@ test: $(VENV)/.dev ## all tests, on a real Kafka and Postgres started for them (
 fuzz: $(VENV)/.dev ## hostile input for everything that reads it (SECONDS=60, or CASES=, and SEED=)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
 
-mutants: $(VENV)/.dev ## put bugs into the code: which do the unit tests miss (SAMPLE=200, SEED=7, ONLY=path pattern)
+mutants: $(VENV)/.dev ## put bugs into the code: which do the tests miss (SAMPLE=200, SEED=7, ONLY=path pattern, SCOPE=postgres)
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
+	  $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)') $(if $(SCOPE),--scope $(SCOPE))
 
 hostile: $(VENV)/.dev ## an honest upstream beside three hostile ones (SECONDS=300, RATE=2000 records/s, SEED=)
 	$(BIN)/python -m tests.hostile --seconds $(or $(SECONDS),300) --rate $(or $(RATE),2000) $(if $(SEED),--seed $(SEED))

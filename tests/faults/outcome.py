@@ -25,7 +25,8 @@ from tests.infrastructure.system import System
 
 _FACTS = [model.wire_type() for model in TEMPLATE_OF]
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event ORDER BY shard, position"
-_UNWELL = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# A connection that is lost between two messages is, to asyncpg, a state of its own.
+_UNWELL = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Outcome:

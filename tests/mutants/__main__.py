@@ -1,4 +1,4 @@
-"""`make mutants SAMPLE= SEED= ONLY=`: put bugs into the code, say which ones no unit test notices."""
+"""`make mutants SAMPLE= SEED= ONLY= SCOPE=`: put bugs into the code, say which no test notices."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
+from tests.mutants.database import database
 from tests.mutants.planting import mutants_in, sample_of
 from tests.mutants.trials import BrokenTestsError, Court, Limits, Verdict
 
@@ -28,16 +30,22 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="where pyproject.toml is")
     parser.add_argument("--sample", type=int, help="how many bugs; all otherwise")
     parser.add_argument("--seed", type=int, default=1, help="which ones")
+    parser.add_argument(
+        "--scope", help="a table of its own below tool.mutants; else the unit tests"
+    )
     parser.add_argument("--only", default="*", help="a pattern for the paths of files")
     options = parser.parse_args()
     root = options.root.resolve()
     os.chdir(root)
     table = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["mutants"]
+    table = table[options.scope] if options.scope else table
     every = [m for m in mutants_in(root, table["files"]) if fnmatch(m.path, options.only)]
     chosen = sample_of(every, options.sample, options.seed)
     print(f"{len(chosen)} of {len(every)} bugs, seed {options.seed}", flush=True)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as compiled:
+    with tempfile.TemporaryDirectory() as compiled, ExitStack() as stack:
+        if table.get("database"):
+            stack.enter_context(database())
         sys.dont_write_bytecode, sys.pycache_prefix = False, compiled
         try:
             paths = sorted({mutant.path for mutant in every})

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import difflib
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper
@@ -23,6 +25,8 @@ from mutmut.mutation.file_mutation import (
 )
 from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
+
+_SQL: Final = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|AND|OR|ORDER BY|GROUP BY|FILTER|VALUES)\b")
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,24 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
     visitor = _Everything(mutation_operators, IgnoredCode(set(), set(), set()))
     module = MetadataWrapper(cst.parse_module(source)).visit(visitor)
     return [
-        Mutant(path, number, module, mutation) for number, mutation in enumerate(visitor.mutations)
+        Mutant(path, number, module, mutation)
+        for number, mutation in enumerate(visitor.mutations)
+        if not _is_the_same_sql(mutation)
+    ]
+
+
+def _is_the_same_sql(mutation: Mutation) -> bool:
+    """Say whether only the case of SQL's own words and names differs, which it does not tell apart."""
+    nothing = cst.Module([])
+    before = nothing.code_for_node(mutation.original_node)
+    after = nothing.code_for_node(mutation.mutated_node)
+    return _SQL.search(before) is not None and _folded(before) == _folded(after)
+
+
+def _folded(sql: str) -> list[str]:
+    """Return the text in small letters, but for what stands between quotes of its own."""
+    return [
+        part if number % 2 else part.lower() for number, part in enumerate(sql[1:-1].split("'"))
     ]
 
 

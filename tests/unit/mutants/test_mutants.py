@@ -194,6 +194,23 @@ def test_each_bug_changes_the_lines_that_it_says_and_nothing_else() -> None:
         assert source[last:] == lines[last:]
 
 
+def test_sql_in_other_letters_is_no_bug_but_a_text_within_it_is() -> None:
+    sql = """A = "SELECT a FROM b"\nB = " AND c = 'Xy'"\nC = "some text"\n"""
+    changes = {
+        mutant.diff().split("\n+")[1].partition("\n")[0] for mutant in mutants_of("x.py", sql)
+    }
+    assert changes == {
+        *["A = None", 'A = "XXSELECT a FROM bXX"'],
+        *[
+            "B = None",
+            "B = \"XX AND c = 'Xy'XX\"",
+            "B = \" and c = 'xy'\"",
+            "B = \" AND C = 'XY'\"",
+        ],
+        *["C = None", 'C = "XXsome textXX"', 'C = "SOME TEXT"'],
+    }
+
+
 def test_bug_belongs_to_the_whole_statement_that_it_is_in() -> None:
     source = """def asked(count: int) -> int:
     if (
