@@ -13,10 +13,6 @@ import pytest
 from services.runtime.kafka.consumers import READING
 
 ROOT: Final = Path(__file__).parents[2]
-LINES_MAX: Final = 300
-"""Without the empty ones."""
-FILES_MAX: Final = 15
-"""Of a folder, beside its subfolders."""
 PURE: Final = (
     *("schemas." + name for name in (
         "catalogue", "envelope", "ledger", "money", "notifier", "orders", "confirmations", "requests",
@@ -106,10 +102,6 @@ CLOCK_AND_CHANCE_CALLS: Final = frozenset(
 MONEY: Final = ("schemas", "services/orders", "services/ledger")
 SERVICE_FILES: Final = frozenset(
     f"{name}.py" for name in ("__init__", "__main__", "app", "decider", "handlers", "settings")
-)
-VAGUE_NAMES: Final = frozenset(
-    f"{name}.py"
-    for name in ["utils", "helpers", "common", "base", "manager", "service", "models", "misc"]
 )
 Check = Callable[[ast.AST], Iterator[str]]
 
@@ -291,27 +283,6 @@ def test_consumer_is_built_in_one_place_that_reads_committed_records_only() -> N
     assert READING["isolation_level"] == "read_committed"
     subscribers = ast.unparse(tree_of(ROOT / "services/runtime/kafka/client.py"))
     assert subscribers.count(".subscriber(") == subscribers.count("**READING") == 1
-
-
-def test_file_says_its_business_in_300_lines_and_in_its_name() -> None:
-    paths = sources("schemas", "services", "deploy", "tests")
-    lines = {
-        shown(path): len(re.findall(r"^.*\S", path.read_text("utf-8"), re.MULTILINE))
-        for path in paths
-    }
-    assert {path: count for path, count in lines.items() if count > LINES_MAX} == {}
-    assert [shown(path) for path in paths if path.name in VAGUE_NAMES] == []
-
-
-@pytest.mark.parametrize(
-    "package", ["services/ledger", "services/notifier", "services/orders", "services/runtime"]
-)
-def test_folder_is_read_at_a_glance(package: str) -> None:
-    folders = {path.parent for path in sources(package)}
-    files = {
-        shown(each): len([path for path in each.iterdir() if path.is_file()]) for each in folders
-    }
-    assert {folder: count for folder, count in files.items() if count > FILES_MAX} == {}
 
 
 @pytest.mark.parametrize(

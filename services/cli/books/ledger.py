@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
+import asyncpg
 import typer
 
 from services.cli.addresses import load_addresses
@@ -195,40 +196,42 @@ async def _cached(rules: RuleSet, account_id: str | None) -> Report:
 async def _replayed(
     rules: RuleSet, account: str | None, known_at: datetime | None, effective_at: datetime | None
 ) -> Report:
-    # Arrow takes longer to import than the other commands to run.
-    from services.ledger.books.columns import fold_columns  # noqa: PLC0415
+    async with connect(SERVICE) as connection:
+        scope = await resolve_scope(
+            connection, known_at=known_at, effective_at=effective_at, account_id=account
+        )
+        # Arrow takes longer to import than to see that the database does not answer.
+        from services.ledger.books.columns import fold_columns  # noqa: PLC0415
 
-    scope, balances = await _folded(fold_columns, rules, account, known_at, effective_at)
-    return report(balances, scope, rules)
+        return report(await _folded(connection, fold_columns, rules, scope), scope, rules)
 
 
 async def _reconciled(
     rules: RuleSet, known_at: datetime | None, effective_at: datetime | None
 ) -> GatewayReport:
-    from services.ledger.books.columns import fold_transfers  # noqa: PLC0415 - as above
+    async with connect(SERVICE) as connection:
+        scope = await resolve_scope(
+            connection, known_at=known_at, effective_at=effective_at, account_id=None
+        )
+        from services.ledger.books.columns import fold_transfers  # noqa: PLC0415 - as above
 
-    scope, transfers = await _folded(fold_transfers, rules, None, known_at, effective_at)
-    return gateway_report(transfers, scope, rules)
+        transfers = await _folded(connection, fold_transfers, rules, scope)
+        return gateway_report(transfers, scope, rules)
 
 
 async def _folded(
+    connection: asyncpg.Connection,
     fold: Callable[[str, str, Scope, RuleSet, Callable[[int], None]], FoldedT],
     rules: RuleSet,
-    account: str | None,
-    known_at: datetime | None,
-    effective_at: datetime | None,
-) -> tuple[Scope, FoldedT]:
-    dsn = load_addresses().dsn(SERVICE)
-    async with connect(SERVICE, dsn) as connection:
-        from services.cli.progress import progress_bar  # noqa: PLC0415 - as above
+    scope: Scope,
+) -> FoldedT:
+    from services.cli.progress import progress_bar  # noqa: PLC0415 - as above
 
-        scope = await resolve_scope(
-            connection, known_at=known_at, effective_at=effective_at, account_id=account
-        )
-        with progress_bar("replaying amounts") as bar:
-            if bar.shown:
-                bar.expect(await covered_rows(connection, scope))
-            return scope, await asyncio.to_thread(fold, dsn, SERVICE, scope, rules, bar.advance)
+    dsn = load_addresses().dsn(SERVICE)
+    with progress_bar("replaying amounts") as bar:
+        if bar.shown:
+            bar.expect(await covered_rows(connection, scope))
+        return await asyncio.to_thread(fold, dsn, SERVICE, scope, rules, bar.advance)
 
 
 async def replay_digest() -> str:

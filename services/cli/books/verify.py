@@ -30,31 +30,36 @@ EXIT_FAILED: Final = 1
 Results = Mapping[str, Sequence[Check]]
 
 
+_Services = Annotated[
+    list[str] | None, typer.Option("--service", help="One service's log only; may be repeated.")
+]
+_All = Annotated[
+    bool, typer.Option("--all", help="All three logs, and each against the others: the default.")
+]
+_ExpectedHead = Annotated[
+    Path | None,
+    typer.Option("--expected-head", help="A file or folder of heads that were kept outside."),
+]
+_Topics = Annotated[
+    bool, typer.Option("--topics", help="Compare each log with what its topic still holds, too.")
+]
+_Archive = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        exists=True,
+        file_okay=False,
+        help="A folder with the files of archived events: they are read, too.",
+    ),
+]
+
+
 def verify(  # noqa: PLR0913, PLR0917 - an option each
-    service: Annotated[
-        list[str] | None, typer.Option("--service", help="One service's log only; may be repeated.")
-    ] = None,
-    all_: Annotated[
-        bool,
-        typer.Option("--all", help="All three logs, and each against the others: the default."),
-    ] = False,
-    expected_head: Annotated[
-        Path | None,
-        typer.Option("--expected-head", help="A file or folder of heads that were kept outside."),
-    ] = None,
-    topics: Annotated[
-        bool,
-        typer.Option("--topics", help="Compare each log with what its topic still holds, too."),
-    ] = False,
-    archive: Annotated[
-        Path | None,
-        typer.Option(
-            "--archive",
-            exists=True,
-            file_okay=False,
-            help="A folder with the files of archived events: they are read, too.",
-        ),
-    ] = None,
+    service: _Services = None,
+    all_: _All = False,
+    expected_head: _ExpectedHead = None,
+    topics: _Topics = False,
+    archive: _Archive = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Check that no log was changed and that nothing was taken that its producer did not write.

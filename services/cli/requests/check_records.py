@@ -17,31 +17,35 @@ if TYPE_CHECKING:
 EXIT_POISON: Final = 1
 
 
+_TopicOrFile = Annotated[
+    str,
+    typer.Argument(
+        help="A topic that a service reads, a file as `publish` takes it, or - for JSON Lines on stdin."
+    ),
+]
+_OfRows = Annotated[
+    str | None, typer.Option(help="Who publishes, for rows of a file that do not say.")
+]
+_TypeOfRows = Annotated[
+    str | None, typer.Option("--type", help="Event type of rows that do not name one.")
+]
+_Broker = Annotated[str | None, typer.Option(help="host:port of the broker, as for publish.")]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help="Write a JSON object for each record, and a last one.")
+]
+
+
 def check_records(  # noqa: PLR0913 - each is an option of the command
-    topic_or_file: Annotated[
-        str,
-        typer.Argument(
-            help="A topic that a service reads, a file as `publish` takes it, or - for JSON Lines "
-            "on stdin."
-        ),
-    ],
+    topic_or_file: _TopicOrFile,
     *,
-    source: Annotated[
-        str | None, typer.Option(help="Who publishes, for rows of a file that do not say.")
-    ] = None,
-    event_type: Annotated[
-        str | None, typer.Option("--type", help="Event type of rows that do not name one.")
-    ] = None,
+    source: _OfRows = None,
+    event_type: _TypeOfRows = None,
     limit: Annotated[int, typer.Option(min=1, help="Stop after so many records.")] = 100_000,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="host:port of the broker, as for publish.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write a JSON object for each record, and a last one.")
-    ] = False,
+    bootstrap_servers: _Broker = None,
+    as_json: _AsJson = False,
 ) -> None:
     """Say what records would become; publish nothing, store nothing."""
-    # Who reads the help does not wait for the services' parsers, and who checks a file not for Kafka.
+    # Help does not wait for the services' parsers, and a file not for Kafka.
     from services.cli.requests.file_records import check_file  # noqa: PLC0415
     from services.cli.requests.record_checks import CHECKED_TOPICS  # noqa: PLC0415
     from services.cli.requests.sources import refuse_wrong_source  # noqa: PLC0415
@@ -68,10 +72,7 @@ def check_records(  # noqa: PLR0913 - each is an option of the command
             name = "standard input" if topic_or_file == "-" else topic_or_file
             typer.echo(f"{name} holds no record", err=True)
             raise typer.Exit(EXIT_POISON)
-    summary = {
-        **{outcome: counts[outcome] for outcome in ("accepted", "ignored", "poison")},
-        "ended": ended,
-    }
+    summary = {each: counts[each] for each in ("accepted", "ignored", "poison")} | {"ended": ended}
     typer.echo(json.dumps({"summary": summary}) if as_json else _told(summary, limit))
     raise typer.Exit(EXIT_POISON if counts["poison"] else 0)
 

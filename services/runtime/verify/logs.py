@@ -106,23 +106,30 @@ async def verify_logs(
     }
     for shard in sorted({shard for log in logs for shard in log.heads}):
         await _walk_shard(shard, logs, checks, claims, on_progress)
-    results = {
-        log.service: [
-            *(check.result() for check in checks[log.service]),
-            published_check(log.heads),
-            *archive_checks(log.archive),
-            *([claims[log.service].result()] if log.service in claims else []),
-        ]
+    return {
+        log.service: await _results(log, checks[log.service], claims.get(log.service), by_service)
         for log in logs
     }
-    for log in logs:
-        if log.filing is None:
-            # What a service files keeps the versions that its producer gave.
-            results[log.service].append(await check_versions(log.connection))
-        elif log.filing.producer in by_service:
-            filed = await _filed(log, by_service[log.filing.producer], log.filing)
-            results[log.service].append(filed)
-    return results
+
+
+async def _results(
+    log: Log,
+    checks: Sequence[LogCheck],
+    claim: ClaimCheck | None,
+    by_service: Mapping[str, Log],
+) -> list[Check]:
+    found = [
+        *(check.result() for check in checks),
+        published_check(log.heads),
+        *archive_checks(log.archive),
+        *([claim.result()] if claim is not None else []),
+    ]
+    if log.filing is None:
+        # What a service files keeps the versions that its producer gave.
+        found.append(await check_versions(log.connection))
+    elif log.filing.producer in by_service:
+        found.append(await _filed(log, by_service[log.filing.producer], log.filing))
+    return found
 
 
 async def _take_marks(log: Log) -> None:
