@@ -64,6 +64,8 @@ class PlanOffered(Message):
     """A plan as it is sold now: its version, prices, and the promotions that can lower them.
 
     The newest record of its code holds; one without a value says that the plan is sold no more.
+    With `calendar_days`, the days of its validity are those of the customer's time zone, that of the
+    activation the first; else a day has 24 hours.
     """
 
     plan_code: Identifier
@@ -73,6 +75,7 @@ class PlanOffered(Message):
     tier: PlanTier
     region: Identifier
     validity_days: int = Field(ge=1)
+    calendar_days: bool | None = None
     allowance: Allowance
     valid_from: UtcDatetime
     valid_until: UtcDatetime | None = None

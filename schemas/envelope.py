@@ -114,6 +114,12 @@ Iccid = Annotated[str, StringConstraints(pattern="^89[0-9]{16,18}$")]
 """ITU-T E.118: 18 to 20 digits that begin with 89."""
 
 
+TimeZoneName = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")
+]
+"""A name of the IANA time zone database."""
+
+
 class Part(BaseModel):
     """A value inside an event, as closed and as strict as the event."""
 

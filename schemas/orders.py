@@ -15,6 +15,7 @@ from schemas.envelope import (
     Sha256Hex,
     ShortText,
     SourceName,
+    TimeZoneName,
     UtcDatetime,
 )
 from schemas.money import Money, Moves
@@ -120,7 +121,7 @@ class RenewalAccepted(Event):
 
     `gateway` charges the token, and is asked about it ever after; it is set for mode charge.
     `promotions_not_applied` are codes of the request that lower nothing; the total was the expected
-    one without them.
+    one without them. `time_zone` is that of a plan that is valid for calendar days.
     """
 
     renewal_id: Identifier
@@ -131,6 +132,7 @@ class RenewalAccepted(Event):
     payment_mode: PaymentMode
     gateway: Identifier | None = None
     confirm_by: UtcDatetime | None = None
+    time_zone: TimeZoneName | None = None
     promotions_not_applied: list[Identifier] | None = None
     request_digest: Sha256Hex
     request_source: SourceName | None = None
@@ -233,6 +235,7 @@ class PaymentOutcomeResolved(OfOneOrder):
 class PlanActivated(Event):
     """The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data.
 
+    `time_zone` is set where days are the calendar's there; otherwise a day has 24 hours.
     `settled_by` and `settlement_reason` are set when a person found it active at the provider.
     """
 
@@ -253,6 +256,7 @@ class PlanActivated(Event):
     total: Money
     valid_from: UtcDatetime
     valid_until: UtcDatetime
+    time_zone: TimeZoneName | None = None
     settled_by: Identifier | None = None
     settlement_reason: ShortText | None = None
     activated_at: UtcDatetime

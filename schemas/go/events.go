@@ -299,7 +299,7 @@ type RefundConfirmed struct {
 	RefundedAt       time.Time `json:"refunded_at"`
 }
 
-// RenewalAccepted: The request is valid and its price locked; `confirm_by` is set for await_confirmation. `gateway` charges the token, and is asked about it ever after; it is set for mode charge. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them.
+// RenewalAccepted: The request is valid and its price locked; `confirm_by` is set for await_confirmation. `gateway` charges the token, and is asked about it ever after; it is set for mode charge. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them. `time_zone` is that of a plan that is valid for calendar days.
 type RenewalAccepted struct {
 	AccountID            string            `json:"account_id"`
 	RenewalID            string            `json:"renewal_id"`
@@ -310,6 +310,7 @@ type RenewalAccepted struct {
 	PaymentMode          PaymentMode       `json:"payment_mode"`
 	Gateway              *string           `json:"gateway,omitzero"`
 	ConfirmBy            *time.Time        `json:"confirm_by,omitzero"`
+	TimeZone             *string           `json:"time_zone,omitzero"`
 	PromotionsNotApplied []string          `json:"promotions_not_applied,omitzero"`
 	RequestDigest        string            `json:"request_digest"`
 	RequestSource        *string           `json:"request_source,omitzero"`
@@ -442,7 +443,7 @@ type PaymentActionRequired struct {
 	RequiredAt   time.Time     `json:"required_at"`
 }
 
-// PlanActivated: The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data. `settled_by` and `settlement_reason` are set when a person found it active at the provider.
+// PlanActivated: The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data. `time_zone` is set where days are the calendar's there; otherwise a day has 24 hours. `settled_by` and `settlement_reason` are set when a person found it active at the provider.
 type PlanActivated struct {
 	AccountID        string            `json:"account_id"`
 	RenewalID        string            `json:"renewal_id"`
@@ -462,6 +463,7 @@ type PlanActivated struct {
 	Total            Money             `json:"total"`
 	ValidFrom        time.Time         `json:"valid_from"`
 	ValidUntil       time.Time         `json:"valid_until"`
+	TimeZone         *string           `json:"time_zone,omitzero"`
 	SettledBy        *string           `json:"settled_by,omitzero"`
 	SettlementReason *string           `json:"settlement_reason,omitzero"`
 	ActivatedAt      time.Time         `json:"activated_at"`
@@ -741,7 +743,7 @@ type NotificationSuppressed struct {
 	SuppressedAt         time.Time                     `json:"suppressed_at"`
 }
 
-// PlanOffered: A plan as it is sold now: its version, prices, and the promotions that can lower them. The newest record of its code holds; one without a value says that the plan is sold no more.
+// PlanOffered: A plan as it is sold now: its version, prices, and the promotions that can lower them. The newest record of its code holds; one without a value says that the plan is sold no more. With `calendar_days`, the days of its validity are those of the customer's time zone, that of the activation the first; else a day has 24 hours.
 type PlanOffered struct {
 	PlanCode     string            `json:"plan_code"`
 	PlanVersion  string            `json:"plan_version"`
@@ -750,6 +752,7 @@ type PlanOffered struct {
 	Tier         PlanTier          `json:"tier"`
 	Region       string            `json:"region"`
 	ValidityDays int64             `json:"validity_days"`
+	CalendarDays *bool             `json:"calendar_days,omitzero"`
 	Allowance    Allowance         `json:"allowance"`
 	ValidFrom    time.Time         `json:"valid_from"`
 	ValidUntil   *time.Time        `json:"valid_until,omitzero"`

@@ -185,7 +185,7 @@ export interface RefundConfirmed {
   refunded_at: string;
 }
 
-/** The request is valid and its price locked; `confirm_by` is set for await_confirmation. `gateway` charges the token, and is asked about it ever after; it is set for mode charge. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them. */
+/** The request is valid and its price locked; `confirm_by` is set for await_confirmation. `gateway` charges the token, and is asked about it ever after; it is set for mode charge. `promotions_not_applied` are codes of the request that lower nothing; the total was the expected one without them. `time_zone` is that of a plan that is valid for calendar days. */
 export interface RenewalAccepted {
   account_id: string;
   renewal_id: string;
@@ -196,6 +196,7 @@ export interface RenewalAccepted {
   payment_mode: PaymentMode;
   gateway?: string;
   confirm_by?: string;
+  time_zone?: string;
   promotions_not_applied?: Array<string>;
   request_digest: string;
   request_source?: string;
@@ -328,7 +329,7 @@ export interface PaymentActionRequired {
   required_at: string;
 }
 
-/** The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data. `settled_by` and `settlement_reason` are set when a person found it active at the provider. */
+/** The plan works on the eSIM from `valid_from` until `valid_until`; the receipt's data. `time_zone` is set where days are the calendar's there; otherwise a day has 24 hours. `settled_by` and `settlement_reason` are set when a person found it active at the provider. */
 export interface PlanActivated {
   account_id: string;
   renewal_id: string;
@@ -348,6 +349,7 @@ export interface PlanActivated {
   total: Money;
   valid_from: string;
   valid_until: string;
+  time_zone?: string;
   settled_by?: string;
   settlement_reason?: string;
   activated_at: string;
@@ -627,7 +629,7 @@ export interface NotificationSuppressed {
   suppressed_at: string;
 }
 
-/** A plan as it is sold now: its version, prices, and the promotions that can lower them. The newest record of its code holds; one without a value says that the plan is sold no more. */
+/** A plan as it is sold now: its version, prices, and the promotions that can lower them. The newest record of its code holds; one without a value says that the plan is sold no more. With `calendar_days`, the days of its validity are those of the customer's time zone, that of the activation the first; else a day has 24 hours. */
 export interface PlanOffered {
   plan_code: string;
   plan_version: string;
@@ -636,6 +638,7 @@ export interface PlanOffered {
   tier: PlanTier;
   region: string;
   validity_days: number;
+  calendar_days?: boolean;
   allowance: Allowance;
   valid_from: string;
   valid_until?: string;

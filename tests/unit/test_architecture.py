@@ -20,7 +20,7 @@ PURE: Final = (
     )),
     *("services.orders." + name for name in (
         "decider", "history", "unfinished",
-        *("catalogue." + name for name in ("catalogue", "offers", "pricing")),
+        *("catalogue." + name for name in ("catalogue", "offers", "pricing", "validity")),
         *("order." + name for name in (
             "archival", "evolution", "identities", "order_id", "past", "policy", "repetitions",
             "routing", "rules", "state", "streams",

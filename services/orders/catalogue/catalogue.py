@@ -58,7 +58,10 @@ DatedT = TypeVar("DatedT", bound=Dated)
 
 
 class PlanVersion(_Entry):
-    """One version of a plan; `price` is per period, exclusive of tax, in minor units."""
+    """One version of a plan; `price` is per period, exclusive of tax, in minor units.
+
+    With `calendar_days`, the days of its validity are those of the customer's time zone.
+    """
 
     code: Identifier
     version: Identifier
@@ -68,6 +71,7 @@ class PlanVersion(_Entry):
     tier: Tier
     region: Identifier
     validity_days: int = Field(ge=1, le=3660)
+    calendar_days: bool = False
     allowance: Allowance
     title: Title
     price: dict[CurrencyCode, PriceMinor] = Field(min_length=1)

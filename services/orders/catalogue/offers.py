@@ -97,6 +97,7 @@ def _plan_offered(catalogue: Catalogue, plan: PlanVersion, moment: datetime) -> 
         tier=plan.tier,
         region=plan.region,
         validity_days=plan.validity_days,
+        calendar_days=plan.calendar_days or None,
         allowance=plan.allowance,
         valid_from=plan.valid_from,
         valid_until=plan.valid_until,

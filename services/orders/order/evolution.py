@@ -114,7 +114,14 @@ def _accepted_renewal(event: RenewalAccepted) -> Renewal:
         accepted_at=event.accepted_at,
     )
     stage = _first_stage(event.payment_mode)
-    return Renewal(payable, event.quote, event.plan_title, event.esim_hash, stage)
+    return Renewal(
+        payable,
+        event.quote,
+        event.plan_title,
+        event.esim_hash,
+        stage,
+        time_zone=event.time_zone,
+    )
 
 
 def _accepted_top_up(event: TopUpAccepted) -> TopUp:

@@ -256,6 +256,8 @@ class Renewal:
     not_refundable: HashTrieSet[str] = _NO_IDS
     confirmations: tuple[Confirmation, ...] = ()
     refused_digests: tuple[str, ...] = ()
+    time_zone: str | None = None
+    """Whose calendar days the plan is valid for; None: periods of 24 hours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from schemas.orders import ActivationDelayed, ActivationFailureReason, PlanActivated
+from services.orders.catalogue.validity import valid_until
 from services.orders.order import identities
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import AwaitingActivation, Renewal
@@ -118,9 +119,18 @@ def activated(
         tax=price.tax,
         total=price.total,
         valid_from=outcome.valid_from,
-        valid_until=outcome.valid_until,
+        valid_until=_valid_until(state, outcome, plan.validity_days),
+        time_zone=state.time_zone,
         activated_at=outcome.activated_at,
     )
+
+
+def _valid_until(state: Renewal, outcome: Activated, validity_days: int) -> datetime:
+    """Return the end of the plan: by the calendar it is ours to say, else the provider's."""
+    if state.time_zone is None:
+        return outcome.valid_until
+    days = validity_days * state.quote.quantity
+    return valid_until(outcome.valid_from, days, state.time_zone)
 
 
 def _reference(state: Renewal) -> str:

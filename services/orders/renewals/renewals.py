@@ -17,6 +17,7 @@ from schemas.orders import (
 from schemas.requests import PaymentMode, RenewalRequested
 from services.orders.catalogue.catalogue import PlanVersion
 from services.orders.catalogue.pricing import quote
+from services.orders.catalogue.validity import zone_names
 from services.orders.order import identities
 from services.orders.order.order_id import OrderId
 from services.orders.order.repetitions import repeated
@@ -27,8 +28,10 @@ from services.orders.payments.effects.expire import expire_effect
 from services.orders.renewals.commands import AcceptRenewal
 from services.orders.renewals.effects.activate import activate_effect
 from services.runtime.effect import Start
+from services.runtime.errors import Poison
 from services.runtime.processor import Decision, Ignored
 
+UTC_ZONE: Final = "UTC"
 _DETAILS: Final = {
     RejectionReason.ACCOUNT_BLOCKED: "this account may not buy: contact support",
     RejectionReason.UNKNOWN_PLAN: "no plan with this code is on sale: read the catalogue again",
@@ -62,7 +65,11 @@ class _Offer:
 
 
 def accept_renewal(command: AcceptRenewal, state: OrderState, rules: Rules) -> Decision | Ignored:
-    """Lock the price and ask for the payment, or refuse; an id serves one request for ever."""
+    """Lock the price and ask for the payment, or refuse; an id serves one request for ever.
+
+    Raises:
+        Poison: the plan counts days of a time zone that does not exist.
+    """
     request, now = command.request, command.now
     digest = identities.request_digest(request, rules.policy.esim_hash_salt)
     if reason := repeated(state, digest):
@@ -130,6 +137,7 @@ def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) 
     awaits = mode is PaymentMode.AWAIT_CONFIRMATION
     confirm_by = now + rules.policy.confirmation_window if awaits else None
     gateway = rules.gateway(request.payment, stream_id, now)
+    time_zone = _time_zone(request) if offer.plan.calendar_days else None
     accepted = RenewalAccepted(
         account_id=request.account_id,
         renewal_id=request.renewal_id,
@@ -140,12 +148,15 @@ def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) 
         payment_mode=mode,
         gateway=gateway,
         confirm_by=confirm_by,
+        time_zone=time_zone,
         promotions_not_applied=list(offer.idle_codes) or None,
         request_digest=digest,
         request_source=command.source,
         accepted_at=now,
     )
-    effects: list[Start] = [activate_effect(request, stream_id, offer.plan.validity_days)]
+    effects: list[Start] = [
+        activate_effect(request, stream_id, offer.plan.validity_days, time_zone)
+    ]
     if confirm_by is not None:
         effects.append(expire_effect(stream_id, confirm_by))
     if request.payment.token is not None:
@@ -154,6 +165,22 @@ def _accepted(command: AcceptRenewal, offer: _Offer, digest: str, rules: Rules) 
         return Decision((accepted,), tuple(effects))
     asked = _wallet_charge(request, offer.quote, payment_id, now)
     return Decision((accepted, asked), tuple(effects))
+
+
+def _time_zone(request: RenewalRequested) -> str:
+    """Return whose calendar days count: the customer's, and UTC's where that is not said.
+
+    Raises:
+        Poison: there is no such zone.
+    """
+    name = request.contact.time_zone if request.contact else UTC_ZONE
+    if name not in zone_names():
+        message = (
+            "contact.time_zone is no IANA time zone, and this plan is valid for its calendar days: "
+            "publish the request again with one such as Asia/Shanghai"
+        )
+        raise Poison("time_zone_unknown", message)
+    return name
 
 
 def _wallet_charge(

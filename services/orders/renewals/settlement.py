@@ -5,9 +5,8 @@ What nothing else tells: from the word of the provider's people.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from schemas.orders import ActivationFailureReason
+from services.orders.catalogue.validity import valid_until
 from services.orders.order.rules import IgnoredReason, Rules
 from services.orders.order.state import AwaitingActivation, Renewal
 from services.orders.payments.capture import owe_back
@@ -42,12 +41,12 @@ def settle_activation(
             "put it back, then settle again"
         )
         raise SettlementRefused(message)
-    validity = timedelta(days=plan.validity_days * price.quantity)
+    days = plan.validity_days * price.quantity
     found = Activated(
         provider=outcome.provider,
         provider_order_ref=outcome.provider_order_ref,
         valid_from=outcome.activated_at,
-        valid_until=outcome.activated_at + validity,
+        valid_until=valid_until(outcome.activated_at, days, state.time_zone),
         activated_at=outcome.activated_at,
     )
     done = activated(state, stage, found, rules)

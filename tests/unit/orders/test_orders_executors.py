@@ -71,7 +71,7 @@ CONFIRMED: Final[JsonObject] = {
 PAYLOADS: Final[dict[str, JsonObject]] = {
     "charge": charge_effect(CHARGE_ID, by_token(), usd(2120), PAYABLE.gateway, NOW).payload,
     "charge looked up": look_up_charge(PAYABLE, 1, LATER, NOW).payload or {},
-    "activate": activate_effect(renewal(), ORDER, 30).payload,
+    "activate": activate_effect(renewal(), ORDER, 30, None).payload,
     "activate looked up": look_up_activation(REFERENCE, NOW).payload or {},
     "refund": refund_effect(PAYABLE, PAID).payload,
     "confirm": CONFIRMED,

@@ -57,7 +57,9 @@ class ActivationPorts(Protocol):
         """Tells when the provider was seen to answer."""
 
 
-def activate_effect(request: RenewalRequested, stream_id: str, validity_days: int) -> Start:
+def activate_effect(
+    request: RenewalRequested, stream_id: str, validity_days: int, time_zone: str | None
+) -> Start:
     """Activate the plan once the payment releases it."""
     reference = identities.activation_id(request.account_id, stream_id)
     order = PlanOrder(
@@ -66,8 +68,11 @@ def activate_effect(request: RenewalRequested, stream_id: str, validity_days: in
         plan_code=request.plan_code,
         quantity=request.quantity,
         validity_days=validity_days,
+        time_zone=time_zone,
     )
-    return Start(f"{_KIND}/{reference}", _KIND, order.model_dump(), hold_key=stream_id)
+    return Start(
+        f"{_KIND}/{reference}", _KIND, order.model_dump(exclude_none=True), hold_key=stream_id
+    )
 
 
 def look_up_activation(reference: str, due_at: datetime) -> Retry:
@@ -127,7 +132,7 @@ def _restore(past: Past) -> Restored:
     released = (Release(stream_id),) if is_paid else ()
     if not isinstance(past.request, RenewalRequested):
         return Restored(released)
-    held = activate_effect(past.request, stream_id, _validity_days(past, order))
+    held = activate_effect(past.request, stream_id, _validity_days(past, order), order.time_zone)
     start = Start(held.effect_id, held.kind, held.payload) if is_paid else held
     return Restored((start, *released))
 

@@ -10,18 +10,22 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
-from schemas.envelope import Iccid, Identifier, Part, UtcDatetime
+from schemas.envelope import Iccid, Identifier, Part, TimeZoneName, UtcDatetime
 from schemas.orders import ActivationFailureReason, UnknownCause
 
 
 class PlanOrder(Part):
-    """Put `quantity` periods of a plan on an eSIM; `reference` is ours and the idempotency key."""
+    """Put `quantity` periods of a plan on an eSIM; `reference` is ours and the idempotency key.
+
+    With a `time_zone`, its days are the calendar's there, that of the activation the first.
+    """
 
     reference: Identifier
     iccid: Iccid = Field(repr=False)
     plan_code: Identifier
     quantity: int = Field(ge=1)
     validity_days: int = Field(ge=1)
+    time_zone: TimeZoneName | None = None
 
 
 class Activated(Part):

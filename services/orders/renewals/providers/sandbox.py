@@ -12,6 +12,7 @@ from uuid import UUID
 
 from schemas.envelope import name_based_uuid, utc_text
 from schemas.orders import ActivationFailureReason, UnknownCause
+from services.orders.catalogue.validity import valid_until
 from services.orders.renewals.providers.provider import (
     Activated,
     ActivationLookUp,
@@ -114,7 +115,7 @@ class SandboxProvider:
 
     def _put_on_esim(self, order: PlanOrder) -> Entry:
         valid_from = self.clock()
-        validity = timedelta(days=order.validity_days * order.quantity)
+        days = order.validity_days * order.quantity
         return self.journal.append(
             "activation",
             order.reference,
@@ -122,7 +123,7 @@ class SandboxProvider:
             plan_code=order.plan_code,
             quantity=order.quantity,
             valid_from=utc_text(valid_from),
-            valid_until=utc_text(valid_from + validity),
+            valid_until=utc_text(valid_until(valid_from, days, order.time_zone)),
         )
 
 
