@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 MALFORMED: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -23,10 +24,17 @@ class VersionConflict(Transient):
 class Poison(PerennialError):
     """This record can never be right: dead-letter it. `reason` is a short stable code."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        """Keep the `reason` (at most 64 characters, no personal data) beside the `message`."""
+    def __init__(self, reason: str, message: str | Callable[[], str]) -> None:
+        """Keep the `reason` (at most 64 characters, no personal data) beside the `message`.
+
+        A message that costs more than the refusal is a function: most of a flood is never told.
+        """
         super().__init__(message)
         self.reason = reason
+        self._message = message
+
+    def __str__(self) -> str:
+        return self._message if isinstance(self._message, str) else self._message()
 
 
 class SettlementRefused(PerennialError):

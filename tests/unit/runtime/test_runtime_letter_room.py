@@ -19,6 +19,7 @@ from services.runtime.flow.letters.letter_room import (
     SOURCES_MAX,
     LetterRoom,
 )
+from services.runtime.flow.letters.letter_topic import letter_message
 from services.runtime.flow.letters.letters import RefusedRecord, dead_letter
 from services.runtime.log.event_log import DeadLetter
 from services.runtime.log.memory_log import MemoryEventLog
@@ -196,13 +197,35 @@ async def test_what_surely_has_no_room_is_sent_before_any_lock_and_counted_under
     sent = await room.send_ahead(early, T0)
     assert list(sent) == [(each.topic, each.partition, each.offset) for each, _ in early]
     assert topic.letters == list(sent.values())
+    # The topic is told what is wrong by its reason alone; no table keeps the rest of these.
     whole = dead_letter(*early[0], T0, TOPICS)
-    assert topic.letters[0] == whole._replace(account_id=None)
+    assert topic.letters[0] == whole._replace(account_id=None, detail="")
+    messages = [letter_message(each, each.headers, "orders") for each in (topic.letters[0], whole)]
+    assert messages[0] == messages[1]
     async with log.transaction() as tx:
         await room.keep(tx, [*sent.values(), *letters(1, first=9_005)], T0, sent)
     assert [each.record_offset for each in topic.letters] == [*range(9_000, 9_006)]
     assert overflow(log) == {("/upstream/mad", "body_invalid"): 6}
     assert len(open_letters(log)) == PER_SOURCE_MAX
+
+
+async def test_what_is_wrong_is_put_into_words_only_for_what_a_table_keeps() -> None:
+    log, topic, told = memory_log(), Topic(), list[int]()
+    room = LetterRoom(topic.publish, TOPICS)
+
+    def poison(number: int) -> Poison:
+        def tell() -> str:
+            told.append(number)
+            return "the words"
+
+        return Poison("body_invalid", tell)
+
+    await keep(log, room, letters(PER_SOURCE_MAX - 1))
+    bad = [each._replace(poison=poison(n)) for n, each in enumerate(refused(3))]
+    await keep(log, room, [dead_letter(*bad[0], T0, TOPICS)])
+    assert open_letters(log)[-1].detail == "the words"
+    assert len(await room.send_ahead(bad[1:], T0)) == 2
+    assert told == [0]
 
 
 async def test_account_without_room_is_sent_ahead_though_its_source_has_some() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from pydantic import ValidationError
@@ -95,7 +96,8 @@ class RecordParser:
             incoming = Incoming(envelope, event, body)
             task = self._task(incoming, now)
         except ValidationError as error:
-            return Parsed(record, sequenced, poison=Poison("body_invalid", self._summary(error)))
+            told = partial(self._summary, error.with_traceback(None))
+            return Parsed(record, sequenced, poison=Poison("body_invalid", told))
         except Poison as poison:
             return Parsed(record, sequenced, poison=poison)
         if isinstance(task, Ignored):

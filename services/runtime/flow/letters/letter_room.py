@@ -16,7 +16,12 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from schemas.registry import Topic
-from services.runtime.flow.letters.letters import RefusedRecord, dead_letter, letter_of, source_of
+from services.runtime.flow.letters.letters import (
+    RefusedRecord,
+    account_of,
+    passing_letter,
+    source_of,
+)
 from services.runtime.flow.pace import shared
 from services.runtime.log.event_log import DeadLetter, Overflow, Transaction
 
@@ -67,12 +72,11 @@ class _Open:
         """Say whether a source has used up its room."""
         return self.by_source[source] >= PER_SOURCE_MAX
 
-    def is_full(self, letter: DeadLetter) -> bool:
+    def is_full(self, source: str, account_id: str | None) -> bool:
         """Say whether there is no place for a letter."""
-        if self.has_none_left(letter.source):
+        if self.has_none_left(source):
             return True
-        account = letter.source, letter.account_id or ""
-        return letter.account_id is not None and self.by_account[account] >= PER_ACCOUNT_MAX
+        return account_id is not None and self.by_account[source, account_id] >= PER_ACCOUNT_MAX
 
     def take(self, letter: DeadLetter) -> None:
         """Take a place for a letter."""
@@ -132,7 +136,7 @@ class LetterRoom:
         beyond: list[DeadLetter] = []
         for letter in letters:
             roomed = _roomed(letter, taken)
-            if place_of(letter) in sent or taken.is_full(roomed):
+            if place_of(letter) in sent or taken.is_full(roomed.source, roomed.account_id):
                 beyond.append(roomed)
             else:
                 taken.take(roomed)
@@ -160,9 +164,11 @@ class LetterRoom:
         """Return the letter of a record when there is no place for it."""
         room = taken.room_of(source_of(refused.record, self._topics))
         if taken.has_none_left(room):
-            return letter_of(refused, room, now)
-        letter = dead_letter(*refused, now, self._topics)._replace(source=room)
-        return letter if taken.is_full(letter) else None
+            return passing_letter(refused, room, None, now)
+        account_id = account_of(refused.record)
+        if taken.is_full(room, account_id):
+            return passing_letter(refused, room, account_id, now)
+        return None
 
 
 class KeepAll:

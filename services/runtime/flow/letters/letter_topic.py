@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from services.runtime.errors import Transient
-from services.runtime.kafka.records.record_size import Headers, kept
+from services.runtime.kafka.records.record_size import Headers, Kept, kept
 from services.runtime.log.event_log import DeadLetter, Whole
 
 _ANSWER_SECONDS: Final = 10.0
@@ -45,7 +45,10 @@ class PublishedLetter(Protocol):
 
 def letter_message(letter: PublishedLetter, headers: Headers, group: str) -> dict[str, Any]:
     """Return what the producer sends for a dead letter of `group`: as much of it as is kept."""
-    held = kept(letter.key, letter.value, headers)
+    return _message(letter, kept(letter.key, letter.value, headers), group)
+
+
+def _message(letter: PublishedLetter, held: Kept, group: str) -> dict[str, Any]:
     about = {
         "dlq-reason": letter.reason,
         "dlq-original-topic": letter.topic,
@@ -82,7 +85,7 @@ class LetterPublisher:
         Raises:
             Transient: it does not take them; the same records come again.
         """
-        messages = [letter_message(letter, letter.headers, self._group) for letter in letters]
+        messages = [_message(letter, _held(letter), self._group) for letter in letters]
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 if self._producer is None:
@@ -102,6 +105,11 @@ class LetterPublisher:
                 await asyncio.wait_for(producer.stop(), _CLOSE_SECONDS)
             except (KafkaError, OSError, TimeoutError):
                 return
+
+
+def _held(letter: DeadLetter) -> Kept:
+    """Return what a letter holds: it was cut when it was made."""
+    return Kept(letter.key, letter.value, letter.headers, letter.whole)
 
 
 async def _send(producer: AIOKafkaProducer, messages: Sequence[dict[str, Any]]) -> None:

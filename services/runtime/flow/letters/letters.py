@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from pydantic_core import from_json
+
 from schemas.registry import Topic
 from services.runtime.errors import Poison
 from services.runtime.kafka.records.cloudevents import Record
@@ -18,6 +20,8 @@ from services.runtime.log.event_log import DeadLetter
 UNKNOWN_SOURCE: Final = "unknown"
 _SOURCE: Final = re.compile(r"/[a-z]{1,16}/[a-z0-9][a-z0-9-]{0,62}")
 _NAME_CHARACTERS_MAX: Final = 64
+_HALF_CHARACTERS: Final = (b"\xed", b"\\ud", b"\\uD")
+_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 
@@ -35,16 +39,20 @@ def dead_letter(
 
     `topics` say who may write where.
     """
-    document = _document(record.value)
-    claimed = next(_named(record, document, "source"), "")
-    letter = letter_of(
-        RefusedRecord(record, poison), _admitted(topics.get(record.topic), claimed), now
-    )
-    return letter._replace(account_id=next(_accounts(record, document), None))
+    source, account_id = source_of(record, topics), account_of(record)
+    return _letter(RefusedRecord(record, poison), source, account_id, str(poison), now)
 
 
-def letter_of(refused: RefusedRecord, source: str, now: datetime) -> DeadLetter:
-    """Return the same, but for whom it is about: for one that no table keeps."""
+def passing_letter(
+    refused: RefusedRecord, source: str, account_id: str | None, now: datetime
+) -> DeadLetter:
+    """Return the same without its detail: for one that no table keeps."""
+    return _letter(refused, source, account_id, "", now)
+
+
+def _letter(
+    refused: RefusedRecord, source: str, account_id: str | None, detail: str, now: datetime
+) -> DeadLetter:
     record, poison = refused
     held = kept(record.key, record.value, record.headers)
     return DeadLetter(
@@ -55,10 +63,11 @@ def letter_of(refused: RefusedRecord, source: str, now: datetime) -> DeadLetter:
         value=held.value,
         headers=held.headers,
         reason=poison.reason,
-        detail=str(poison),
+        detail=detail,
         attempts=1,
         dead_lettered_at=now,
         source=source,
+        account_id=account_id,
         whole=held.whole,
     )
 
@@ -70,8 +79,14 @@ def source_of(record: Record, topics: Mapping[str, Topic]) -> str:
     """
     claimed = next(_in_headers(record, "source"), None)
     if claimed is None:
-        claimed = next(_named(record, _document(record.value), "source"), "")
+        named = _document(record.value).get("source")
+        claimed = named if isinstance(named, str) else ""
     return _admitted(topics.get(record.topic), claimed)
+
+
+def account_of(record: Record) -> str | None:
+    """Return whom a record is about, what its body says first: that is what may be personal."""
+    return next(_accounts(record, _document(record.value)), None)
 
 
 def _admitted(topic: Topic | None, claimed: str) -> str:
@@ -81,20 +96,18 @@ def _admitted(topic: Topic | None, claimed: str) -> str:
 
 
 def _accounts(record: Record, document: dict[str, Any]) -> Iterator[str]:
-    """Yield whom a record is about, what its body says first: that is what may be personal."""
-    bodies = (document.get("data"), document)
-    texts = [body.get("account_id") for body in bodies if isinstance(body, dict)]
-    texts += [*_named(record, document, "partitionkey"), _text(record.key)]
-    for text in texts:
+    for text in _claimed(record, document):
         if isinstance(text, str) and _ACCOUNT.fullmatch(text):
             yield text
 
 
-def _named(record: Record, document: dict[str, Any], attribute: str) -> Iterator[str]:
-    """Yield an attribute's values, however its header is spelled, and a structured event's."""
-    yield from _in_headers(record, attribute)
-    if isinstance(value := document.get(attribute), str):
-        yield value
+def _claimed(record: Record, document: dict[str, Any]) -> Iterator[object]:
+    for body in (document.get("data"), document):
+        if isinstance(body, dict):
+            yield body.get("account_id")
+    yield from _in_headers(record, "partitionkey")
+    yield document.get("partitionkey")
+    yield _text(record.key)
 
 
 def _in_headers(record: Record, attribute: str) -> Iterator[str]:
@@ -122,7 +135,21 @@ def _document(value: bytes | None) -> dict[str, Any]:
     if value is None or len(value) > BODY_BYTES_MAX:
         return {}
     try:
-        document = json.loads(value)
-    except (ValueError, RecursionError):
-        return {}
+        document = from_json(value, cache_strings="none")
+    except ValueError as error:
+        document = _as_python_reads_it(value) if _may_be_json(value, error) else None
     return document if isinstance(document, dict) else {}
+
+
+def _may_be_json(value: bytes, error: ValueError) -> bool:
+    """Say whether Python may read what pydantic refuses: UTF-16, half a character, great depth."""
+    other_encoding = b"\0" in value[:4] or value.startswith(_MARKS)
+    half = any(each in value for each in _HALF_CHARACTERS)
+    return other_encoding or half or "recursion" in str(error)
+
+
+def _as_python_reads_it(value: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
@@ -32,6 +32,7 @@ from services.runtime.plain_words import problems_of
 JSON: Final = "application/json"
 STRUCTURED: Final = "application/cloudevents+json"
 _SUMMARY_CHARACTERS_MAX: Final = 400
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _NO_EVENT: Final = (
     "a structured event is a JSON object with its attributes, and an object `data` or `data_base64`"
 )
@@ -82,7 +83,8 @@ def read_record(record: Record, fields: Collection[str] = frozenset()) -> tuple[
     try:
         envelope = Envelope.model_validate(attributes)
     except ValidationError as error:
-        raise Poison("attributes_invalid", validation_summary(error, frozenset())) from None
+        told = partial(validation_summary, error.with_traceback(None), frozenset())
+        raise Poison("attributes_invalid", told) from None
     if record.key is not None and record.key != envelope.partitionkey.encode():
         message = "the message key and partitionkey differ: use the account_id for both"
         raise Poison("key_mismatch", message)
@@ -255,7 +257,7 @@ def _data(document: dict[str, Any], *, may_hold_null: bool, fields: Collection[s
     if coded is None and isinstance(document.get("data"), dict):
         if may_hold_null and (found := nulls(document["data"])):
             _refuse_null(found, fields)
-        return _encoded(json.dumps(document["data"], ensure_ascii=False, separators=(",", ":")))
+        return _encoded(_COMPACT.encode(document["data"]))
     if not isinstance(coded, str) or "data" in document:
         raise Poison("not_a_cloudevent", _NO_EVENT)
     try:

@@ -20,7 +20,7 @@ def read_json(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
         Poison: an object names a key twice; two readers would take two values from it.
         ValueError, RecursionError: it is not JSON.
     """
-    return json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_refuse)
+    return _DECODER.decode(text.decode())
 
 
 def nulls(value: Any) -> list[Path]:  # noqa: ANN401 - any JSON value
@@ -63,3 +63,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse(constant: str) -> None:
     message = f"{constant} is not JSON"
     raise ValueError(message)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse)
+"""Made once: to make it takes as long as to read a small request."""
