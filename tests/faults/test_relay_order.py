@@ -144,7 +144,7 @@ async def test_lost_answers_leave_no_gap_and_change_no_order(
     topic: str,
     trouble: Trouble | None,
 ) -> None:
-    chance = random.Random(7)  # noqa: S311 - the same troubles every time
+    chance = random.Random(7)
     left = TROUBLES * ([trouble] if trouble else list(Trouble))
     chance.shuffle(left)
     proxy.trouble = lambda _: left.pop() if left and chance.random() < 0.3 else None

@@ -34,4 +34,4 @@ def check_parked(item: Parsed, parked: frozenset[int]) -> None:
         message = (
             f"shard {item.work.shard} is parked, and this waits for it: see `perennial shards list`"
         )
-        raise Poison(SHARD_PARKED, message)
+        raise Poison("shard_parked", message)
