@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from pydantic_settings import SettingsConfigDict
@@ -22,6 +23,7 @@ def broker_settings(bootstrap_servers: str | None = None) -> BrokerSettings:
     Raises:
         ConfigurationError: no broker is known, or a setting is wrong.
     """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it repeats, we say once
     environ = dict(os.environ)
     if bootstrap_servers is None:
         addresses = load_addresses()

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from services.cli.app import app, main
+from services.cli.ending import ended
+from services.runtime.errors import ConfigurationError, Transient
 
 GOOD = {
     "type": "TopUpRequested",
@@ -119,6 +122,15 @@ def test_interruption_ends_with_130() -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.decode()) == (130, "perennial: interrupted\n")
+
+
+def test_broker_that_does_not_answer_is_told_in_one_line() -> None:
+    command = "check-records billing.requests.v1 --bootstrap-servers 127.0.0.1:1"
+    told = run(command, around="{}").stderr.splitlines()
+    assert [line.partition(" (")[0] for line in told] == [
+        "perennial: cannot reach what is needed: Kafka",
+        "status 3",
+    ]
 
 
 def test_bare_environment_is_enough() -> None:
@@ -310,3 +322,30 @@ def test_path_that_is_no_file_is_a_usage_error(
 ) -> None:
     status, text = said(capsys, monkeypatch, command, name)
     assert (status, "cannot be read" in text) == (2, True), text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/srv/stack.json"),
+            2,
+            "/srv/stack.json cannot be used (Permission denied): check name and permissions",
+        ),
+        (ConnectionRefusedError(111, "refused"), 3, "cannot reach what is needed: "),
+        (BrokenPipeError(32, "Broken pipe"), 3, "cannot reach what is needed: "),
+        (Transient("the database of orders"), 3, "cannot reach what is needed: the database"),
+        (ConfigurationError("set X"), 2, "set X"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (typer.Abort(), 130, "interrupted"),
+        (typer.Exit(5), 5, ""),
+    ],
+)
+def test_error_has_its_exit_status_and_its_sentence(
+    error: BaseException, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_into_it() -> None:
+        raise error
+
+    assert ended(run_into_it) == status
+    assert capsys.readouterr().err.startswith(f"perennial: {told}" if told else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections import Counter
 from enum import IntEnum
 from pathlib import Path
@@ -122,7 +121,6 @@ def _publish(
         stream = receipt_file.open("w", encoding="utf-8")
     except OSError as error:
         _refuse(f"{receipt_file} cannot be written ({error.strerror}): pass --receipt")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it repeats, we say once
     broken: str | None = None
     with stream:
         try:
