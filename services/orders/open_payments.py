@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
+from pydantic import ValidationError
 
 from schemas.orders import RenewalAccepted
-from services.orders.payments.effects.charge import CHARGE
+from services.orders.effects import EFFECTS
 from services.orders.payments.effects.confirm import CONFIRM
-from services.orders.payments.effects.refund import REFUND
 from services.orders.renewals.effects.activate import ACTIVATE
 from services.runtime.errors import ConfigurationError
 
-_NEEDED: Final = """
-    SELECT gateway, count(DISTINCT stream_id), min(stream_id)
-    FROM (
-        SELECT payload ->> 'gateway' AS gateway, stream_id FROM effect WHERE kind = $1
-        UNION ALL
-        SELECT payload ->> 'through', stream_id FROM effect WHERE kind = $2
-        UNION ALL
-        SELECT payload ->> 'gateway', stream_id FROM effect
-        WHERE kind = $3 AND payload ->> 'gateway' = ANY($4)
-        UNION ALL
-        SELECT convert_from(body, 'UTF8')::jsonb ->> 'gateway', stream_id FROM event
-        WHERE type = $5 AND stream_id IN (
-            SELECT stream_id FROM effect WHERE kind = $6 AND hold_key IS NULL
-        )
-    ) AS needed
-    WHERE gateway <> ALL($7)
-    GROUP BY gateway ORDER BY gateway
-"""
-"""Charges, refunds, confirmations of payments at a gateway of ours, and orders that are paid.
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
 
-A paid order whose plan is not active yet may have to be given back.
-"""
+_WAITING: Final = "SELECT kind, stream_id, payload FROM effect WHERE kind = ANY($1)"
+_PAID: Final = (
+    # A paid order whose plan is not active yet may have to be given back.
+    "SELECT stream_id, body FROM event WHERE type = $1"
+    " AND stream_id IN (SELECT stream_id FROM effect WHERE kind = $2 AND hold_key IS NULL)"
+)
+_GATEWAYS: Final = {each.kind: (each.read, each.waits_for) for each in EFFECTS if each.waits_for}
+"""Of each kind of effect that needs a gateway: how its payload is read, and says which one."""
 
 
 async def check_open_payments(
@@ -46,15 +38,44 @@ async def check_open_payments(
     Raises:
         ConfigurationError: one is missing.
     """
-    kinds = CHARGE.kind, REFUND.kind, CONFIRM.kind
-    accepted = RenewalAccepted.wire_type()
-    rows = await pool.fetch(_NEEDED, *kinds, list(known), accepted, ACTIVATE.kind, list(opened))
-    if not rows:
+    orders: dict[str, set[str]] = defaultdict(set)
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        async for gateway, stream_id in _needed(connection, known):
+            if gateway not in opened:
+                orders[gateway].add(stream_id)
+    if not orders:
         return
-    needed = ", ".join(f"{name} ({count}, such as {order})" for name, count, order in rows)
+    needed = ", ".join(
+        f"{name} ({len(orders[name])}, such as {min(orders[name])})" for name in sorted(orders)
+    )
     message = (
         f"payments are under way at {needed}: leave it in PERENNIAL_ORDERS_GATEWAY, take it out of "
         "the routes of PERENNIAL_ORDERS_ROUTING, so that it gets no new ones, and remove it when no "
         "payment needs it (docs/OPERATIONS.md, Gateways)"
     )
     raise ConfigurationError(message)
+
+
+async def _needed(
+    connection: PoolConnectionProxy, known: Collection[str]
+) -> AsyncIterator[tuple[str, str]]:
+    """Yield the gateway and the stream of each payment under way."""
+    async for kind, stream_id, payload in connection.cursor(_WAITING, list(_GATEWAYS)):
+        gateway = _waits_for(kind, payload)
+        # What a customer paid at a gateway of the shop is not ours to open.
+        if gateway is not None and (kind != CONFIRM.kind or gateway in known):
+            yield gateway, stream_id
+    async for stream_id, body in connection.cursor(
+        _PAID, RenewalAccepted.wire_type(), ACTIVATE.kind
+    ):
+        accepted = RenewalAccepted.parse(body)
+        if accepted.gateway is not None:
+            yield accepted.gateway, stream_id
+
+
+def _waits_for(kind: str, payload: str) -> str | None:
+    read, waits_for = _GATEWAYS[kind]
+    # A payload that cannot be read stops its effect, which is told there.
+    with suppress(ValidationError):
+        return waits_for(read(json.loads(payload)))
+    return None

@@ -55,7 +55,8 @@ class EffectDefinition(Generic[PayloadT, PortsT_contra, PastT_contra]):
     `execute` does it once and returns the command that records its outcome; `look_up` goes before
     where an earlier attempt may have done it, and returns None when it did not. `outcomes` are what
     a person may settle it with. `restore` tells what a stream needs of it, from what the service
-    knows of the stream after its effects were lost.
+    knows of the stream after its effects were lost. `waits_for` names who outside must be there until
+    it is done, such as a gateway; None: nobody in particular.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class EffectDefinition(Generic[PayloadT, PortsT_contra, PastT_contra]):
     execute: Callable[[PortsT_contra, PayloadT, EffectRun, Mark], Awaitable[object]]
     outcomes: tuple[Outcome[PayloadT, PortsT_contra], ...]
     restore: Callable[[PastT_contra], Restored]
+    waits_for: Callable[[PayloadT], str | None] | None = None
     look_up: Callable[[PortsT_contra, PayloadT, EffectRun], Awaitable[object | None]] | None = None
     hint: str = ""
 

@@ -81,3 +81,31 @@ async def test_payments_from_before_gateways_had_names_need_none_by_name(orders:
     await orders.settle()
     await orders.execute("UPDATE effect SET payload = payload - 'gateway' - 'since'")
     assert await refusal(orders, "http") == ""
+
+
+async def test_all_payments_of_each_gateway_are_counted_with_the_first_order(
+    orders: Orders,
+) -> None:
+    for name in ("c", "a", "b"):
+        await orders.take(renewal(renewal_id=f"ren-{name}", payment=DOWN))
+    await orders.settle()
+    await orders.execute(
+        "UPDATE effect SET payload = jsonb_set(payload, '{gateway}', '\"stripe\"')"
+        " WHERE stream_id = 'order/ren-b'"
+    )
+    found = await refusal(orders, "http")
+    assert "at sandbox (2, such as order/ren-a), stripe (1, such as order/ren-b): leave" in found
+    assert await refusal(orders, "sandbox", "stripe") == ""
+
+
+async def test_payload_that_cannot_be_read_stops_its_effect_and_not_the_start(
+    orders: Orders,
+) -> None:
+    for name in ("a", "b"):
+        await orders.take(renewal(renewal_id=f"ren-{name}", payment=DOWN))
+    await orders.settle()
+    for payload in ("[]", '"x"', '{"gateway": 7}', '{"gateway": "stripe", "tok": "en"}'):
+        await orders.execute(
+            f"UPDATE effect SET payload = '{payload}'::jsonb WHERE stream_id = 'order/ren-b'"
+        )
+        assert (await refusal(orders, "http")).startswith(NEEDED.format("order/ren-a"))

@@ -13,7 +13,7 @@ import pytest
 from schemas.orders import UnknownCause
 from schemas.requests import PaymentMethod
 from services.orders.decider import Command
-from services.orders.effects import Outside, build_effects
+from services.orders.effects import EFFECTS, Outside, build_effects
 from services.orders.order import identities
 from services.orders.order.state import Payment, untaxed
 from services.orders.payments.claims.transactions import MemoryClaims
@@ -355,3 +355,27 @@ def test_money_goes_back_once_in_every_troubled_life(tmp_path: Path) -> None:
         world = lived(tmp_path, "refund", outside, crashes)
         assert (outside.times("charge"), outside.times("refund")) == (1, 1)
         assert world.names()[-2:] == ["ActivationFailed", "RefundCompleted"]
+
+
+def test_effects_at_a_gateway_say_by_their_payload_which_one_they_wait_for() -> None:
+    usd_1 = {"amount_minor": 100, "currency": "USD"}
+    money: JsonObject = {"amount": usd_1, "method": "card"}
+    charged: JsonObject = {"payment_id": "p-1", "gateway": "stripe"}
+    took: JsonObject = {"gateway": "stripe-eu", "gateway_txn_id": "t-1"}
+    payloads: dict[str, list[JsonObject]] = {
+        "charge": [
+            charged | money | {"token": "tok_ok"},
+            charged | {"not_found_count": 0},
+            charged | {"gateway_txn_id": "t-1", "pay_by": "2026-11-20T08:00:00Z"},
+        ],
+        "refund": [money | took | {"refund_id": "r-1", "payment_id": "p-1", "through": "stripe"}],
+        "confirm": [took | {"agreed": True, "not_found_count": 0}],
+    }
+    waiting = {each.kind: each for each in EFFECTS if each.waits_for is not None}
+    assert waiting.keys() == payloads.keys()
+    for kind, definition in waiting.items():
+        for payload in payloads[kind]:
+            waits_for = definition.waits_for
+            assert waits_for is not None
+            expected = "stripe-eu" if kind == "confirm" else "stripe"
+            assert waits_for(definition.read(payload)) == expected

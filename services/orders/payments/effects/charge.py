@@ -336,4 +336,5 @@ CHARGE: Final[EffectDefinition[_Payload, PaymentPorts, Past]] = EffectDefinition
         Outcome("not_charged", _not_charged),
     ),
     restore=_restore,
+    waits_for=lambda payload: payload.gateway,
 )

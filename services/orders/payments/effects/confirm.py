@@ -111,4 +111,5 @@ CONFIRM: Final[EffectDefinition[Confirm, PaymentPorts, Past]] = EffectDefinition
     outcomes=(Outcome("settled", _settled),),
     hint="the gateway alone says what was paid",
     restore=_restore,
+    waits_for=lambda confirm: confirm.gateway,
 )

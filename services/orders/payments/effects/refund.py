@@ -106,4 +106,5 @@ REFUND: Final[EffectDefinition[Refund, PaymentPorts, Past]] = EffectDefinition(
         Outcome("not_refunded", _not_refunded),
     ),
     restore=_restore,
+    waits_for=lambda refund: refund.through,
 )
