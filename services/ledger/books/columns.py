@@ -6,8 +6,10 @@ one process, in a pool or on a cluster. `sql_fold` and `body_fold` get there ind
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from functools import reduce
 from typing import Final
 
@@ -30,7 +32,7 @@ Progress = Callable[[int], None]
 
 _GROUP: Final = ["shard", "kind", "era", *(word.column for word in WORDS)]
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
-_ALWAYS: Final = ("jurisdiction", "currency")
+_ALWAYS: Final = ("gateway", "jurisdiction", "currency")
 """Columns of few values, by which all amounts are kept apart."""
 _EXACT: Final = pa.decimal128(38)
 """Wide enough for any sum: 64-bit sums would wrap around unseen."""
@@ -59,17 +61,26 @@ class ColumnFold:
         The `era` counts the rule boundaries passed when the event happened. Words, such as the
         customer, are kept apart only where a rule names them, so the result stays small.
         """
-        passed = (
-            pc.greater_equal(batch["occurred_at"], pa.scalar(moment, _MOMENT)).cast(pa.int32())
-            for moment in self._boundaries
-        )
         words = {
             column: pc.if_else(pc.is_in(batch["kind"], value_set=kinds), batch[column], None)
             for column, kinds in self._named.items()
         }
         kept = {name: batch[name] for name in ("shard", "kind", *_ALWAYS)}
-        era, amount_minor = reduce(pc.add, passed), batch["amount_minor"].cast(_EXACT)
+        era, amount_minor = self._era(batch["occurred_at"]), batch["amount_minor"].cast(_EXACT)
         return _grouped(pa.table({**kept, **words, "era": era, "amount_minor": amount_minor}))
+
+    def _era(self, occurred_at: pa.Array) -> pa.Array:
+        """Return the era of each moment; most batches lie in one, which needs no comparison."""
+        ends = pc.min_max(occurred_at).as_py()
+        first, last = (
+            bisect_right(self._boundaries, ends[end] or datetime.max.replace(tzinfo=UTC))
+            for end in ("min", "max")
+        )
+        passed = (
+            pc.greater_equal(occurred_at, pa.scalar(moment, _MOMENT)).cast(pa.int32())
+            for moment in self._boundaries[first:last]
+        )
+        return reduce(pc.add, passed, pa.repeat(pa.scalar(first, pa.int32()), len(occurred_at)))
 
     def merge(self, partials: Iterable[pa.Table]) -> pa.Table:
         """Add up partial sums; associative and commutative."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from services.ledger.rules.accounts import (
 from services.ledger.rules.amounts import amounts_of
 from services.ledger.rules.postings import Balances, post
 from services.ledger.rules.rule_file import load_rules
+from services.runtime.errors import Park
 from tests.books import OPERATIONS, Books, Operation
 from tests.controls import T0
 
@@ -184,3 +186,34 @@ def test_report_is_the_same_whatever_the_order_of_the_balances() -> None:
     backwards = dict(reversed(balances.items()))
     scope, backwards_scope = Scope({0: 1, 1: 2}), Scope({1: 2, 0: 1})
     assert report(balances, scope, RULES).body == report(backwards, backwards_scope, RULES).body
+
+
+@pytest.mark.parametrize("first", range(5))
+@pytest.mark.parametrize("last", range(1, 6))
+def test_batch_with_moments_on_both_sides_of_a_boundary_is_booked_by_both_versions(
+    first: int, last: int
+) -> None:
+    instant = timedelta(microseconds=1)
+    moments = [T0, BY_GATEWAY - instant, BY_GATEWAY, BY_GATEWAY + instant, BY_GATEWAY + 9 * instant]
+    rows = [
+        (0, number, 0, "WalletToppedUp.card.amount", "a", None, "g", "USD", 10**number, at, at)
+        for number, at in list(enumerate(moments))[first:last]
+    ]
+    fold = ColumnFold(RULES)
+    found = fold.balances(fold.step(batch(rows)))
+    shared = sum(10**number for number in range(first, min(last, 2)))
+    own = sum(10**number for number in range(max(first, 2), last))
+    debits = {account: minor for (_, account, _), minor in found.items() if minor > 0}
+    expected = {"Assets:Gateway:Card": shared, "Assets:Gateway:Card:g": own}
+    assert debits == {account: minor for account, minor in expected.items() if minor}
+
+
+def test_moment_before_every_rule_halts_beside_moments_that_have_one() -> None:
+    before = datetime(2019, 12, 31, tzinfo=UTC)
+    rows = [
+        (0, n, 0, "BonusGranted.amount", "a", None, None, "USD", 1, at, at)
+        for n, at in enumerate([BY_GATEWAY, before, T0])
+    ]
+    fold = ColumnFold(RULES)
+    with pytest.raises(Park, match=r"no posting rule for BonusGranted\.amount"):
+        fold.balances(fold.step(batch(rows)))
