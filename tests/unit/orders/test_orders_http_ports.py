@@ -166,7 +166,29 @@ def test_answer_is_the_value_that_it_says(name: str, status: int, outcome: BaseM
     (request,), method = asked, METHODS[name]
     assert (request.method, request.url.path) == (method.verb, method.path)
     wanted = method.wanted
-    assert request.content == (b"" if wanted is None else wanted.model_dump_json().encode())
+    left_out = isinstance(wanted, PlanOrder)
+    assert request.content == (
+        b"" if wanted is None else wanted.model_dump_json(exclude_none=left_out).encode()
+    )
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Shanghai"])
+def test_provider_is_told_a_zone_only_where_days_are_its_calendars(zone: str | None) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        return saying(200, ACTIVATED.model_dump_json().encode())(request)
+
+    plan = PLAN.model_copy(update={"time_zone": zone})
+
+    async def call() -> None:
+        transport = httpx.MockTransport(answer)
+        async with httpx.AsyncClient(base_url="http://outside", transport=transport) as client:
+            await HttpProvider(client).top_up(plan)
+
+    asyncio.run(call())
+    assert [each.get("time_zone", "left out") for each in asked] == [zone or "left out"]
 
 
 @pytest.mark.parametrize(("name", "status", "body"), CONTRADICTIONS)

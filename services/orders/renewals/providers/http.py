@@ -31,7 +31,8 @@ class HttpProvider:
     async def top_up(self, order: PlanOrder) -> ActivationOutcome:
         """Ask for a plan on an eSIM."""
         try:
-            answer = await exchange(self.client, "POST", "/top-ups", order.model_dump_json())
+            wanted = order.model_dump_json(exclude_none=True)
+            answer = await exchange(self.client, "POST", "/top-ups", wanted)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             return Unavailable()  # no connection, so nothing was sent
         except httpx.TimeoutException:
