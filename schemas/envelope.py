@@ -180,7 +180,11 @@ def happened_field(model: type[Event]) -> str | None:
 SourceName = Annotated[
     str, StringConstraints(pattern=r"^/(upstream|gateway|billing)/[a-z0-9][a-z0-9-]{0,62}$")
 ]
-"""Who wrote an event: `ce_source`."""
+"""Who wrote an event of billing: `ce_source`."""
+EventSource = Annotated[
+    str, StringConstraints(pattern=r"^/[a-z][a-z0-9-]{0,31}/[a-z0-9][a-z0-9-]{0,62}$")
+]
+"""The form of a `ce_source`; which of them may write to a topic, the topic says."""
 
 
 class Envelope(BaseModel):
@@ -189,7 +193,7 @@ class Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     id: Annotated[UUID, BeforeValidator(_hyphenated)]
-    source: SourceName
+    source: EventSource
     type: Annotated[str, StringConstraints(max_length=128)]
     subject: Annotated[str, StringConstraints(max_length=256)] | None = None
     time: UtcDatetime

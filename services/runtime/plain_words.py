@@ -23,6 +23,9 @@ _FORMS: Final = {
     r"^-?[0-9]{1,12}(\.[0-9]{1,12})?$": "a decimal, such as 0.06",
     r"^[0-9]{1,2}(\.[0-9]{1,6})?$": "a decimal below 100, such as 0.06",
     "^[A-Za-z0-9_-]{1,128}$": "1 to 128 letters, digits, _ and -",
+    r"^/[a-z][a-z0-9-]{0,31}/[a-z0-9][a-z0-9-]{0,62}$": (
+        "/<kind of writer>/<name>, in small letters, digits and hyphens"
+    ),
     r"^/(upstream|gateway|billing)/[a-z0-9][a-z0-9-]{0,62}$": (
         "/upstream/<name> or /gateway/<name>, in small letters, digits and hyphens"
     ),
