@@ -16,15 +16,15 @@ from services.orders.effects import EFFECTS
 from services.orders.payments.effects.confirm import CONFIRM
 from services.orders.renewals.effects.activate import ACTIVATE
 from services.runtime.errors import ConfigurationError
+from services.runtime.log.tables.effects import OF_KINDS, wanted_of_kind
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-_WAITING: Final = "SELECT kind, stream_id, payload FROM effect WHERE kind = ANY($1)"
 _PAID: Final = (
     # A paid order whose plan is not active yet may have to be given back.
-    "SELECT stream_id, body FROM event WHERE type = $1"
-    " AND stream_id IN (SELECT stream_id FROM effect WHERE kind = $2 AND hold_key IS NULL)"
+    "SELECT stream_id, body FROM event WHERE type = $1"  # noqa: S608 - a parameter
+    f" AND stream_id IN ({wanted_of_kind('$2')})"
 )
 _GATEWAYS: Final = {each.kind: (each.read, each.waits_for) for each in EFFECTS if each.waits_for}
 """Of each kind of effect that needs a gateway: how its payload is read, and says which one."""
@@ -60,7 +60,7 @@ async def _needed(
     connection: PoolConnectionProxy, known: Collection[str]
 ) -> AsyncIterator[tuple[str, str]]:
     """Yield the gateway and the stream of each payment under way."""
-    async for kind, stream_id, payload in connection.cursor(_WAITING, list(_GATEWAYS)):
+    async for kind, stream_id, payload in connection.cursor(OF_KINDS, list(_GATEWAYS)):
         gateway = _waits_for(kind, payload)
         # What a customer paid at a gateway of the shop is not ours to open.
         if gateway is not None and (kind != CONFIRM.kind or gateway in known):

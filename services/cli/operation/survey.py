@@ -30,6 +30,7 @@ from services.runtime.kafka.patches.acls import read_acls
 from services.runtime.kafka.topics.broker_limits import broker_problems
 from services.runtime.kafka.topics.reach import log_ends
 from services.runtime.kafka.topics.topic_limits import differences
+from services.runtime.log.tables.effects import EffectState
 from services.runtime.watch.service_status import Bounds, ServiceStatus, service_status
 
 _PATIENCE_SECONDS: Final = 5
@@ -220,7 +221,7 @@ def _problems(status: ServiceStatus, limits: Limits, now: datetime) -> Iterator[
             )
     for effects in status.effects:
         age = (now - effects.oldest_started_at).total_seconds()
-        if effects.state != "held" and age > limits.age_max_seconds:
+        if effects.state is not EffectState.HELD and age > limits.age_max_seconds:
             yield (
                 f"{service} asked for a {effects.kind} {int(age)} s ago that is not finished: "
                 f"`perennial effects list --service {service}`"

@@ -13,6 +13,7 @@ from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_cat
 from services.orders.restoration import requests_of, take_up
 from services.runtime.authenticity import EventKeys
 from services.runtime.errors import ConfigurationError
+from services.runtime.log.tables import cursors
 from services.runtime.recovery.adoption import Adopted, adopt, events_after, heads, records_between
 from services.runtime.recovery.positions import refuse_running
 from services.runtime.recovery.restoration import restore_effects, streams_of
@@ -57,12 +58,10 @@ async def _settle(
     if service == "notifier":
         streams = await streams_of(connection, stream_ids)
         return await restore_effects(connection, streams, notifier.EFFECTS, lambda _: None)
-    rows = await connection.fetch(
-        "SELECT partition, next_offset FROM cursor WHERE topic = $1", REQUESTS.name
-    )
-    cursors = {row["partition"]: row["next_offset"] for row in rows}
+    rows = await connection.fetch(cursors.OF_TOPIC, REQUESTS.name)
+    nexts = {row["partition"]: row["next_offset"] for row in rows}
     unread = await records_between(
-        settings, REQUESTS.name, {each.shard: cursors.get(each.shard) for each in adopted}
+        settings, REQUESTS.name, {each.shard: nexts.get(each.shard) for each in adopted}
     )
     requests = requests_of(record for records in unread.values() for record in records)
     catalogue = load_catalogue(

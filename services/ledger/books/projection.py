@@ -28,6 +28,20 @@ AMOUNT_COLUMNS: Final = (
     "occurred_at",
     "recorded_at",
 )
+AMOUNTS_BETWEEN: Final = (
+    f"SELECT {', '.join(AMOUNT_COLUMNS)} FROM amount"  # noqa: S608 - a constant list of columns
+    " WHERE shard = $1 AND position > $2 AND position <= $3 ORDER BY position, ordinal"
+)
+AMOUNTS_BEYOND: Final = (
+    # What was appended since has its event.
+    "SELECT amount.shard, amount.position FROM unnest($1::int[], $2::bigint[]) AS walked(shard, last)"
+    " JOIN amount ON amount.shard = walked.shard AND amount.position > walked.last"
+    " LEFT JOIN event ON event.shard = amount.shard AND event.position = amount.position"
+    " WHERE event.shard IS NULL"
+    " UNION ALL SELECT shard, position FROM amount WHERE shard < $3 OR shard > $4"
+    " ORDER BY 1, 2 LIMIT 1"
+)
+"""The first amount behind the last event of its shard, or in no shard."""
 _MOVING: Final = frozenset(model.wire_type() for model in MONEY_FACTS)
 
 _ADD_TO_BALANCES: Final = (

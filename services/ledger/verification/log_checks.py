@@ -12,6 +12,7 @@ from services.ledger.verification.body_check import RESTORE
 from services.ledger.wallets import WALLETS
 from services.runtime.log.event_log import ShardHead, StoredEvent
 from services.runtime.log.stream_ids import REFUSED, of_kind
+from services.runtime.log.tables import cursors, dead_letters
 from services.runtime.verify.checks import Check
 from services.runtime.verify.slices import SliceMark
 
@@ -47,7 +48,6 @@ ORDER BY stream_id LIMIT 1
 _STREAMS: Final = (
     "SELECT count(DISTINCT stream_id) FROM event WHERE account_id > $1 AND account_id <= $2"
 )
-_CURSORS: Final = "SELECT partition, next_offset FROM cursor WHERE topic = $1"
 
 
 async def check_streams(connection: asyncpg.Connection) -> Check:
@@ -129,13 +129,13 @@ class SequenceCheck:
 
 async def check_cursors(connection: asyncpg.Connection, held: Mapping[int, int]) -> Check:
     """Look for events of orders, `held` by shard, that the cursors say have not been read yet."""
-    cursors = {row[0]: row[1] for row in await connection.fetch(_CURSORS, ORDERS.name)}
+    nexts = {row[0]: row[1] for row in await connection.fetch(cursors.OF_TOPIC, ORDERS.name)}
     problem = None
     for shard, events in held.items():
-        if problem is None and cursors.get(shard, 0) < events:
+        if problem is None and nexts.get(shard, 0) < events:
             problem = (
                 f"shard {shard} holds {events} events of orders and its cursor "
-                f"stands at offset {cursors.get(shard)}"
+                f"stands at offset {nexts.get(shard)}"
             )
     compared = f"{len(held)} cursors of {ORDERS.name}"
     return Check("cursors", compared, problem, RESTORE)
@@ -143,11 +143,8 @@ async def check_cursors(connection: asyncpg.Connection, held: Mapping[int, int])
 
 async def check_dead_letters(connection: asyncpg.Connection) -> Check:
     """Look for open dead letters: the books may lack them."""
-    kept = await connection.fetchval("SELECT count(*) FROM dead_letter")
-    row = await connection.fetchrow(
-        "SELECT dead_letter_id, reason FROM dead_letter WHERE closed_at IS NULL"
-        " ORDER BY dead_letter_id LIMIT 1"
-    )
+    kept = await connection.fetchval(dead_letters.KEPT)
+    row = await connection.fetchrow(dead_letters.FIRST_OPEN)
     problem = f"dead letter {row['dead_letter_id']} is open ({row['reason']})" if row else None
     advice = "see `perennial dlq list --service ledger`, then redrive it or discard it"
     return Check("no open dead letter", f"{kept} dead letters", problem, advice)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from schemas.topics import Source
 from services.ledger.books.cache import cached_balances
 from services.ledger.books.columns import Progress, fold_columns
-from services.ledger.books.projection import AMOUNT_COLUMNS
+from services.ledger.books.projection import AMOUNTS_BETWEEN, AMOUNTS_BEYOND
 from services.ledger.books.sql_fold import fold_sql
 from services.ledger.reports.balance_report import report
 from services.ledger.reports.scope import Scope
@@ -34,19 +34,6 @@ if TYPE_CHECKING:
 
 _FOLDS: Final = (
     "when `amount table` failed too, mend that; else correct posting_rules.toml or the fold"
-)
-_AMOUNTS: Final = (
-    f"SELECT {', '.join(AMOUNT_COLUMNS)} FROM amount"  # noqa: S608 - as above
-    " WHERE shard = $1 AND position > $2 AND position <= $3 ORDER BY position, ordinal"
-)
-_BEYOND: Final = (
-    # What was appended since has its event.
-    "SELECT amount.shard, amount.position FROM unnest($1::int[], $2::bigint[]) AS walked(shard, last)"
-    " JOIN amount ON amount.shard = walked.shard AND amount.position > walked.last"
-    " LEFT JOIN event ON event.shard = amount.shard AND event.position = amount.position"
-    " WHERE event.shard IS NULL"
-    " UNION ALL SELECT shard, position FROM amount WHERE shard < $3 OR shard > $4"
-    " ORDER BY 1, 2 LIMIT 1"
 )
 
 
@@ -127,7 +114,7 @@ async def _beyond(
     """Return the place of an amount behind the events of its shard, or in no shard."""
     shards = list(walked)
     bounds = (shards, list(walked.values()), min(shards, default=0), max(shards, default=0))
-    row = await connection.fetchrow(_BEYOND, *bounds)
+    row = await connection.fetchrow(AMOUNTS_BEYOND, *bounds)
     return None if row is None else (row[0], row[1])
 
 
@@ -137,7 +124,7 @@ async def _with_amounts(
     amounts: dict[int, list[tuple[object, ...]]] = defaultdict(list)
     if events:
         bounds = (shard, after, events[-1].position)
-        for row in await connection.fetch(_AMOUNTS, *bounds):
+        for row in await connection.fetch(AMOUNTS_BETWEEN, *bounds):
             amounts[row["position"]].append(tuple(row))
     return Chunk(events, amounts)
 

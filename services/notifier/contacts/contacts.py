@@ -22,6 +22,8 @@ from services.notifier.contacts.contact_check import checked
 from services.notifier.gathering import Gathered
 from services.notifier.notification.identities import hold_key
 from services.runtime.log.event_log import Transaction
+from services.runtime.log.tables.dead_letters import superseded
+from services.runtime.log.tables.effects import LET_GO
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Filed, Incoming, Projection
 
@@ -32,19 +34,13 @@ _FIND: Final = (
 _CONTACT: Final = ("email", "phone", "name", "locale", "time_zone")
 _STORE: Final = (
     # What could not be used before needs nobody's attention any more.
-    "WITH mended AS (UPDATE dead_letter SET closed_at = clock_timestamp(), closed_as = 'discarded',"
-    " closed_note = 'a later contact took its place', redrive_asked_at = NULL"
-    " WHERE account_id = ANY($1::text[]) AND reason = 'contact_refused' AND closed_at IS NULL)"
+    f"WITH mended AS ({superseded('$1', 'contact_refused', 'a later contact took its place')})"  # noqa: S608 - constants
     " INSERT INTO contact (account_id, email, phone, name, locale, time_zone, as_of)"
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
     " $7::timestamptz[])"
     " ON CONFLICT (account_id) DO UPDATE SET email = excluded.email, phone = excluded.phone,"
     " name = excluded.name, locale = excluded.locale, time_zone = excluded.time_zone,"
     " as_of = excluded.as_of, erased_at = NULL WHERE contact.as_of <= excluded.as_of"
-)
-_LET_GO: Final = (
-    "UPDATE effect SET hold_key = NULL, due_at = $3"
-    " WHERE shard = ANY($1::int[]) AND hold_key = ANY($2::text[])"
 )
 
 
@@ -84,7 +80,7 @@ def contacts_projection(
         if late:
             # Their facts may wait already; nothing else lets them go before they are due.
             keys = [hold_key(change.account_id) for change in late]
-            await tx.connection.execute(_LET_GO, list(tx.heads), keys, now)
+            await tx.connection.execute(LET_GO, list(tx.heads), keys, now)
 
     return project
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.notifier.limits.mailboxes import mailbox_hash, mailbox_key
+from services.notifier.limits.mailboxes import FORGET_MAILBOXES, mailbox_hash, mailbox_key
+from services.runtime.log.tables import dead_letters
 from services.runtime.postgres.errors import transient_when_unwell
 
 _KNOWN: Final = (
@@ -26,28 +27,10 @@ _ERASE: Final = (
     " locale = NULL, time_zone = NULL, as_of = excluded.as_of, erased_at = excluded.erased_at"
     " RETURNING EXISTS (SELECT FROM kept)"
 )
-_FORGET_MAILBOXES: Final = (
-    "WITH held AS (DELETE FROM held_mail WHERE mailbox = ANY($1::bytea[]))"
-    " DELETE FROM mailbox_limit WHERE mailbox = ANY($1::bytea[])"
-)
-_LETTERS: Final = (
-    "SELECT dead_letter_id, account_id, record_key, record_value, record_headers,"
-    " record_bytes IS NOT NULL AS cut FROM dead_letter"
-    " WHERE record_value IS NOT NULL OR record_key IS NOT NULL OR record_headers <> '[]'"
-)
-_BLANK: Final = (
-    "UPDATE dead_letter SET record_value = NULL, record_key = NULL, record_headers = '[]',"
-    " closed_at = coalesce(closed_at, clock_timestamp()),"
-    " closed_as = coalesce(closed_as, 'discarded'), closed_note = 'contact erased',"
-    " redrive_asked_at = NULL WHERE dead_letter_id = ANY($1::bigint[])"
-)
-_FORGET: Final = (
-    "UPDATE dead_letter SET record_value = NULL, record_key = NULL, record_headers = '[]'"
-    " WHERE dead_letter_id = ANY($1::bigint[])"
-)
 _ESCAPE: Final = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|([\"\\/]))")
 _PART_OF_ID: Final = rb"[A-Za-z0-9._:-]"
 _PREFETCHED: Final = 50
+_ERASED: Final = "contact erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +60,7 @@ async def erase(
             )
             key = await mailbox_key(connection)
             mailboxes = [mailbox_hash(address, key) for address in known]
-            await connection.execute(_FORGET_MAILBOXES, mailboxes)
+            await connection.execute(FORGET_MAILBOXES, mailboxes)
             blanked = await blank_letters(connection, account_id, known)
     return Erasure(existed, blanked), known
 
@@ -95,13 +78,13 @@ async def blank_letters(
     with transient_when_unwell():
         async with connection.transaction():
             found, cut = [], []
-            async for row in connection.cursor(_LETTERS, prefetch=_PREFETCHED):
+            async for row in connection.cursor(dead_letters.WITH_RECORDS, prefetch=_PREFETCHED):
                 if row["account_id"] == account_id or any(map(wanted.search, _texts(row))):
                     found.append(row["dead_letter_id"])
                 elif row["cut"]:
                     cut.append(row["dead_letter_id"])
-            await connection.execute(_BLANK, found)
-            await connection.execute(_FORGET, cut)
+            await connection.execute(dead_letters.BLANK, found, _ERASED)
+            await connection.execute(dead_letters.FORGET, cut)
     return len(found) + len(cut)
 
 

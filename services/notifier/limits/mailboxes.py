@@ -11,6 +11,10 @@ import asyncpg
 _DOTLESS: Final = {"gmail.com": "gmail.com", "googlemail.com": "gmail.com"}
 """Domains of which the provider says that dots before the @ mean nothing, by their one name."""
 _HASH_BYTES: Final = 16
+FORGET_MAILBOXES: Final = (
+    "WITH held AS (DELETE FROM held_mail WHERE mailbox = ANY($1::bytea[]))"
+    " DELETE FROM mailbox_limit WHERE mailbox = ANY($1::bytea[])"
+)
 
 
 def plain_mailbox(address: str) -> str:

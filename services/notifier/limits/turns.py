@@ -24,6 +24,7 @@ from services.notifier.notification.rate_limit import Limit
 from services.runtime.effect import EffectRun, RunKey
 from services.runtime.errors import Transient
 from services.runtime.log.event_log import Transaction
+from services.runtime.log.tables.effects import MARK
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Filed, Incoming
 
@@ -73,14 +74,6 @@ _EXPECT: Final = (
     " FROM unnest($1::bytea[], $2::text[], $3::timestamptz[])"
     " AS found(mailbox, template, expected_at)"
     " WHERE mailbox_limit.mailbox = found.mailbox AND mailbox_limit.template = found.template"
-)
-_ADMIT: Final = (
-    "UPDATE effect SET checkpoint = admitted.checkpoint"
-    " FROM unnest($1::int[], $2::text[], $3::int[], $4::text[])"
-    " AS admitted(shard, effect_id, attempt, checkpoint)"
-    " WHERE effect.shard = admitted.shard AND effect.effect_id = admitted.effect_id"
-    " AND effect.attempt = admitted.attempt"
-    " RETURNING effect.shard, effect.effect_id, effect.attempt"
 )
 
 
@@ -319,7 +312,7 @@ class _Round:
             return set()
         runs = [list(column) for column in zip(*(each.run for each, _ in admitted), strict=True)]
         marks = [f"{_MARK}{mailbox}" for _, mailbox in admitted]
-        return {tuple(row) for row in await self._connection.fetch(_ADMIT, *runs, marks)}
+        return {tuple(row) for row in await self._connection.fetch(MARK, *runs, marks)}
 
 
 def _mailbox_of(checkpoint: str | None) -> str | None:

@@ -28,6 +28,7 @@ from services.runtime.errors import ConfigurationError
 from services.runtime.key_ring import KeyRing
 from services.runtime.log.event_log import GENESIS_HASH
 from services.runtime.log.postgres_rows import EVENT_COLUMNS, stored_event
+from services.runtime.log.tables.effects import at_work
 from services.runtime.log.taken_events import SEGMENTS_OUTLIVE
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Streams
@@ -41,10 +42,11 @@ _EVENTS: Final = (
     " WHERE shard = $1 AND position > $2 AND position <= $3 ORDER BY position"
 )
 _REVIVED: Final = (
-    "SELECT stream_id FROM unnest($1::text[], $2::bigint[]) AS leaving(stream_id, stream_version)"
+    "SELECT stream_id FROM unnest($1::text[], $2::bigint[])"  # noqa: S608 - names of parameters
+    " AS leaving(stream_id, stream_version)"
     " WHERE EXISTS (SELECT FROM event WHERE event.stream_id = leaving.stream_id"
     " AND event.stream_version > leaving.stream_version)"
-    " UNION ALL SELECT stream_id FROM effect WHERE shard = $3 AND stream_id = ANY($1) LIMIT 1"
+    f" UNION ALL {at_work('$3', '$1')} LIMIT 1"
 )
 _LEAVE: Final = (
     "INSERT INTO archived_stream AS known (stream_id, shard, stream_version, first_position,"

@@ -13,6 +13,7 @@ from schemas.registry import EventRegistry
 from services.runtime.errors import ConfigurationError, Halt, Park
 from services.runtime.log.event_log import REMAINS, StoredEvent
 from services.runtime.log.postgres_rows import LOAD_STREAMS, stored_event
+from services.runtime.log.tables.effects import STREAMS_AT_WORK
 from services.runtime.processor import Archival, StateT, StreamKind, Streams, archival_of
 
 RANGE_EVENTS: Final = 20_000
@@ -27,7 +28,6 @@ _ENDS: Final = (
     "SELECT archived_position, least(published_position, head_position - 1) AS last_position"
     " FROM shard WHERE shard = $1"
 )
-_EFFECTS: Final = "SELECT DISTINCT stream_id FROM effect WHERE shard = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ async def plan_range(
     archived, last = await connection.fetchrow(_ENDS, shard)
     plan = ArchivePlan(shard, archived + 1, archived)
     last = min(last, archived + RANGE_EVENTS)
-    at_work = {row[0] for row in await connection.fetch(_EFFECTS, shard)}
+    at_work = {row[0] for row in await connection.fetch(STREAMS_AT_WORK, shard)}
     held: dict[str, str] = {}
     while plan.last_position < last:
         until = min(plan.last_position + _SLICE, last)

@@ -25,17 +25,22 @@ from services.runtime.log.event_log import (
 )
 from services.runtime.log.postgres_rows import (
     HASHES_AT,
-    LEASE_DUE,
     MARK_PUBLISHED,
-    PARKINGS,
     SERVER,
     UNPUBLISHED,
     end_columns,
-    run_columns,
     stored_event,
-    stored_lease,
 )
 from services.runtime.log.postgres_transaction import PostgresTransaction
+from services.runtime.log.tables import cursors, parked_shards
+from services.runtime.log.tables.effects import (
+    EXTEND,
+    LEASE_DUE,
+    MARK,
+    SET_ASIDE,
+    run_columns,
+    stored_lease,
+)
 from services.runtime.postgres.errors import transient_when_unwell
 
 
@@ -72,15 +77,14 @@ class PostgresEventLog:
     async def ensure_cursors(self, first_offsets: Mapping[TopicPartition, int]) -> None:
         """Create the cursors that do not exist yet, at the given offsets."""
         await self._execute(
-            "INSERT INTO cursor (topic, partition, next_offset)"
-            " SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[]) ON CONFLICT DO NOTHING",
+            cursors.BEGIN,
             [topic for topic, _ in first_offsets],
             [partition for _, partition in first_offsets],
             list(first_offsets.values()),
         )
 
     async def cursors(self) -> dict[TopicPartition, int]:
-        rows = await self._fetch("SELECT topic, partition, next_offset FROM cursor")
+        rows = await self._fetch(cursors.ALL)
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def hashes_at(self, positions: Mapping[int, int]) -> dict[int, bytes]:
@@ -117,7 +121,7 @@ class PostgresEventLog:
 
     async def parkings(self) -> list[Parking]:
         """Return why which shards wait for a person, in the order of the shards."""
-        return [Parking(*row) for row in await self._fetch(PARKINGS)]
+        return [Parking(*row) for row in await self._fetch(parked_shards.PARKINGS)]
 
     async def unpublished(
         self,
@@ -164,40 +168,17 @@ class PostgresEventLog:
 
     async def mark_effects(self, checkpoints: Mapping[RunKey, str]) -> set[RunKey]:
         """Commit checkpoints of running effects; return the runs that still hold their lease."""
-        rows = await self._fetch(
-            "UPDATE effect SET checkpoint = mark.checkpoint"
-            " FROM unnest($1::int[], $2::text[], $3::int[], $4::text[])"
-            " AS mark(shard, effect_id, attempt, checkpoint)"
-            " WHERE effect.shard = mark.shard AND effect.effect_id = mark.effect_id"
-            " AND effect.attempt = mark.attempt AND effect.lease_until IS NOT NULL"
-            " RETURNING effect.shard, effect.effect_id, effect.attempt",
-            *run_columns(checkpoints),
-            list(checkpoints.values()),
-        )
+        rows = await self._fetch(MARK, *run_columns(checkpoints), list(checkpoints.values()))
         return {(row["shard"], row["effect_id"], row["attempt"]) for row in rows}
 
     async def set_effect_aside(self, run: RunKey, *, due_at: datetime, trouble: str) -> None:
         """Give up the lease of a run whose result cannot be recorded; it is due again at `due_at`."""
-        await self._execute(
-            "UPDATE effect SET lease_until = NULL, trouble = $5, due_at = $4"
-            " WHERE shard = $1 AND effect_id = $2 AND attempt = $3 AND lease_until IS NOT NULL",
-            *run,
-            due_at,
-            trouble[:500],
-        )
+        await self._execute(SET_ASIDE, *run, due_at, trouble[:500])
 
     async def extend_leases(self, runs: Collection[RunKey]) -> None:
         """Keep running effects from being leased by another worker."""
         if runs:
-            await self._execute(
-                "UPDATE effect SET lease_until = clock_timestamp() + make_interval(secs => $4)"
-                " WHERE (shard, effect_id) IN (SELECT shard, effect_id FROM effect JOIN"
-                " unnest($1::int[], $2::text[], $3::int[]) AS running(shard, effect_id, attempt)"
-                " USING (shard, effect_id, attempt) WHERE lease_until IS NOT NULL"
-                " FOR UPDATE OF effect SKIP LOCKED)",
-                *run_columns(runs),
-                self._lease_seconds,
-            )
+            await self._execute(EXTEND, *run_columns(runs), self._lease_seconds)
 
     async def _fetch(self, query: str, *arguments: object) -> list[Any]:
         with transient_when_unwell():

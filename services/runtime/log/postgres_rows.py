@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any, Final
 
-from services.runtime.effect import RunKey, Start
 from services.runtime.log.event_log import (
     REMAINS,
-    DeadLetter,
-    EffectOrigin,
-    LeasedEffect,
     LogEnd,
     StoredEvent,
 )
-from services.runtime.log.leasing import leased_effect
 
 EVENT_COLUMNS: Final = ", ".join(StoredEvent._fields)
 
@@ -37,22 +29,6 @@ LOAD_STREAMS: Final = (
 )
 LOAD_SHORT_STREAMS: Final = f"{LOAD_STREAMS} LIMIT $2"
 
-LEASED: Final = (
-    "effect.shard, effect.effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
-    " traceparent, payload, checkpoint, attempt"
-)
-
-LEASE_DUE: Final = (
-    "WITH due AS (SELECT shard, effect_id, interrupted FROM effect WHERE due_at <= $1"  # noqa: S608
-    " AND (lease_until IS NULL OR lease_until < clock_timestamp()"
-    " OR lease_until > clock_timestamp() + make_interval(secs => $4))"
-    " AND shard NOT IN (SELECT shard.shard FROM shard WHERE parked)"
-    " ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
-    " UPDATE effect SET attempt = attempt + 1, interrupted = true, hold_key = NULL,"
-    " lease_until = clock_timestamp() + make_interval(secs => $3)"
-    " FROM due WHERE effect.shard = due.shard AND effect.effect_id = due.effect_id"
-    f" RETURNING {LEASED}, due.interrupted AS was_interrupted"
-)
 
 _OWN_COLUMNS: Final = ", ".join(f"own.{name}" for name in StoredEvent._fields)
 
@@ -94,24 +70,6 @@ MARK_PUBLISHED: Final = (
     " FROM moved WHERE shard.shard = moved.shard"
 )
 
-INSERT_DEAD_LETTER: Final = (
-    "INSERT INTO dead_letter (topic, partition, record_offset, record_key, record_value,"
-    " record_headers, reason, detail, attempts, dead_lettered_at, source, account_id, parked_shard,"
-    " record_bytes, value_sha256, topic_id)"
-    " VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-    " coalesce((SELECT topic_id FROM cursor WHERE cursor.topic = $1 AND cursor.partition = $2), ''))"
-    " ON CONFLICT DO NOTHING"
-)
-
-COUNT_OVERFLOW: Final = (
-    "INSERT INTO dead_letter_overflow AS kept (topic, source, reason, letters, newest_at, partition,"
-    " record_offset, day) SELECT *, (newest_at AT TIME ZONE 'UTC')::date FROM unnest($1::text[],"
-    " $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::int[], $7::bigint[]) AS"
-    " new(topic, source, reason, letters, newest_at, partition, record_offset)"
-    " ON CONFLICT (topic, source, reason, day) DO UPDATE SET letters = kept.letters +"
-    " excluded.letters, newest_at = excluded.newest_at, partition = excluded.partition,"
-    " record_offset = excluded.record_offset"
-)
 
 HASHES_AT: Final = (
     "SELECT shard, hash FROM event JOIN unnest($1::int[], $2::bigint[]) AS at(shard, position)"
@@ -133,100 +91,12 @@ LOAD_TAKEN: Final = (
     " ORDER BY last_sequence LIMIT 1) AS batch WHERE first_sequence <= wanted.sequence"
 )
 
-PARKING_COLUMNS: Final = (
-    "shard, reason, detail, topic, partition, record_offset, event_id, event_type, source, sequence"
-)
-PARKINGS: Final = (
-    f"SELECT {PARKING_COLUMNS} FROM parked_shard WHERE resumed_at IS NULL ORDER BY shard"  # noqa: S608
-)
-PARK: Final = (
-    f"INSERT INTO parked_shard ({PARKING_COLUMNS})"  # noqa: S608
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-    " ON CONFLICT (shard) WHERE resumed_at IS NULL DO UPDATE SET reason = excluded.reason,"
-    " detail = excluded.detail, topic = excluded.topic, partition = excluded.partition,"
-    " record_offset = excluded.record_offset, event_id = excluded.event_id,"
-    " event_type = excluded.event_type, source = excluded.source, sequence = excluded.sequence"
-)
-UNPARK: Final = (
-    "UPDATE parked_shard SET resumed_at = clock_timestamp(), resume_answer = $2"
-    " WHERE shard = $1 AND resumed_at IS NULL"
-)
-
 
 def stored_event(row: Any) -> StoredEvent:  # noqa: ANN401 - an asyncpg record
     """Read a row of `EVENT_COLUMNS`."""
     return StoredEvent._make(row)
 
 
-def effect_row(origin: EffectOrigin, start: Start, now: datetime) -> tuple[object, ...]:
-    """Return a row of what `record_turn` begins; an effect due at once is leased to its writer."""
-    due_at = start.due_at if start.due_at or start.hold_key else now
-    return (
-        origin.shard,
-        start.effect_id,
-        start.kind,
-        origin.account_id,
-        origin.stream_id,
-        origin.cause_event_id,
-        origin.correlation_id,
-        origin.traceparent,
-        json.dumps(start.payload),
-        start.hold_key,
-        due_at,
-        start.hold_key is None and due_at is not None and due_at <= now,
-    )
-
-
-def dead_letter_row(letter: DeadLetter) -> tuple[object, ...]:
-    """Return the parameters of `INSERT_DEAD_LETTER`; header values become base64."""
-    headers = [
-        # jsonb takes no NUL.
-        [name.replace("\0", "\\x00"), None if value is None else b64encode(value).decode()]
-        for name, value in letter.headers
-    ]
-    return (
-        letter.topic,
-        letter.partition,
-        letter.record_offset,
-        letter.key,
-        letter.value,
-        json.dumps(headers),
-        letter.reason,
-        letter.detail[:500],
-        letter.attempts,
-        letter.dead_lettered_at,
-        letter.source,
-        letter.account_id,
-        letter.parked_shard,
-        *(letter.whole or (None, None)),
-    )
-
-
-def stored_lease(row: Any) -> LeasedEffect:  # noqa: ANN401 - an asyncpg record
-    """Read an effect row that this process has just leased."""
-    origin = EffectOrigin(
-        row["shard"],
-        row["account_id"],
-        row["stream_id"],
-        row["cause_event_id"],
-        row["correlation_id"],
-        row["traceparent"],
-    )
-    return leased_effect(
-        origin,
-        Start(row["effect_id"], row["kind"], json.loads(row["payload"])),
-        attempt=row["attempt"],
-        recovered=row["was_interrupted"],
-        checkpoint=row["checkpoint"],
-    )
-
-
 def end_columns(ends: Mapping[int, LogEnd]) -> tuple[list[int], list[int], list[bytes]]:
     """Return the ends of shards as the three arrays that statements unnest."""
     return list(ends), [end.position for end in ends.values()], [end.hash for end in ends.values()]
-
-
-def run_columns(runs: Iterable[RunKey]) -> tuple[list[int], list[str], list[int]]:
-    """Return run keys as the three arrays that statements unnest."""
-    keys = list(runs)
-    return [run[0] for run in keys], [run[1] for run in keys], [run[2] for run in keys]

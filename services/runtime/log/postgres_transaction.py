@@ -23,18 +23,14 @@ from services.runtime.log.event_log import (
 )
 from services.runtime.log.leasing import leased_effect
 from services.runtime.log.postgres_rows import (
-    COUNT_OVERFLOW,
     HASHES_AT,
-    INSERT_DEAD_LETTER,
     LOAD_SHORT_STREAMS,
     LOAD_STREAMS,
     LOAD_TAKEN,
-    PARK,
-    UNPARK,
-    dead_letter_row,
     stored_event,
 )
 from services.runtime.log.postgres_turns import StagedTurn, lock_turn
+from services.runtime.log.tables import dead_letters, parked_shards
 
 _ROWS_AT_ONCE_MAX: Final = 250
 """How many rows are received and converted before whoever else waits for the loop comes first."""
@@ -166,43 +162,39 @@ class PostgresTransaction:
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep records that cannot be handled."""
         await self.connection.executemany(
-            INSERT_DEAD_LETTER, [dead_letter_row(letter) for letter in letters]
+            dead_letters.INSERT, [dead_letters.dead_letter_row(letter) for letter in letters]
         )
 
     async def open_dead_letters(self, topics: Collection[str] | None = None) -> int:
         """Count the dead letters, of `topics` or all, that nobody has redriven or discarded."""
         count: int = await self.connection.fetchval(
-            "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL"
-            " AND ($1::text[] IS NULL OR topic = ANY($1))",
+            dead_letters.COUNT_OPEN,
             None if topics is None else list(topics),
         )
         return count
 
     async def open_letters(self) -> list[tuple[str, str | None, int]]:
         """Return (source, account, how many) of open dead letters that wait for no parked shard."""
-        rows = await self.connection.fetch(
-            "SELECT source, account_id, count(*) FROM dead_letter"
-            " WHERE closed_at IS NULL AND parked_shard IS NULL GROUP BY source, account_id"
-        )
+        rows = await self.connection.fetch(dead_letters.OPEN_BY_ACCOUNT)
         return [(row[0], row[1], row[2]) for row in rows]
 
     async def count_overflow(self, overflows: Sequence[Overflow]) -> None:
         """Count dead letters that are not kept here; sorted, so that two writers cannot deadlock."""
         arrays = [list(column) for column in zip(*sorted(overflows), strict=True)]
-        await self.connection.execute(COUNT_OVERFLOW, *arrays)
+        await self.connection.execute(dead_letters.COUNT_OVERFLOW, *arrays)
 
     async def park(self, parking: Parking) -> None:
         """Have a locked shard wait for a person; an open parking of it gets the newer reason."""
         shard, reason, detail, *record = astuple(parking)
         self.heads[shard].parked = True
         await self.connection.execute("UPDATE shard SET parked = true WHERE shard = $1", shard)
-        await self.connection.execute(PARK, shard, reason, detail[:500], *record)
+        await self.connection.execute(parked_shards.PARK, shard, reason, detail[:500], *record)
 
     async def unpark(self, shard: int, answer: str) -> None:
         """Let a locked shard go on, and keep `answer` with its parking."""
         self.heads[shard].parked = False
         await self.connection.execute("UPDATE shard SET parked = false WHERE shard = $1", shard)
-        await self.connection.execute(UNPARK, shard, answer)
+        await self.connection.execute(parked_shards.UNPARK, shard, answer)
 
     def move_cursor(self, partition: TopicPartition, next_offset: int) -> None:
         """Stage the consumer offset that commits with this transaction."""

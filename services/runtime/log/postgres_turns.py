@@ -21,7 +21,8 @@ from services.runtime.log.event_log import (
     StoredEvent,
     TopicPartition,
 )
-from services.runtime.log.postgres_rows import EVENT_COLUMNS, LEASED, effect_row, stored_lease
+from services.runtime.log.postgres_rows import EVENT_COLUMNS
+from services.runtime.log.tables.effects import LEASED, effect_row, stored_lease
 
 _EVENTS_AS_ARGUMENTS_MAX: Final = 32
 """Of more events, a COPY costs less than the arrays."""

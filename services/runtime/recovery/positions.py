@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from services.runtime.errors import ConfigurationError
+from services.runtime.log.tables import cursors
 
 if TYPE_CHECKING:
     from services.runtime.kafka.topics.topic_identity import TopicIdentity
@@ -126,9 +127,7 @@ async def plan_moves(
     connection: asyncpg.Connection, topic: str, offsets: Mapping[int, int]
 ) -> list[Move]:
     """Return how the cursors of `topic` would move to `offsets`, by partition."""
-    rows = await connection.fetch(
-        "SELECT partition, next_offset FROM cursor WHERE topic = $1", topic
-    )
+    rows = await connection.fetch(cursors.OF_TOPIC, topic)
     known = {row["partition"]: row["next_offset"] for row in rows}
     return [
         Move(partition, known.get(partition), offset)
@@ -149,14 +148,10 @@ async def move_cursors(
         ConfigurationError: a process of the service is running.
     """
     async with connection.transaction():
-        await connection.execute("LOCK TABLE cursor IN EXCLUSIVE MODE")
+        await connection.execute(cursors.LOCK)
         await refuse_running(connection, service)
         await connection.execute(
-            "INSERT INTO cursor (topic, partition, next_offset, cluster_id, topic_id)"
-            " SELECT $1, partition, next_offset, $4, $5"
-            " FROM unnest($2::int[], $3::bigint[]) AS moved(partition, next_offset)"
-            " ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset,"
-            " cluster_id = excluded.cluster_id, topic_id = excluded.topic_id",
+            cursors.MOVE,
             topic,
             [move.partition for move in moves],
             [move.becomes for move in moves],

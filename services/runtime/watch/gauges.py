@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from schemas.registry import EventRegistry
 from services.runtime.clock.database_clock import ClockCounts
 from services.runtime.flow.publishing.relay import RelayCounts
+from services.runtime.log.tables.effects import EffectState
 from services.runtime.metrics.meanings import (
     CLOCK_JUMPS,
     FAILURES,
@@ -23,7 +24,7 @@ from services.runtime.metrics.meanings import (
     Meaning,
 )
 from services.runtime.verify.head_writer import KeptHeads
-from services.runtime.watch.observed import EFFECT_STATES, BrokerView, DatabaseView, View
+from services.runtime.watch.observed import BrokerView, DatabaseView, View
 
 DEAD_LETTER_REASONS_MAX: Final = 30
 Series = dict[tuple[str, ...], float]
@@ -124,7 +125,7 @@ class ObservedCollector(Collector):
         return model.__name__ if model else OTHER
 
     def _effects(self, database: DatabaseView) -> Values:
-        keys = [(kind, state) for kind in self._kinds for state in EFFECT_STATES]
+        keys = [(kind, state) for kind in self._kinds for state in EffectState]
         count: Series = dict.fromkeys(keys, 0)
         age: Series = dict.fromkeys(keys, 0)
         overdue: Series = {(kind,): 0 for kind in self._kinds}
@@ -135,7 +136,7 @@ class ObservedCollector(Collector):
             aside[kind,] = aside.get((kind,), 0) + row["aside"]
             count[key] = count.get(key, 0) + row["effects"]
             age[key] = max(age.get(key, 0), row["age_seconds"])
-            if row["state"] == "due":
+            if row["state"] == EffectState.DUE:
                 overdue[kind,] = max(overdue.get((kind,), 0), row["overdue_seconds"])
         return {
             "effects": count,

@@ -20,40 +20,17 @@ from services.runtime.errors import Transient
 from services.runtime.kafka.held_back import Held, HeldBack
 from services.runtime.kafka.topics.reach import by_partition, log_ends
 from services.runtime.log.event_log import TopicPartition
+from services.runtime.log.tables import cursors, dead_letters, effects, parked_shards
 from services.runtime.postgres.errors import UNWELL
 
 READ_SECONDS: Final = 2.0
 KEPT_SECONDS: Final = 2.0
-EFFECT_STATES: Final = ("running", "due", "held", "retrying", "scheduled")
 
 _SHARDS: Final = (
     "SELECT shard, head_position, published_position, (SELECT greatest(0, extract(epoch FROM"
     " clock_timestamp() - event.recorded_at))::float8 FROM event WHERE event.shard = shard.shard"
     " AND event.position = shard.published_position + 1) AS unpublished_seconds FROM shard"
 )
-_EFFECTS: Final = (
-    "SELECT kind, CASE WHEN lease_until >= clock_timestamp() THEN 'running'"
-    " WHEN due_at <= clock_timestamp() THEN 'due' WHEN hold_key IS NOT NULL THEN 'held'"
-    " WHEN attempt > 0 THEN 'retrying' ELSE 'scheduled' END AS state, count(*) AS effects,"
-    " greatest(0, extract(epoch FROM clock_timestamp() - min(started_at)))::float8 AS age_seconds,"
-    " greatest(0, extract(epoch FROM clock_timestamp() - min(due_at)))::float8 AS overdue_seconds,"
-    " count(trouble) AS aside"
-    " FROM effect GROUP BY kind, state"
-)
-_DEAD_LETTERS: Final = (
-    "SELECT reason, count(*) AS letters, count(*) FILTER (WHERE published_at IS NULL) AS unsent,"
-    " greatest(0, extract(epoch FROM clock_timestamp() - min(dead_lettered_at)))::float8"
-    " AS age_seconds FROM dead_letter WHERE closed_at IS NULL GROUP BY reason"
-    " ORDER BY letters DESC, reason"
-)
-_OVERFLOW: Final = (
-    "SELECT sum(letters)::bigint AS letters FROM dead_letter_overflow HAVING count(*) > 0"
-)
-_PARKED: Final = (
-    "SELECT shard, reason, coalesce(event_type, '') AS event_type FROM parked_shard"
-    " WHERE resumed_at IS NULL"
-)
-_CURSORS: Final = "SELECT topic, partition, next_offset FROM cursor"
 Rows = Sequence[Any]
 """asyncpg's records, or anything with their keys."""
 
@@ -140,15 +117,17 @@ class Observer:
                 self._pool.acquire(timeout=READ_SECONDS) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
-                cursors = await connection.fetch(_CURSORS)
+                places = await connection.fetch(cursors.ALL)
                 return DatabaseView(
                     shards=await connection.fetch(_SHARDS),
-                    effects=await connection.fetch(_EFFECTS),
-                    dead_letters=await connection.fetch(_DEAD_LETTERS),
-                    overflow=sum(row["letters"] for row in await connection.fetch(_OVERFLOW)),
-                    parked=await connection.fetch(_PARKED),
+                    effects=await connection.fetch(effects.COUNTED),
+                    dead_letters=await connection.fetch(dead_letters.COUNTED),
+                    overflow=sum(
+                        row["letters"] for row in await connection.fetch(dead_letters.OVERFLOW)
+                    ),
+                    parked=await connection.fetch(parked_shards.SHOWN),
                     cursors={
-                        (row["topic"], row["partition"]): row["next_offset"] for row in cursors
+                        (row["topic"], row["partition"]): row["next_offset"] for row in places
                     },
                 )
         except (*UNWELL, asyncpg.PostgresError):

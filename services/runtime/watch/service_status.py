@@ -11,26 +11,18 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from services.runtime.log.event_log import Parking, TopicPartition
-from services.runtime.log.postgres_rows import PARKINGS
+from services.runtime.log.tables import cursors as cursors_table
+from services.runtime.log.tables import dead_letters as letters_table
+from services.runtime.log.tables.effects import COUNTED, EffectState
+from services.runtime.log.tables.parked_shards import PARKINGS
 from services.runtime.postgres.errors import transient_when_unwell
 
 _SHARDS: Final = (
     "SELECT shard, head_position, head_hash, published_position FROM shard ORDER BY shard"
 )
-_CURSORS: Final = "SELECT topic, partition, next_offset FROM cursor ORDER BY topic, partition"
-_EFFECTS: Final = (
-    "SELECT kind, CASE WHEN lease_until > clock_timestamp() THEN 'running'"
-    " WHEN hold_key IS NOT NULL THEN 'held' ELSE 'waiting' END AS state, count(*) AS count,"
-    " min(started_at) AS oldest_started_at, min(due_at) AS oldest_due_at"
-    " FROM effect GROUP BY 1, 2 ORDER BY 1, 2"
-)
 _UNPUBLISHED: Final = (
     "SELECT min(event.recorded_at) FROM shard JOIN event ON event.shard = shard.shard"
     " AND event.position = shard.published_position + 1"
-)
-_DEAD_LETTERS: Final = (
-    "SELECT reason, count(*) AS count FROM dead_letter WHERE closed_at IS NULL"
-    " GROUP BY reason ORDER BY reason"
 )
 
 
@@ -77,10 +69,10 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class EffectsStatus:
-    """Effects of one kind and state: `waiting`, `running`, or `held` for something else."""
+    """Effects of one kind and state."""
 
     kind: str
-    state: str
+    state: EffectState
     count: int
     oldest_started_at: datetime
     oldest_due_at: datetime | None
@@ -119,9 +111,9 @@ async def service_status(
     with transient_when_unwell():
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             shards = await connection.fetch(_SHARDS)
-            cursors = await connection.fetch(_CURSORS)
-            effects = await connection.fetch(_EFFECTS)
-            letters = await connection.fetch(_DEAD_LETTERS)
+            cursors = await connection.fetch(cursors_table.ALL)
+            effects = await connection.fetch(COUNTED)
+            letters = await connection.fetch(letters_table.COUNTED)
             oldest = await connection.fetchval(_UNPUBLISHED)
             parked = await connection.fetch(PARKINGS)
     return ServiceStatus(
@@ -131,10 +123,20 @@ async def service_status(
         log_digest=log_digest([row["head_hash"] for row in shards]),
         unpublished=sum(row["head_position"] - row["published_position"] for row in shards),
         oldest_unpublished_at=oldest,
-        effects=[EffectsStatus(**dict(row)) for row in effects],
-        dead_letters={row["reason"]: row["count"] for row in letters},
+        effects=[_effects(row) for row in effects],
+        dead_letters={row["reason"]: row["letters"] for row in sorted(letters, key=_reason)},
         parked=[Parking(*row) for row in parked],
     )
+
+
+def _reason(row: Any) -> str:  # noqa: ANN401 - an asyncpg record
+    reason: str = row["reason"]
+    return reason
+
+
+def _effects(row: Any) -> EffectsStatus:  # noqa: ANN401 - an asyncpg record
+    times = row["oldest_started_at"], row["oldest_due_at"]
+    return EffectsStatus(row["kind"], EffectState(row["state"]), row["effects"], *times)
 
 
 def log_digest(head_hashes: Sequence[bytes]) -> str:

@@ -12,39 +12,12 @@ from typing import Any, Final
 import asyncpg
 
 from services.runtime.log.event_log import Whole
+from services.runtime.log.tables import dead_letters as table
 from services.runtime.postgres.errors import transient_when_unwell
 
 PUBLISHED_PER_ROUND_MAX: Final = 100
 REDRIVEN_PER_ROUND_MAX: Final = 200
 WAITING_PER_ROUND_MAX: Final = 500
-_COLUMNS: Final = (
-    "dead_letter_id, topic, partition, record_offset, record_key, record_value, record_headers,"
-    " reason, detail, attempts, dead_lettered_at, published_at, redrive_asked_at, closed_at,"
-    " closed_as, closed_note, source, account_id, record_bytes, value_sha256"
-)
-_MATCHES: Final = (
-    "($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR source = $2)"
-    " AND ($3::text IS NULL OR topic = $3) AND topic <> ALL($5::text[])"
-)
-_DISCARD: Final = (
-    "WITH closed AS (UPDATE dead_letter SET closed_at = clock_timestamp(),"  # noqa: S608
-    " closed_as = 'discarded', closed_note = $6, redrive_asked_at = NULL"
-    f" WHERE closed_at IS NULL AND {_MATCHES}"
-    " AND ($4::timestamptz IS NULL OR dead_lettered_at <= $4) RETURNING 1),"
-    f" forgotten AS (DELETE FROM dead_letter_overflow WHERE {_MATCHES}"
-    " AND ($4::timestamptz IS NULL OR newest_at <= $4) RETURNING letters)"
-    " SELECT (SELECT count(*) FROM closed) AS closed,"
-    " (SELECT coalesce(sum(letters), 0)::bigint FROM forgotten) AS forgotten"
-)
-_SUMMARY: Final = (
-    "SELECT topic, source, reason, sum(kept)::bigint AS kept, sum(overflow)::bigint AS overflow,"
-    " min(oldest) AS oldest, max(newest) AS newest FROM ("
-    " SELECT topic, source, reason, count(*) AS kept, 0 AS overflow, min(dead_lettered_at) AS oldest,"
-    " max(dead_lettered_at) AS newest FROM dead_letter WHERE closed_at IS NULL"
-    " GROUP BY topic, source, reason UNION ALL SELECT topic, source, reason, 0, letters,"
-    " day::timestamp AT TIME ZONE 'UTC', newest_at FROM dead_letter_overflow) AS found"
-    " GROUP BY topic, source, reason ORDER BY sum(kept) + sum(overflow) DESC, topic, source, reason"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +118,7 @@ class DeadLetterTable:
         In a database that was put back meanwhile, another record may have the number of one.
         """
         await self._execute(
-            "UPDATE dead_letter SET published_at = clock_timestamp()"
-            " FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bigint[])"
-            " AS sent(dead_letter_id, topic, partition, record_offset)"
-            " WHERE dead_letter.dead_letter_id = sent.dead_letter_id"
-            " AND dead_letter.topic = sent.topic AND dead_letter.partition = sent.partition"
-            " AND dead_letter.record_offset = sent.record_offset",
+            table.MARK_PUBLISHED,
             [letter.dead_letter_id for letter in letters],
             [letter.topic for letter in letters],
             [letter.partition for letter in letters],
@@ -168,22 +136,20 @@ class DeadLetterTable:
     async def summary(self) -> list[LetterCount]:
         """Return how many letters are open of each topic, source and reason, the most first."""
         with transient_when_unwell():
-            rows = await self._pool.fetch(_SUMMARY)
+            rows = await self._pool.fetch(table.SUMMARY)
         return [LetterCount(**dict(row)) for row in rows]
 
     async def discard_matching(self, chosen: Chosen, note: str) -> tuple[int, int]:
         """Close all open ones that match, and forget what overflowed; return how many of each."""
         with transient_when_unwell():
-            [row] = await self._pool.fetch(_DISCARD, *chosen.arguments(), note)
+            [row] = await self._pool.fetch(table.DISCARD, *chosen.arguments(), note)
         return row["closed"], row["forgotten"]
 
     async def ask_redrive_matching(self, chosen: Chosen) -> list[int]:
         """Ask the running service to handle all open ones that match again; return which."""
         with transient_when_unwell():
             rows = await self._pool.fetch(
-                "UPDATE dead_letter SET redrive_asked_at = clock_timestamp()"  # noqa: S608
-                f" WHERE closed_at IS NULL AND {_MATCHES}"
-                " AND ($4::timestamptz IS NULL OR dead_lettered_at <= $4) RETURNING dead_letter_id",
+                table.ASK_REDRIVE_MATCHING,
                 *chosen.arguments(),
             )
         return sorted(row["dead_letter_id"] for row in rows)
@@ -203,8 +169,7 @@ class DeadLetterTable:
     async def ask_redrive(self, dead_letter_ids: Sequence[int]) -> int:
         """Ask the running service to handle these again, in their order; return how many are open."""
         status = await self._execute(
-            "UPDATE dead_letter SET redrive_asked_at = clock_timestamp()"
-            " WHERE dead_letter_id = ANY($1::bigint[]) AND closed_at IS NULL",
+            table.ASK_REDRIVE,
             list(dead_letter_ids),
         )
         return int(status.rpartition(" ")[2])
@@ -228,9 +193,7 @@ class DeadLetterTable:
     async def close(self, dead_letter_id: int, closed_as: str, note: str) -> bool:
         """Close one as `redriven` or `discarded`, and keep the record; False when none is open."""
         status = await self._execute(
-            "UPDATE dead_letter SET closed_at = clock_timestamp(), closed_as = $2,"
-            " closed_note = $3, redrive_asked_at = NULL"
-            " WHERE dead_letter_id = $1 AND closed_at IS NULL",
+            table.CLOSE,
             dead_letter_id,
             closed_as,
             note,
@@ -240,10 +203,7 @@ class DeadLetterTable:
     async def failed_again(self, dead_letter_id: int, reason: str, detail: str) -> None:
         """Keep one open, with the newer reason."""
         await self._execute(
-            "UPDATE dead_letter SET attempts = attempts + 1, reason = $2, detail = $3,"
-            " redrive_asked_at = NULL,"
-            " parked_shard = CASE WHEN $2 = 'shard_parked' THEN parked_shard END"
-            " WHERE dead_letter_id = $1",
+            table.FAILED_AGAIN,
             dead_letter_id,
             reason,
             detail[:500],
@@ -251,10 +211,7 @@ class DeadLetterTable:
 
     async def _fetch(self, condition: str, *arguments: object) -> list[StoredDeadLetter]:
         with transient_when_unwell():
-            rows = await self._pool.fetch(
-                f"SELECT {_COLUMNS} FROM dead_letter {condition}",  # noqa: S608
-                *arguments,
-            )
+            rows = await self._pool.fetch(table.listed(condition), *arguments)
         return [_stored(row) for row in rows]
 
     async def _execute(self, statement: str, *arguments: object) -> str:

@@ -6,22 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from services.runtime.log.tables import operator_requests
+from services.runtime.log.tables.effects import LIST, MAKE_DUE, ONE_LISTED, EffectState
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Settlement
-
-_STATE: Final = (
-    "CASE WHEN lease_until > clock_timestamp() THEN 'running'"
-    " WHEN hold_key IS NOT NULL THEN 'held' ELSE 'waiting' END"
-)
-_LISTED: Final = (
-    f"SELECT effect_id, kind, {_STATE} AS state, stream_id, account_id, started_at, due_at, attempt,"  # noqa: S608
-    " checkpoint, trouble FROM effect"
-)
 
 
 class RetryAnswer(StrEnum):
@@ -35,14 +28,14 @@ class RetryAnswer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EffectRow:
-    """An effect without its payload; `state` is waiting, running or held.
+    """An effect without its payload.
 
     `trouble` is why its last result could not be recorded.
     """
 
     effect_id: str
     kind: str
-    state: str
+    state: EffectState
     stream_id: str
     account_id: str
     started_at: datetime
@@ -70,41 +63,30 @@ class EffectTable:
     async def listed(self, *, include_held: bool = False, limit: int = 200) -> Sequence[EffectRow]:
         """Return the effects that wait or run, the one asked for first at the top."""
         with transient_when_unwell():
-            rows = await self._connection.fetch(
-                f"{_LISTED} WHERE $1 OR hold_key IS NULL ORDER BY started_at, effect_id LIMIT $2",
-                include_held,
-                limit,
-            )
-        return [EffectRow(**dict(row)) for row in rows]
+            rows = await self._connection.fetch(LIST, include_held, limit)
+        return [_listed(row) for row in rows]
 
     async def one(self, effect_id: str) -> EffectRow | None:
         with transient_when_unwell():
-            row = await self._connection.fetchrow(f"{_LISTED} WHERE effect_id = $1", effect_id)
-        return EffectRow(**dict(row)) if row else None
+            row = await self._connection.fetchrow(ONE_LISTED, effect_id)
+        return _listed(row) if row else None
 
     async def retry(self, effect_id: str) -> RetryAnswer:
         """Make a waiting effect due now. What is held stays so: it may never be wanted."""
         with transient_when_unwell():
-            made_due = await self._connection.fetchval(
-                "UPDATE effect SET due_at = least(due_at, clock_timestamp())"
-                " WHERE effect_id = $1 AND hold_key IS NULL"
-                " AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING 1",
-                effect_id,
-            )
+            made_due = await self._connection.fetchval(MAKE_DUE, effect_id)
         if made_due:
             return RetryAnswer.DUE_NOW
         found = await self.one(effect_id)
         if found is None:
             return RetryAnswer.FINISHED
-        return RetryAnswer.HELD if found.state == "held" else RetryAnswer.RUNNING
+        return RetryAnswer.RUNNING if found.state == EffectState.RUNNING else RetryAnswer.HELD
 
     async def ask(self, request_id: UUID, effect_id: str, settlement: Settlement) -> bool:
         """Leave a request for the running service; False when there is no such effect."""
         with transient_when_unwell():
             asked = await self._connection.fetchval(
-                "INSERT INTO operator_request (request_id, shard, effect_id, content)"
-                " SELECT $1, shard, effect_id, $3::jsonb FROM effect WHERE effect_id = $2"
-                " RETURNING 1",
+                operator_requests.ASK,
                 request_id,
                 effect_id,
                 settlement.model_dump_json(exclude_none=True),
@@ -115,8 +97,11 @@ class EffectTable:
         """Return what the service made of a request; None as long as it has not."""
         with transient_when_unwell():
             row = await self._connection.fetchrow(
-                "SELECT closed_as, closed_note FROM operator_request"
-                " WHERE request_id = $1 AND closed_at IS NOT NULL",
+                operator_requests.ANSWER,
                 request_id,
             )
         return ClosedRequest(row["closed_as"], row["closed_note"] or "") if row else None
+
+
+def _listed(row: Any) -> EffectRow:  # noqa: ANN401 - an asyncpg record
+    return EffectRow(**dict(row) | {"state": EffectState(row["state"])})

@@ -13,6 +13,7 @@ import asyncpg
 from services.runtime.errors import Park, Poison
 from services.runtime.flow.letters.dead_letters import DeadLetterTable, StoredDeadLetter
 from services.runtime.log.event_log import EventLog, LeasedEffect, TopicPartition
+from services.runtime.log.tables import cursors, dead_letters, parked_shards
 from services.runtime.logs import Logger
 from services.runtime.postgres.errors import transient_when_unwell
 
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from services.runtime.flow.letters.rereading import Originals
 
 RESUMED: Final = "resumed"
-_COLUMNS: Final = (
-    "parking_id, shard, reason, detail, topic, partition, record_offset, event_id, event_type,"
-    " source, sequence, parked_at, resume_asked_at, resume_reason, set_aside, resume_answer,"
-    " resumed_at"
-)
-_WAITING: Final = "SELECT 1 FROM dead_letter WHERE parked_shard = $1 AND closed_at IS NULL LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +76,7 @@ class ParkedShardTable:
         """Ask the running service to go on with these shards, or all; return what is parked."""
         with transient_when_unwell():
             rows = await self._pool.fetch(
-                "UPDATE parked_shard SET resume_asked_at = clock_timestamp(), resume_reason = $2,"  # noqa: S608
-                " set_aside = $3, resume_answer = NULL"
-                " WHERE resumed_at IS NULL AND ($1::int[] IS NULL OR shard = ANY($1::int[]))"
-                f" RETURNING {_COLUMNS}",
+                parked_shards.ASK,
                 None if shards is None else list(shards),
                 reason,
                 set_aside,
@@ -99,8 +91,7 @@ class ParkedShardTable:
         """Leave a shard parked, and say why."""
         with transient_when_unwell():
             await self._pool.execute(
-                "UPDATE parked_shard SET resume_asked_at = NULL, resume_answer = $2"
-                " WHERE parking_id = $1 AND resumed_at IS NULL",
+                parked_shards.REFUSE,
                 parking_id,
                 answer[:500],
             )
@@ -108,17 +99,12 @@ class ParkedShardTable:
     async def cursor(self, place: TopicPartition) -> int | None:
         """Return the offset that is handled next in a partition."""
         with transient_when_unwell():
-            offset: int | None = await self._pool.fetchval(
-                "SELECT next_offset FROM cursor WHERE topic = $1 AND partition = $2", *place
-            )
+            offset: int | None = await self._pool.fetchval(cursors.ONE, *place)
         return offset
 
     async def _fetch(self, condition: str, *arguments: object) -> list[ParkedShard]:
         with transient_when_unwell():
-            rows = await self._pool.fetch(
-                f"SELECT {_COLUMNS} FROM parked_shard {condition} ORDER BY parking_id",  # noqa: S608
-                *arguments,
-            )
+            rows = await self._pool.fetch(parked_shards.listed(condition), *arguments)
         return [ParkedShard(**dict(row)) for row in rows]
 
 
@@ -170,7 +156,7 @@ class ResumeRequests:
             for letter in await self._dead_letters.waiting_for(parked.shard):
                 leased += await self._redrive(letter)
             async with self._log.transaction(shards={parked.shard}) as tx:
-                if not await tx.connection.fetchval(_WAITING, parked.shard):
+                if not await tx.connection.fetchval(dead_letters.WAITING, parked.shard):
                     await tx.unpark(parked.shard, RESUMED)
                     break
         self._logger.info("shard_resumed", shard=parked.shard, reason=parked.reason)

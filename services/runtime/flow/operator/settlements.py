@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -17,29 +16,12 @@ from services.runtime.flow.journal import Journal
 from services.runtime.flow.session import Session
 from services.runtime.flow.work import Work
 from services.runtime.log.event_log import EventLog, LeasedEffect
-from services.runtime.log.postgres_rows import stored_lease
+from services.runtime.log.tables import operator_requests
+from services.runtime.log.tables.effects import TO_SETTLE, TO_SETTLE_LOCKED, stored_lease
 from services.runtime.logs import Logger
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Effect, Ignored, Processor, Settle, Settlement, Task
 
-_OPEN: Final = (
-    "SELECT request_id, shard, effect_id, content FROM operator_request"
-    " WHERE closed_at IS NULL ORDER BY asked_at, request_id"
-)
-_STILL_OPEN: Final = (
-    "SELECT 1 FROM operator_request WHERE request_id = $1 AND closed_at IS NULL FOR UPDATE"
-)
-_CLOSE: Final = (
-    "UPDATE operator_request SET closed_at = clock_timestamp(), closed_as = $2, closed_note = $3"
-    " WHERE request_id = $1 AND closed_at IS NULL"
-)
-_EFFECT: Final = (
-    "SELECT shard, effect_id, kind, account_id, stream_id, cause_event_id, correlation_id,"
-    " traceparent, payload, checkpoint, attempt, interrupted AS was_interrupted,"
-    " coalesce(lease_until > clock_timestamp(), false) AS running FROM effect"
-    " WHERE shard = $1 AND effect_id = $2"
-)
-_LOCKED: Final = f"{_EFFECT} FOR UPDATE"
 _Answer = tuple[str, str]
 
 
@@ -90,7 +72,7 @@ class SettlementRequests:
             Transient: Postgres does not answer; what is open stays so.
         """
         with transient_when_unwell():
-            rows = await self._pool.fetch(_OPEN)
+            rows = await self._pool.fetch(operator_requests.OPEN)
         leased: list[LeasedEffect] = []
         for row in rows:
             request = _Request(**dict(row))
@@ -120,7 +102,9 @@ class SettlementRequests:
 
     async def _answer(self, request: _Request, refusal: str) -> None:
         with transient_when_unwell():
-            await self._pool.execute(_CLOSE, request.request_id, "refused", refusal)
+            await self._pool.execute(
+                operator_requests.CLOSE, request.request_id, "refused", refusal
+            )
 
     async def _inquired(self, request: _Request) -> _Inquired | None:
         """Ask the other side about what the operator says, before anything is locked; None: no inquiry.
@@ -129,7 +113,7 @@ class SettlementRequests:
             SettlementRefused: this version does not know what was asked.
         """
         with transient_when_unwell():
-            effect = await self._pool.fetchrow(_EFFECT, request.shard, request.effect_id)
+            effect = await self._pool.fetchrow(TO_SETTLE, request.shard, request.effect_id)
         if effect is None or effect["running"]:
             return None
         run = stored_lease(effect).run
@@ -143,7 +127,7 @@ class SettlementRequests:
         transaction = self._log.transaction(shards={request.shard})
         async with self._journal.session(transaction) as session:
             connection, now = session.tx.connection, self._clock()
-            if not await connection.fetchval(_STILL_OPEN, request.request_id):
+            if not await connection.fetchval(operator_requests.STILL_OPEN, request.request_id):
                 return []
             if session.tx.heads[request.shard].parked:
                 return []
@@ -151,7 +135,7 @@ class SettlementRequests:
             if answer is None:
                 return []
             recorded = await session.flush(now)
-            await connection.execute(_CLOSE, request.request_id, *answer)
+            await connection.execute(operator_requests.CLOSE, request.request_id, *answer)
         return recorded.leased
 
     def _effect(self, kind: str) -> Effect:
@@ -173,7 +157,9 @@ class SettlementRequests:
         now: datetime,
     ) -> _Answer | None:
         """Decide one request; return None as long as its effect runs, or ran since the inquiry."""
-        effect = await session.tx.connection.fetchrow(_LOCKED, request.shard, request.effect_id)
+        effect = await session.tx.connection.fetchrow(
+            TO_SETTLE_LOCKED, request.shard, request.effect_id
+        )
         if effect is None:
             return "refused", "the effect has finished meanwhile: see the timeline of its order"
         if effect["running"]:

@@ -17,6 +17,7 @@ from services.runtime.kafka.client import Assignment, BatchConsumer, client_opti
 from services.runtime.kafka.patches.topic_ids import TopicIdsRequest
 from services.runtime.kafka.topics.reach import check_reach, first_offsets_now
 from services.runtime.log.event_log import EventLog, TopicPartition
+from services.runtime.log.tables import cursors
 from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 
@@ -123,8 +124,7 @@ class KnownTopics:
         await self._keep(now)
         with transient_when_unwell():
             rows = await self._pool.fetch(
-                "SELECT DISTINCT topic, cluster_id, topic_id FROM cursor"
-                " WHERE topic = ANY($1::text[]) AND topic_id IS NOT NULL",
+                cursors.IDENTITIES,
                 list(now),
             )
         known = [(row["topic"], TopicIdentity(row["cluster_id"], row["topic_id"])) for row in rows]
@@ -134,9 +134,7 @@ class KnownTopics:
         """Keep with each cursor that has none the identity of its topic."""
         with transient_when_unwell():
             await self._pool.execute(
-                "UPDATE cursor SET cluster_id = met.cluster_id, topic_id = met.topic_id"
-                " FROM unnest($1::text[], $2::text[], $3::text[]) AS met(topic, cluster_id, topic_id)"
-                " WHERE cursor.topic = met.topic AND cursor.topic_id IS NULL",
+                cursors.IDENTIFY,
                 list(met),
                 [each.cluster_id for each in met.values()],
                 [each.topic_id for each in met.values()],
