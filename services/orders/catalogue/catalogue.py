@@ -208,6 +208,12 @@ class Catalogue(_Entry):
             (row.method, row.mode, currency) for row in self.payments for currency in row.currencies
         )
 
+    @staticmethod
+    def lacks(name: str, version: str) -> str:
+        """Return what to say where a version that was sold is not here any more."""
+        lost = f"the catalogue no longer holds version {version} of {name}"
+        return f"{lost}: put it back, then start again"
+
     def plan(self, code: str, moment: datetime) -> PlanVersion | None:
         """Return the version of the plan that is sold at `moment`."""
         return holding_at(self._plans_by_code.get(code, ()), moment)

@@ -27,10 +27,7 @@ def credit(state: TopUp, payment: Payment, rules: Rules, now: datetime) -> tuple
     """
     rule = rules.catalogue.top_up_rule_version(state.rule_id, state.rule_version)
     if rule is None:
-        message = (
-            f"the catalogue no longer holds version {state.rule_version} of {state.rule_id}: "
-            "put it back, then start again"
-        )
+        message = rules.catalogue.lacks(state.rule_id, state.rule_version)
         raise Park("catalogue_lost", message)
     payable = state.payable
     agreed = payment.payment_id == payable.payment_id and payment.amount == payable.amount

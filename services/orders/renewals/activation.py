@@ -96,10 +96,7 @@ def activated(
     price, payable = state.quote, state.payable
     plan = rules.catalogue.plan_version(price.plan_code, price.plan_version)
     if plan is None:
-        message = (
-            f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
-            "put it back, then start again"
-        )
+        message = rules.catalogue.lacks(price.plan_code, price.plan_version)
         raise Park("catalogue_lost", message)
     return PlanActivated(
         account_id=payable.account_id,

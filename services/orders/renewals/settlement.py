@@ -36,10 +36,7 @@ def settle_activation(
     price = state.quote
     plan = rules.catalogue.plan_version(price.plan_code, price.plan_version)
     if plan is None:
-        message = (
-            f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
-            "put it back, then settle again"
-        )
+        message = rules.catalogue.lacks(price.plan_code, price.plan_version)
         raise SettlementRefused(message)
     days = plan.validity_days * price.quantity
     found = Activated(

@@ -257,7 +257,7 @@ def test_plan_that_the_catalogue_lost_is_named_with_its_version(world: World) ->
 def test_activation_of_a_plan_that_the_catalogue_lost_is_not_settled(world: World) -> None:
     with pytest.raises(SettlementRefused) as error:
         decide(SettleActivation(ELSEWHERE, *WHO), _awaiting_activation(world), WITHOUT_PLAN)
-    assert str(error.value) == LOST + "settle again"
+    assert str(error.value) == LOST + "start again"
 
 
 def test_effects_of_an_order_whose_plan_the_catalogue_lost_are_not_told(world: World) -> None:
@@ -265,7 +265,7 @@ def test_effects_of_an_order_whose_plan_the_catalogue_lost_are_not_told(world: W
     _awaiting_activation(world)
     with pytest.raises(ConfigurationError) as error:
         unfinished(Past(world.events, request, WITHOUT_PLAN.catalogue))
-    assert str(error.value) == LOST + "try again"
+    assert str(error.value) == LOST + "start again"
 
 
 def test_no_order_has_no_effects(world: World) -> None:

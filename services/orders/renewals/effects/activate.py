@@ -141,10 +141,7 @@ def _validity_days(past: Past, order: Renewal) -> int:
     price = order.quote
     plan = past.catalogue.plan_version(price.plan_code, price.plan_version)
     if plan is None:
-        message = (
-            f"the catalogue no longer holds version {price.plan_version} of {price.plan_code}: "
-            "put it back, then try again"
-        )
+        message = past.catalogue.lacks(price.plan_code, price.plan_version)
         raise ConfigurationError(message)
     return plan.validity_days
 
