@@ -72,7 +72,7 @@ def find_books(result: DemoResult, addresses: LocalAddresses, manifest: Mapping[
     find_balances(result, replayed["report"], manifest)
     # Also against the heads that were kept while the logs grew.
     kept = ("--expected-head", str(addresses.heads[0])) if addresses.heads else ()
-    result.checks = verified(perennial(addresses, "verify", *kept)["checks"])
+    result.checks = verified(perennial(addresses, "log", "verify", *kept)["checks"])
 
 
 def find_balances(

@@ -10,7 +10,7 @@ from deploy.demo.expected.comparison import Comparison
 
 @dataclass(frozen=True, slots=True)
 class DemoCheck:
-    """One check of `perennial verify`, with the log that it is of."""
+    """One check of `perennial log verify`, with the log that it is of."""
 
     name: str
     ok: bool

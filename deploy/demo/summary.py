@@ -23,7 +23,7 @@ def show(result: DemoResult, page: Path, console: Console) -> None:
             table.add_row(row.name, row.detail, f"{row.expected:,}", f"{row.seen:,}", mark)
         console.print(table)
     console.print(_trial_balance(result))
-    checks = Table("check", "", "compared", title="perennial verify", title_justify="left")
+    checks = Table("check", "", "compared", title="perennial log verify", title_justify="left")
     for check in result.checks:
         checks.add_row(check.name, "ok" if check.ok else "[red bold]FAILED[/]", check.compared)
     console.print(checks)

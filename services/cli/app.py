@@ -33,13 +33,9 @@ class Commands(LazyGroup):
             "services.cli.setup.setup_command:setup",
         ),
         "status": ("Show how the services stand.", "services.cli.operation.status:status"),
-        "verify": (
-            "Check that no log was changed and that nothing was taken that its producer did not write.",
-            "services.cli.books.verify:verify",
-        ),
-        "heads": (
-            "Print the heads of the logs, a line for each service, to be kept where no database is.",
-            "services.cli.books.verify:heads",
+        "log": (
+            "The logs of the services: whether they are what was written, and their heads.",
+            "services.cli.books.log",
         ),
         "orders": ("What became of an order.", "services.cli.requests.orders"),
         "customers": (

@@ -102,7 +102,7 @@ def test_secure_stack_of_a_new_developer(developer: Developer) -> None:
     assert "PlanActivated" in developer.run("services.cli", "orders", "show", "rnw-example-1")
     assert "all is well" in developer.run("services.cli", "status")
     kept = ("--expected-head", stack["heads_folder"])
-    assert "the logs are sound" in developer.run("services.cli", "verify", "--topics", *kept)
+    assert "the logs are sound" in developer.run("services.cli", "log", "verify", "--topics", *kept)
 
     assert set(stack["clients"]) == {"upstream", "gateway", "operator", "observer", "admin"}
     upstream, gateway = (read_environment(stack["clients"][r]) for r in ("upstream", "gateway"))
@@ -142,7 +142,7 @@ def test_clock_of_a_stack_is_moved_on_and_what_is_due_is_done(developer: Develop
 
     assert "not turned back" in developer.run(*clock, "advance", "-1d", status=2)
     assert "all is well" in developer.run("services.cli", "status")
-    assert "the logs are sound" in developer.run("services.cli", "verify")
+    assert "the logs are sound" in developer.run("services.cli", "log", "verify")
 
     developer.run("deploy.local", "down")
     developer.run("deploy.local", "up")

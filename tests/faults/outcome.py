@@ -183,7 +183,7 @@ class Outcome:
             assert check.result().problem is None
 
     def check_books(self) -> None:
-        """`perennial verify` finds nothing wrong, in no log and between none."""
+        """`perennial log verify` finds nothing wrong, in no log and between none."""
         environment = os.environ | {
             "PERENNIAL_BOOTSTRAP_SERVERS": self._system.infrastructure.bootstrap_servers,
             **{
@@ -191,7 +191,7 @@ class Outcome:
                 for name in ("orders", "ledger", "notifier")
             },
         }
-        command = [sys.executable, "-m", "services.cli", "verify"]
+        command = [sys.executable, "-m", "services.cli", "log", "verify"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -68,7 +68,7 @@ async def test_command_archives_says_what_stays_and_is_checked(
     assert "3 events of orders, positions 1 to 3 of shard" in done.output
     assert "no events of orders before 2027-01-01 00:00:00 UTC may leave" in again.output
     assert (await perennial("archive", "check", str(folder))).output == "1 sound\n"
-    only = ("verify", "--service", "orders")
+    only = ("log", "verify", "--service", "orders")
     assert "what was read of the logs is sound" in (await perennial(*only)).output
     with_files = await perennial(*only, "--archive", str(folder))
     assert (with_files.exit_code, "the logs are sound" in with_files.output) == (0, True)

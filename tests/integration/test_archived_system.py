@@ -49,8 +49,10 @@ def archived(system: System, service: str, folder: Path) -> ArchiveOutcome:
 
 
 def unread(system: System, *arguments: str) -> dict[str, str]:
-    """Return what `perennial verify` did not compare, as `log: check`."""
-    found: dict[str, Any] = json.loads(perennial(system, "verify", "--json", *arguments).stdout)
+    """Return what `perennial log verify` did not compare, as `log: check`."""
+    found: dict[str, Any] = json.loads(
+        perennial(system, "log", "verify", "--json", *arguments).stdout
+    )
     return {
         f"{service}: {check['name']}": check["unread"]
         for service, checks in found["checks"].items()

@@ -1,4 +1,4 @@
-"""`perennial verify` finds what was changed in a log, and what its producer never wrote."""
+"""`perennial log verify` finds what was changed in a log, and what its producer never wrote."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def rewrite(
 
 
 def failures(system: System, *arguments: str) -> dict[str, str]:
-    """Return what `perennial verify` finds, as `log: check` and the problem."""
-    done = perennial(system, "verify", "--json", *arguments)
+    """Return what `perennial log verify` finds, as `log: check` and the problem."""
+    done = perennial(system, "log", "verify", "--json", *arguments)
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     failed = {
@@ -273,9 +273,9 @@ def test_verify_finds_each_kind_of_tampering(system: System) -> None:
         copy.put_back()
     assert wrong == {}
     heads = system.folder / "heads.json"
-    heads.write_text(perennial(system, "heads").stdout)
+    heads.write_text(perennial(system, "log", "heads").stdout)
     assert failures(system, "--topics", "--expected-head", str(heads)) == {}
-    compared = perennial(system, "verify", "--json", "--topics").stdout
+    compared = perennial(system, "log", "verify", "--json", "--topics").stdout
     for topic in (ORDERS, LEDGER, NOTIFICATIONS):
         assert f"{len(system.records(topic.name))} records of {topic.name}" in compared
     assert failures(system, "--expected-head", str(system.folder / "heads")) == {}
@@ -286,6 +286,6 @@ def test_verify_finds_each_kind_of_tampering(system: System) -> None:
 
 
 def test_service_that_does_not_exist_is_refused(system: System) -> None:
-    refused = perennial(system, "verify", "--service", "bookkeeper")
+    refused = perennial(system, "log", "verify", "--service", "bookkeeper")
     assert refused.returncode == 2
     assert "name orders, ledger, notifier" in refused.stderr

@@ -1,4 +1,4 @@
-"""What `perennial verify` checks, once it is connected: importing it takes longer than to connect."""
+"""What `perennial log verify` checks, once connected: importing it takes longer than to connect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas import BILLING
 from schemas.topics import TOPICS, source_of
 from services.cli.addresses import load_addresses
 from services.cli.archive.archivals import ARCHIVED
-from services.cli.books.verify import Results
+from services.cli.books.log import Results
 from services.cli.progress import progress_bar
 from services.ledger.rules.rule_file import POSTING_RULES, load_rules
 from services.ledger.verification.verify import verify as verify_books

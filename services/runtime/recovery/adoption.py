@@ -118,7 +118,7 @@ def _confirm_hash(event: StoredEvent, record: Record) -> None:
         message = (
             f"event {event.sequence} of {record.topic}/{event.shard} was published with another "
             "hash than it gets behind this log: the log was changed before it was restored, or the "
-            "record is forged. Compare them (`perennial verify`), then restore another backup"
+            "record is forged. Compare them (`perennial log verify`), then restore another backup"
         )
         raise ConfigurationError(message)
 

@@ -72,11 +72,13 @@ def read_heads(path: Path, keys: KeyRing | None) -> Expected:
         except MALFORMED:
             message = (
                 f"{file} holds a line that is no authentic line of heads: name a file that "
-                "`perennial heads` or a service wrote, and the keys that signed it (ANCHOR_KEYS)"
+                "`perennial log heads` or a service wrote, and the keys that signed it (ANCHOR_KEYS)"
             )
             raise ConfigurationError(message) from None
     if not expected:
-        message = f"{path} holds no heads: name a file that `perennial heads` or a service wrote"
+        message = (
+            f"{path} holds no heads: name a file that `perennial log heads` or a service wrote"
+        )
         raise ConfigurationError(message)
     return expected
 

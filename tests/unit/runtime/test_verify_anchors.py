@@ -190,9 +190,9 @@ def test_heads_that_were_changed_or_are_none_are_refused(tmp_path: Path, spoil: 
         read_heads(file, KEYS)
     assert str(refused.value) == (
         f"{file} holds a line that is no authentic line of heads: name a file that "
-        "`perennial heads` or a service wrote, and the keys that signed it (ANCHOR_KEYS)"
+        "`perennial log heads` or a service wrote, and the keys that signed it (ANCHOR_KEYS)"
         if file.read_text()
-        else f"{file} holds no heads: name a file that `perennial heads` or a service wrote"
+        else f"{file} holds no heads: name a file that `perennial log heads` or a service wrote"
     )
 
 
@@ -208,5 +208,5 @@ def test_other_files_of_a_folder_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not JSON")
     with pytest.raises(ConfigurationError) as refused:
         read_heads(tmp_path, None)
-    told = f"{tmp_path} holds no heads: name a file that `perennial heads` or a service wrote"
+    told = f"{tmp_path} holds no heads: name a file that `perennial log heads` or a service wrote"
     assert str(refused.value) == told

@@ -1,4 +1,4 @@
-"""`perennial verify`: the logs against themselves, against each other, and the books of the ledger."""
+"""`perennial log verify`: the logs against themselves and each other, and the books of the ledger."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 EXIT_FAILED: Final = 1
 Results = Mapping[str, Sequence[Check]]
 
+app = typer.Typer(
+    help="The logs of the services: whether they are what was written, and their heads.",
+    no_args_is_help=True,
+)
 
 _Services = Annotated[
     list[str] | None, typer.Option("--service", help="One service's log only; may be repeated.")
@@ -54,6 +58,7 @@ _Archive = Annotated[
 ]
 
 
+@app.command()
 def verify(  # noqa: PLR0913, PLR0917 - an option each
     service: _Services = None,
     all_: _All = False,
@@ -103,6 +108,7 @@ async def _verified(
         return await verify_all(connections, heads, folder, keys, broker)
 
 
+@app.command()
 def heads(
     service: Annotated[
         list[str] | None, typer.Option("--service", help="One service only; may be repeated.")
@@ -110,7 +116,7 @@ def heads(
 ) -> None:
     """Print the heads of the logs, a line for each service, to be kept where no database is.
 
-    With PERENNIAL_ANCHOR_KEYS_FILE they are signed. `perennial verify --expected-head` takes them.
+    With PERENNIAL_ANCHOR_KEYS_FILE they are signed. `perennial log verify --expected-head` takes them.
     """
     from services.cli.broker import broker_settings  # noqa: PLC0415 - as above
 
