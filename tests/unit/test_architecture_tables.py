@@ -1,4 +1,4 @@
-"""Each table has one owner: nobody else names it in SQL."""
+"""Each table has one owner, which alone names it in SQL; and only a session stages what is written."""
 
 from __future__ import annotations
 
@@ -105,3 +105,17 @@ def test_table_is_found_however_its_statement_is_written(source: str) -> None:
 @pytest.mark.parametrize("source", ['"""Takes it FROM effect."""', "effect = 1", 'x = "an effect"'])
 def test_what_is_no_statement_names_no_table(source: str) -> None:
     assert "effect" not in tables_named(ast.parse(source))
+
+
+def test_what_a_unit_of_work_records_is_changed_by_the_session_alone() -> None:
+    changing = re.compile(
+        r"\brecorded\.\w+(?:\.(?:append|clear|extend|insert|pop|remove|sort)\(|\[[^\]]*\]\s*=|\s*\+?=[^=])"
+    )
+    found = {
+        shown(path): changing.findall(path.read_text(encoding="utf-8"))
+        for path in sources("services")
+        if path.name != "session.py"
+    }
+    assert {path: each for path, each in found.items() if each} == {}
+    assert changing.search("session.recorded.finished.clear()")
+    assert changing.search("recorded.leased += more")

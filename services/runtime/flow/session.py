@@ -242,7 +242,8 @@ class Session:
                 case Retry():
                     message = "Retry was decided for a command that no effect made"
                     raise TypeError(message)
-        if work.effect is not None and not retried:
+        unsettled = work.by_person and isinstance(decision, Ignored)
+        if work.effect is not None and not retried and not unsettled:
             recorded.finished.append((work.shard, work.effect.run.effect_id))
 
     async def flush(self, now: datetime) -> Recorded:

@@ -32,6 +32,7 @@ class Work(NamedTuple):
     """One command and where it comes from: a consumed event or the result of an effect.
 
     `cause` names what led to it in the whole system; an event id does so only with its source.
+    An effect ends with its result; what a person said of it, `by_person`, ends it unless ignored.
     """
 
     task: Task
@@ -43,6 +44,7 @@ class Work(NamedTuple):
     traceparent: str | None
     incoming: Incoming | None = None
     effect: LeasedEffect | None = None
+    by_person: bool = False
 
     def origin(self) -> EffectOrigin:
         """Return what an effect that this command wants will need for its result."""

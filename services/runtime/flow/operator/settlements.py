@@ -180,8 +180,6 @@ class SettlementRequests:
         await session.load([work])
         outcome = await session.apply(work, now)
         if isinstance(outcome, Ignored):
-            # Nothing was settled, so the effect goes on as it was.
-            session.recorded.finished.clear()
             return "ignored", outcome.reason.value
         return "applied", ", ".join(type(event).__name__ for event in outcome.events)
 
@@ -205,4 +203,5 @@ def _work(request: _Request, effect: LeasedEffect, command: object) -> Work:
         correlation_id=origin.correlation_id,
         traceparent=origin.traceparent,
         effect=effect,
+        by_person=True,
     )
