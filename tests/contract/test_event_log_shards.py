@@ -8,7 +8,7 @@ from uuid import UUID
 from services.cli.setup.setup import set_up_postgres
 from services.runtime.app.start import open_pool
 from services.runtime.effect import Start
-from services.runtime.log.event_log import DeadLetter, EventLog, LastSequence, Parking
+from services.runtime.log.event_log import DeadLetter, EventLog, LastSequence, Overflow, Parking
 from services.runtime.log.memory_log import MemoryEventLog
 from services.runtime.log.postgres_log import PostgresEventLog
 from tests.contract.test_event_log import (
@@ -169,3 +169,33 @@ async def test_letter_that_waits_for_a_parked_shard_takes_no_room_of_its_source(
     async with log.transaction() as tx:
         await tx.add_dead_letters([letter, letter._replace(record_offset=8, parked_shard=1)])
         assert await tx.open_letters() == [("/shop", None, 1)]
+
+
+async def test_letters_that_are_only_counted_are_no_open_letters_and_are_added_up(
+    log: EventLog,
+) -> None:
+    counted = Overflow("t", "/a/b", "not_json", 2, T0, 1, 7)
+    later = counted._replace(letters=3, record_offset=9)
+    for overflow in (counted, later):
+        async with log.transaction(shards=[1]) as tx:
+            await tx.count_overflow([overflow])
+    async with log.transaction(shards=[1]) as tx:
+        assert await tx.open_dead_letters() == 0
+        assert await tx.open_letters() == []
+    assert await letters_counted(log) == 5
+
+
+async def letters_counted(log: EventLog) -> int:
+    """Return how many letters are counted, as whoever keeps them has it."""
+    if isinstance(log, MemoryEventLog):
+        return sum(each.letters for each in log._tables.overflow.values())  # noqa: SLF001
+    assert isinstance(log, PostgresEventLog)
+    found: int = await log._pool.fetchval("SELECT sum(letters)::int FROM dead_letter_overflow")  # noqa: SLF001
+    return found
+
+
+async def test_log_works_on_the_server_that_it_is_said_to_be_on(log: EventLog) -> None:
+    log.trust(await log.server())
+    await append(log, ("order/a", 1))
+    assert await log.archived() == {}
+    assert (await log.ends())[1].position == 1
