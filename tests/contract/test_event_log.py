@@ -63,7 +63,7 @@ def event(
         stream_version=stream_version,
         event_id=uuid5(NAMESPACE, f"{stream_id}/{stream_version}"),
         source=source,
-        type="billing.OrderExpired.v1",
+        type="toys.Counted.v1",
         sequence=head.sequence + 1,
         account_id="acct-1",
         correlation_id="r-1",
