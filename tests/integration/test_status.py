@@ -23,7 +23,8 @@ WELL, TROUBLE, NO_ANSWER = 0, 1, 3
 EFFECT = (
     "INSERT INTO effect (shard, effect_id, kind, account_id, stream_id, cause_event_id,"
     " correlation_id, payload, due_at, hold_key, started_at) VALUES (0, 'charge/1', 'charge',"
-    " 'acct-1', 'order/1', gen_random_uuid(), 'c', '{}', now(), $1, now() - interval '2 hours')"
+    " 'acct-1', 'order/1', gen_random_uuid(), 'c', '{}', CASE WHEN $1::text IS NULL"
+    " THEN now() END, $1, now() - interval '2 hours')"
 )
 DEAD_LETTER = (
     "INSERT INTO dead_letter (topic, partition, record_offset, record_headers, reason, detail,"
