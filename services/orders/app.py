@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 
 import asyncpg
@@ -19,6 +20,7 @@ from services.orders.payments.claims.transactions import PostgresClaims, claim_c
 from services.orders.ports import CHARGES, open_ports, routing_of
 from services.orders.settings import OrdersSettings, policy_of
 from services.runtime.processor import Processor
+from services.runtime.toml.toml_file import digests_of
 
 
 @asynccontextmanager
@@ -42,6 +44,7 @@ async def open_orders(
             build_effects(outside),
             claim_captured,
         )
+        files = digests_of({"catalogue": settings.catalogue, "routing": settings.routing})
         logger = structlog.get_logger().bind(service="orders")
         async with published(CataloguePublisher(settings, catalogue, clock=clock, logger=logger)):
-            yield processor
+            yield replace(processor, rules=files)

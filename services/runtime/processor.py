@@ -305,6 +305,7 @@ class Processor:
     `streams` are all kinds that it decides on; `decide_stateless` answers tasks that need no state.
     `effects` are all that it may want, by kind. The result of one waits at least
     `results_wait_seconds` for others that share its commit; 0 where somebody waits for what follows.
+    `rules` name the files that it decides by, with what tells their content from another.
     """
 
     source: str
@@ -319,6 +320,7 @@ class Processor:
     records_incoming: bool = False
     project: Projection | None = None
     counters: tuple[EventCounter, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def events(self) -> EventRegistry:

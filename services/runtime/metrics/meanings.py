@@ -28,6 +28,12 @@ class Meaning:
 _PARTITION: Final = ("topic", "partition")
 
 BUILD: Final = Meaning("build_info", "gauge", "Always 1; what runs.", ("service", "version"))
+RULES: Final = Meaning(
+    "rules_info",
+    "gauge",
+    "Always 1; the file that this process decides by, and the beginning of its SHA-256.",
+    ("service", "file", "sha256"),
+)
 BATCHES: Final = Meaning(
     "batches",
     "counter",
@@ -63,7 +69,7 @@ UNDER_WAY: Final = Meaning(
 )
 EVENTS: Final = Meaning("events_recorded", "counter", "Events committed to the log.", ("type",))
 COUNTED: Final = (
-    *(BUILD, BATCHES, RECORDS, SEEKS, BATCH_RECORDS, BATCH_SECONDS),
+    *(BUILD, RULES, BATCHES, RECORDS, SEEKS, BATCH_RECORDS, BATCH_SECONDS),
     *(ATTEMPTS, EFFECT_SECONDS, UNDER_WAY, EVENTS),
 )
 

@@ -38,6 +38,7 @@ from services.runtime.metrics.meanings import (
     OTHER,
     PREFIX,
     RECORDS,
+    RULES,
     SEEKS,
     UNDER_WAY,
     Meaning,
@@ -65,6 +66,7 @@ class Metrics:
         events: EventRegistry,
         kinds: Sequence[str],
         counters: Sequence[EventCounter],
+        rules: Mapping[str, str],
     ) -> None:
         """Count for `service`: `events`, effects of `kinds`, and what `counters` ask for."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -73,6 +75,9 @@ class Metrics:
             collector(registry=self.registry)
         self._kinds = frozenset(kinds)
         self._gauge(BUILD).labels(service, version("perennial")).set(1)
+        files = self._gauge(RULES)
+        for name, digest in rules.items():
+            files.labels(service, name, digest).set(1)
         self._batches, self._records = self._counter(BATCHES), self._counter(RECORDS)
         self._seeks = self._counter(SEEKS)
         self._batch_records = self._histogram(BATCH_RECORDS, RECORDS_BUCKETS)
@@ -93,6 +98,7 @@ class Metrics:
             events=processor.events,
             kinds=kinds,
             counters=processor.counters,
+            rules=processor.rules,
         )
 
     def batch_committed(self, records: int, seconds: float, outcomes: Mapping[str, int]) -> None:

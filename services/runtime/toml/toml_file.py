@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,6 +20,7 @@ Place = tuple[str | int, ...]
 """Where a fault lies: (table, index, key, ...), as pydantic reports it."""
 Fault = tuple[Place, str]
 
+_DIGITS: Final = 16
 _TABLE: Final = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_-]+)\s*\]\]?")
 _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")
 _TOML_LINE: Final = re.compile(r"line (\d+)")
@@ -52,6 +54,15 @@ class TomlFile:
         """
         if found := list(faults):
             raise ConfigurationError(_report(self.path, self.text, found))
+
+
+def digests_of(files: Mapping[str, Path | None]) -> dict[str, str]:
+    """Return by name the beginning of each file's SHA-256: it tells one content from another."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()[:_DIGITS]
+        for name, path in files.items()
+        if path is not None
+    }
 
 
 def read_toml(path: Path, what: str) -> TomlFile:

@@ -138,7 +138,13 @@ async def exposed() -> str:
     async def look() -> View:
         return view
 
-    metrics = Metrics(service="all", events=BILLING, kinds=("charge",), counters=COUNTERS)
+    metrics = Metrics(
+        service="all",
+        events=BILLING,
+        kinds=("charge",),
+        counters=COUNTERS,
+        rules={"catalogue": "0a"},
+    )
     metrics.outcomes({"applied": 1})
     for model in EVENT_TYPES.values():
         metrics.committed([example(model)])

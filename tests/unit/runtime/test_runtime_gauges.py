@@ -50,7 +50,7 @@ async def samples(view: View) -> Samples:
     async def look() -> View:
         return view
 
-    metrics = Metrics(service="orders", events=BILLING, kinds=("charge",), counters=())
+    metrics = Metrics(service="orders", events=BILLING, kinds=("charge",), counters=(), rules={})
     collector = ObservedCollector(
         events=BILLING,
         kinds=("charge",),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from services.runtime.flow.journal import Journal
 from services.runtime.flow.work import Recorded
 from services.runtime.metrics.metrics import REASONS_MAX, Metrics
 from services.runtime.processor import Effect, Mark
+from services.runtime.toml.toml_file import digests_of
 from tests.controls import T0
 from tests.unit.runtime.toy import SHARDS, Toy, begin, counted, memory_log, request
 
@@ -35,7 +37,7 @@ COUNTED = EventCounter(
 
 
 def metrics_of(*counters: EventCounter) -> Metrics:
-    return Metrics(service="toy", events=BILLING, kinds=("greet",), counters=counters)
+    return Metrics(service="toy", events=BILLING, kinds=("greet",), counters=counters, rules={})
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -70,6 +72,21 @@ async def test_event_is_counted_by_type_and_by_what_the_service_declared() -> No
     assert value(service.metrics, "events_recorded_total", type="OrderExpired") == 3
     assert value(service.metrics, "toy_expired_total", order="t-1") == 4
     assert value(service.metrics, "toy_expired_total", order="t-2") == 2
+
+
+def test_files_that_a_process_decides_by_are_told_by_their_content(tmp_path: Path) -> None:
+    one, same, other = (tmp_path / name for name in ("one.toml", "same.toml", "other.toml"))
+    one.write_text("price = 1\n")
+    same.write_text("price = 1\n")
+    other.write_text("price = 2\n")
+    found = [digests_of({"catalogue": path, "routing": None}) for path in (one, same, other)]
+    assert found[0] == found[1] != found[2]
+    assert [list(each) for each in found] == [["catalogue"]] * 3
+
+    metrics = Metrics.of(replace(Toy().processor(), rules=found[0]))
+
+    labels = {"service": "orders", "file": "catalogue", "sha256": found[0]["catalogue"]}
+    assert value(metrics, "rules_info", **labels) == 1
 
 
 async def test_record_that_comes_twice_is_counted_once() -> None:
