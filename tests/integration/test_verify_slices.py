@@ -65,6 +65,15 @@ async def test_verification_of_the_books_reads_slices(ledger: LedgerDatabase) ->
     assert await ledger.failed() == {}
 
 
+async def test_every_slice_counts_in_what_was_compared(ledger: LedgerDatabase) -> None:
+    owner = await asyncpg.connect(ledger.admin_dsn, server_settings={"search_path": "ledger"})
+    streams = await owner.fetchval("SELECT count(DISTINCT stream_id) FROM event")
+    await owner.close()
+    async with ledger.connect() as connection:
+        check = await log_checks.check_streams(connection)
+    assert check.compared == f"{streams} streams"
+
+
 async def test_replay_reads_slices(ledger: LedgerDatabase) -> None:
     assert (await ledger.replay()).totals
 

@@ -116,7 +116,7 @@ async def statement(
         Park: no rule covers an event.
     """
     subject = subject_of(of, rules)
-    opening: Totals = defaultdict(int)
+    opening: Totals = {}
     running: Totals = defaultdict(int)
     lines: list[StatementLine] = []
     async with connection.transaction(readonly=True):
@@ -130,7 +130,7 @@ async def statement(
                 else:
                     opening.setdefault(key, 0)
                     lines.append(_line_of(stored, posting, running[key]))
-    return Statement(of, scope, since, dict(opening), lines, dict(running))
+    return Statement(of, scope, since, opening, lines, dict(running))
 
 
 _COVERED: Final = (

@@ -215,5 +215,6 @@ def test_moment_before_every_rule_halts_beside_moments_that_have_one() -> None:
         for n, at in enumerate([BY_GATEWAY, before, T0])
     ]
     fold = ColumnFold(RULES)
-    with pytest.raises(Park, match=r"no posting rule for BonusGranted\.amount"):
+    told = r"^no posting rule for BonusGranted\.amount at 2020-01-01T00:00:00\+00:00: "
+    with pytest.raises(Park, match=told):
         fold.balances(fold.step(batch(rows)))

@@ -6,8 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
 from services.ledger.reports.scope import Scope
-from services.ledger.reports.statement import Statement, StatementLine
+from services.ledger.reports.statement import Statement, StatementLine, Subject, subject_of
+from services.ledger.rules.rule_file import load_rules
 from tests.controls import T0
 
 LINE = StatementLine(
@@ -75,3 +78,28 @@ def test_moments_of_a_statement_are_text_in_json() -> None:
     assert content["known_at"] == "2026-11-20T08:00:00.000000Z"
     assert content["since"] == "2026-11-20T08:00:01.000000Z"
     assert content["effective_at"] == "2026-11-20T08:00:02.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "names"),
+    [
+        ("Liabilities:Wallet:Paid:acct-1", "acct-1", {"WalletToppedUp", "WalletCharged"}),
+        ("Liabilities:Wallet:Bonus:acct-1", "acct-1", {"BonusGranted", "WalletCharged"}),
+        ("Liabilities:Wallet:BonusOffset", None, {"BonusGranted", "WalletCharged"}),
+        ("Expenses:GatewayFees", None, {"PaymentCaptured"}),
+        ("Liabilities:Tax:US", None, {"PaymentCaptured", "WalletCharged"}),
+    ],
+)
+def test_account_of_the_chart_is_itself_and_a_wallet_is_read_of_its_owner_alone(
+    name: str, owner: str | None, names: set[str]
+) -> None:
+    subject = subject_of(name, load_rules())
+    assert (subject.account, subject.account_id) == (name, owner)
+    assert names <= subject.event_names
+
+
+def test_any_other_name_is_a_customers_and_of_all_that_is_posted() -> None:
+    subject = subject_of("acct-1", load_rules())
+    assert subject == Subject(None, "acct-1", subject.event_names)
+    assert {"PaymentCaptured", "WalletCharged", "WalletToppedUp"} <= subject.event_names
+    assert "RenewalAccepted" not in subject.event_names
