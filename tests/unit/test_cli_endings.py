@@ -32,6 +32,7 @@ CSV = (
     "TopUpRequested,acct-7,top-7,5000,USD,card,charge,USD,tok_ok,2026-11-20T08:00:00Z\n"
 )
 PERENNIAL = (sys.executable, "-m", "services.cli")
+NOT_PERMITTED = "/srv/stack.json cannot be used (Permission denied): check name and permissions"
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -327,11 +328,7 @@ def test_path_that_is_no_file_is_a_usage_error(
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
-        (
-            PermissionError(13, "Permission denied", "/srv/stack.json"),
-            2,
-            "/srv/stack.json cannot be used (Permission denied): check name and permissions",
-        ),
+        (PermissionError(13, "Permission denied", "/srv/stack.json"), 2, NOT_PERMITTED),
         (ConnectionRefusedError(111, "refused"), 3, "cannot reach what is needed: "),
         (BrokenPipeError(32, "Broken pipe"), 3, "cannot reach what is needed: "),
         (Transient("the database of orders"), 3, "cannot reach what is needed: the database"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from itertools import product
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -27,13 +25,12 @@ from services.orders.payments.effects.charge import charge_effect, look_up_charg
 from services.orders.payments.effects.refund import refund_effect
 from services.orders.payments.gateways import gateway
 from services.orders.payments.gateways.gateway import Charge, ChargeReference, Found, Refund
-from services.orders.ports import Ports
-from services.orders.renewals.commands import AcceptRenewal, RecordActivation
+from services.orders.renewals.commands import RecordActivation
 from services.orders.renewals.effects.activate import activate_effect, look_up_activation
 from services.orders.renewals.providers import provider
 from services.orders.renewals.providers.provider import PlanOrder
 from services.runtime.effect import EffectRun, JsonObject
-from tests.unit.orders.builders import NOW, PAYABLE, RULES, by_token, renewal, usd
+from tests.unit.orders.builders import NOW, PAYABLE, by_token, renewal, usd
 from tests.unit.orders.forgetful import (
     ACTIVATED,
     CAPTURED,
@@ -45,7 +42,7 @@ from tests.unit.orders.forgetful import (
     Forgetful,
     Said,
 )
-from tests.unit.orders.world import World, no_mark, run
+from tests.unit.orders.world import no_mark, run
 
 ORDER: Final = "order/ren-1"
 CHARGE_ID: Final = PAYABLE.payment_id
@@ -297,64 +294,6 @@ def test_gateway_that_is_not_trusted_is_not_believed() -> None:
     recorded = run(effects["confirm"].execute(leased, no_mark))
     assert recorded == RecordConfirmation(*TXN, CANNOT_SAY, None, 1, 1, NOW)
     assert claims.owners == {}
-
-
-# -- whole orders ------------------------------------------------------------------------------------
-
-UNANSWERED: Final = {
-    "charge": [Said(UNKNOWN[0]), Said(UNKNOWN[0], done=True), Said(DOWN)],
-    "refund": [Said(UNKNOWN[0]), Said(UNKNOWN[0], done=True), Said(DOWN)],
-    "activate": [Said(NOT_ACTIVATED[0]), Said(NOT_ACTIVATED[0], done=True), Said(NO_PROVIDER)],
-}
-TROUBLED_ACTS, TROUBLED_LOOK_UPS, CRASHES = 2, 2, 3
-LOOK_UPS: Final = {"charge": "look_up_charge", "activate": "look_up", "refund": "look_up_refund"}
-Lives = Iterator[tuple[Forgetful, list[bool]]]
-
-
-def troubled(kind: str) -> Lives:
-    """Yield an outside for every mixture of lost answers, and which runs end before their result."""
-    acts = [Said(done=True), *UNANSWERED[kind]]
-    down = Said(NO_PROVIDER if kind == "activate" else DOWN)
-    for said in product(acts, repeat=TROUBLED_ACTS):
-        for told in product([Said(), down], repeat=TROUBLED_LOOK_UPS):
-            for crashes in product([False, True], repeat=CRASHES):
-                answers = {ACTS[kind]: list(said), LOOK_UPS[kind]: list(told)}
-                yield Forgetful(answers), list(crashes)
-
-
-def lived(folder: Path, kind: str, outside: Forgetful, crashes: list[bool]) -> World:
-    """Live an order to its end; runs of `kind` crash as told, the others never."""
-    world = World(folder, RULES, Ports(outside, outside))
-    world.tell(ORDER, lambda now: AcceptRenewal(renewal(), now))
-    while due := [(each.due_at, key) for key, each in world.effects.items() if each.due_at]:
-        _, key = min(due)
-        crash = key.startswith(kind) and bool(crashes) and crashes.pop(0)
-        world.execute(key, crash=crash)
-    world.close()
-    return world
-
-
-def test_charge_is_made_once_in_every_troubled_life(tmp_path: Path) -> None:
-    for outside, crashes in troubled("charge"):
-        world = lived(tmp_path, "charge", outside, crashes)
-        assert outside.times("charge") == world.names().count("PaymentCaptured") <= 1
-        assert outside.times("top_up") == world.names().count("PlanActivated")
-        assert world.names()[-1] in {"PlanActivated", "PaymentFailed"}
-
-
-def test_plan_is_activated_once_in_every_troubled_life(tmp_path: Path) -> None:
-    for outside, crashes in troubled("activate"):
-        world = lived(tmp_path, "activate", outside, crashes)
-        assert (outside.times("charge"), outside.times("top_up")) == (1, 1)
-        assert world.names() == ["RenewalAccepted", "PaymentCaptured", "PlanActivated"]
-
-
-def test_money_goes_back_once_in_every_troubled_life(tmp_path: Path) -> None:
-    for outside, crashes in troubled("refund"):
-        outside.answers["top_up"] = [Said(REFUSED)]
-        world = lived(tmp_path, "refund", outside, crashes)
-        assert (outside.times("charge"), outside.times("refund")) == (1, 1)
-        assert world.names()[-2:] == ["ActivationFailed", "RefundCompleted"]
 
 
 def test_effects_at_a_gateway_say_by_their_payload_which_one_they_wait_for() -> None:
