@@ -172,3 +172,38 @@ async def test_first_difference_is_named_by_its_place(ledger: LedgerDatabase) ->
     assert problem is not None
     assert problem.startswith(place)
     assert "currency of amount 0 is JPY" in problem
+
+
+async def test_gateway_of_an_amount_is_missed_once_an_account_needs_it(fresh_database: str) -> None:
+    def one(since: str, until: str) -> str:
+        return (
+            "(shard, position, ordinal) = (SELECT shard, position, ordinal FROM amount"
+            f" WHERE kind LIKE 'WalletToppedUp.%' AND occurred_at >= '{since}'"
+            f" AND occurred_at < '{until}' ORDER BY shard, position LIMIT 1)"
+        )
+
+    in_november = one("2026-11-01T00:00Z", "2026-12-01T00:00Z")
+    in_december = one("2026-12-01T00:00Z", "2027-01-01T00:00Z")
+    async with open_ledger_database(fresh_database) as ledger:
+        await ledger.feed(played().records())
+        # As a version before gateways were kept has written it.
+        await ledger.tamper(
+            "UPDATE amount SET gateway = NULL WHERE occurred_at < '2026-12-01T00:00Z'"
+        )
+        assert await ledger.failed() == {}
+        await ledger.tamper(f"UPDATE amount SET gateway = 'elsewhere' WHERE {in_november}")
+        assert set(await ledger.failed()) == {"amount table"}
+        await ledger.tamper(
+            f"UPDATE amount SET gateway = NULL WHERE {in_november}",
+            f"UPDATE amount SET gateway = NULL WHERE {in_december}",
+        )
+        failed = await ledger.failed()
+        assert set(failed) == {
+            "amount table",
+            "SQL fold = body fold",
+            "columnar fold = body fold",
+            "cache = replay",
+        }
+        problem = failed["amount table"].problem
+        assert problem is not None
+        assert "gateway of amount 0 is None, the body says " in problem
