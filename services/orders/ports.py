@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from schemas.requests import PaymentMethod
 from services.orders.catalogue.catalogue import Catalogue
-from services.orders.http_access import HttpAccess, http_client
 from services.orders.order.routing import Routing
 from services.orders.payments.gateways.gateway import ALL_METHODS, PaymentGateway
 from services.orders.payments.gateways.http import HttpGateway
@@ -25,6 +24,7 @@ from services.orders.renewals.providers.sandbox import SandboxProvider
 from services.orders.sandbox_journal import GATEWAY_JOURNAL, PROVIDER_JOURNAL, SandboxJournal
 from services.orders.settings import GatewayName, OrdersSettings
 from services.runtime.errors import ConfigurationError
+from services.runtime.http_access import HttpAccess, http_client
 
 if TYPE_CHECKING:
     import httpx
@@ -165,6 +165,7 @@ def _client(settings: OrdersSettings, access: HttpAccess) -> httpx.AsyncClient:
     return http_client(
         access,
         ca_file=settings.http_ca_file,
+        ca_setting="PERENNIAL_ORDERS_HTTP_CA_FILE",
         timeout_seconds=settings.http_timeout_seconds,
         connections_max=settings.effect_concurrency,
     )

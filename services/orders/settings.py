@@ -11,10 +11,10 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from schemas.envelope import Identifier
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT
-from services.orders.http_access import HttpAccess, HttpAddress, is_private
 from services.orders.order.policy import Backoff, Policy
 from services.runtime.environment import refuse_outside_demo
 from services.runtime.errors import ConfigurationError
+from services.runtime.http_access import HttpAccess, HttpAddress, is_private
 from services.runtime.settings import RuntimeSettings
 
 Seconds = Annotated[float, Field(gt=0)]

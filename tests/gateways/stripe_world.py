@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from services.orders.http_access import HttpAccess, http_client
 from services.orders.order.routing import Routing
 from services.orders.payments.gateways.gateway import Charge, ChargeReference, Refund
 from services.orders.payments.gateways.router import GatewayRouter, OpenGateway
 from services.orders.payments.gateways.stripe.client import open_client
 from services.orders.payments.gateways.stripe.gateway import StripeGateway
 from services.orders.ports import Ports, SandboxPorts, sandbox_ports
+from services.runtime.http_access import HttpAccess, http_client
 from tests.gateways.stripe_proxy import API_KEY, GOOD, StripeProxy
 from tests.unit.orders.builders import NOW, POLICY, RULES
 from tests.unit.orders.world import World
@@ -33,7 +33,12 @@ async def stripe_at(url: str, return_url: str | None) -> AsyncIterator[StripeGat
     access = HttpAccess(url, None, None, None)
     # An answer has twice the time-out in all.
     seconds = PATIENCE_SECONDS / 2
-    http = http_client(access, ca_file=None, timeout_seconds=seconds, connections_max=4)
+    http = http_client(
+        access,
+        ca_file=None,
+        timeout_seconds=seconds,
+        connections_max=4,
+    )
     async with http:
         yield StripeGateway(open_client(http, SecretStr(API_KEY), url), return_url)
 

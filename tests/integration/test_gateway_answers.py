@@ -19,7 +19,6 @@ from schemas.money import Money
 from schemas.orders import PaymentCaptured
 from schemas.requests import PaymentMethod
 from services.orders.effects import Outside, build_effects
-from services.orders.http_access import ANSWER_BYTES_MAX, HttpAccess, http_client
 from services.orders.payments.gateways.gateway import (
     Charge,
     Found,
@@ -30,6 +29,7 @@ from services.orders.payments.gateways.gateway import (
     Unavailable,
 )
 from services.orders.payments.gateways.http import HttpGateway
+from services.runtime.http_access import ANSWER_BYTES_MAX, HttpAccess, http_client
 from services.runtime.processor import Effect
 from tests.unit.orders.builders import NOW, in_app
 from tests.unit.orders.steps import ORDER, ask, hint
@@ -65,7 +65,10 @@ class Gateway:
     async def client(self) -> AsyncIterator[HttpGateway]:
         access = HttpAccess(f"http://127.0.0.1:{self.port}", None, None, None)
         async with http_client(
-            access, ca_file=None, timeout_seconds=SECONDS, connections_max=4
+            access,
+            ca_file=None,
+            timeout_seconds=SECONDS,
+            connections_max=4,
         ) as client:
             yield HttpGateway(client)
 

@@ -11,13 +11,13 @@ from typing import ClassVar
 
 import pytest
 
-from services.orders.http_access import http_client
 from services.orders.order.routing import Routing
 from services.orders.payments.gateways.gateway import ChargeReference, Unavailable
 from services.orders.payments.gateways.router import GatewayRouter
 from services.orders.ports import Ports, open_ports
 from services.orders.settings import OrdersSettings
 from services.runtime.errors import ConfigurationError
+from services.runtime.http_access import http_client
 from services.runtime.settings import load_settings
 
 PREFIX = "PERENNIAL_ORDERS_"
@@ -197,6 +197,7 @@ def test_file_of_authorities_that_is_none_is_refused(tmp_path: Path) -> None:
         http_client(
             settings().access("gateway"),
             ca_file=tmp_path / "none",
+            ca_setting="PERENNIAL_ORDERS_HTTP_CA_FILE",
             timeout_seconds=1,
             connections_max=1,
         )

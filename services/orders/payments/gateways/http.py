@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.orders import UnknownCause
-from services.orders.http_access import HttpAnswer, exchange
+from services.orders.http_answers import bears
 from services.orders.payments.gateways.gateway import (
     Charge,
     ChargeLookUp,
@@ -23,6 +23,7 @@ from services.orders.payments.gateways.gateway import (
     TransactionLookUp,
     Unavailable,
 )
+from services.runtime.http_access import HttpAnswer, exchange
 
 
 class _Outcome(Protocol):
@@ -91,7 +92,7 @@ class HttpGateway:
             outcome = outcomes.validate_json(answer.body)
         except ValidationError:
             return OutcomeUnknown(cause=UnknownCause.GATEWAY_ERROR)
-        if not answer.bears(outcome.outcome):
+        if not bears(answer, outcome.outcome):
             return OutcomeUnknown(cause=UnknownCause.GATEWAY_ERROR)
         return outcome
 
@@ -108,4 +109,4 @@ def _read(answer: HttpAnswer, outcomes: TypeAdapter[OutcomeT]) -> OutcomeT | Una
         outcome = outcomes.validate_json(answer.body)
     except ValidationError:
         return Unavailable()
-    return outcome if answer.bears(outcome.outcome) else Unavailable()
+    return outcome if bears(answer, outcome.outcome) else Unavailable()

@@ -9,7 +9,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.orders import UnknownCause
-from services.orders.http_access import exchange
+from services.orders.http_answers import bears
 from services.orders.renewals.providers.provider import (
     ActivationLookUp,
     ActivationOutcome,
@@ -17,6 +17,7 @@ from services.orders.renewals.providers.provider import (
     PlanOrder,
     Unavailable,
 )
+from services.runtime.http_access import exchange
 
 _OUTCOME: Final[TypeAdapter[ActivationOutcome]] = TypeAdapter(ActivationOutcome)
 _LOOK_UP: Final[TypeAdapter[ActivationLookUp]] = TypeAdapter(ActivationLookUp)
@@ -43,7 +44,7 @@ class HttpProvider:
             outcome = _OUTCOME.validate_json(answer.body)
         except ValidationError:
             return OutcomeUnknown(cause=UnknownCause.GATEWAY_ERROR)
-        if not answer.bears(outcome.outcome):
+        if not bears(answer, outcome.outcome):
             return OutcomeUnknown(cause=UnknownCause.GATEWAY_ERROR)
         return outcome
 
@@ -54,4 +55,4 @@ class HttpProvider:
             outcome = _LOOK_UP.validate_json(answer.body)
         except (httpx.RequestError, ValidationError):
             return Unavailable()
-        return outcome if answer.bears(outcome.outcome) else Unavailable()
+        return outcome if bears(answer, outcome.outcome) else Unavailable()

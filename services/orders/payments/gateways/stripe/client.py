@@ -11,8 +11,8 @@ import httpx
 import stripe
 from pydantic import SecretStr
 
-from services.orders.http_access import send
 from services.runtime.errors import ConfigurationError
+from services.runtime.http_access import send
 
 ANSWER_BYTES_MAX: Final = 2 * 1024 * 1024
 """A page of a hundred PaymentIntents has a quarter of a megabyte."""

@@ -1,4 +1,4 @@
-"""How the gateway and the provider are reached over HTTP: where, with which credentials, how safely."""
+"""How others are reached over HTTP: where, with which credentials, how safely."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ ANSWER_BYTES_MAX: Final = 64 * 1024
 _BEYOND_TIMEOUT: Final = 2
 """How often the time-out for the next sign of life an answer may take in all."""
 _JSON: Final = {"content-type": "application/json"}
-_DONE: Final = frozenset({"captured", "action_required", "found", "refunded", "activated"})
-_SAID: Final = frozenset({"not_found", "declined", "refused", "not_refundable"})
 
 
 def _http_address(value: str) -> str:
@@ -62,20 +60,29 @@ class HttpAnswer:
     status: int
     body: bytes
 
-    def bears(self, outcome: str) -> bool:
-        """Say whether the status goes with the outcome: no error reports what was done."""
-        if outcome in _DONE:
-            return self.status < HTTPStatus.MULTIPLE_CHOICES
-        if outcome in _SAID:
-            redirects = HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
-            return self.status < HTTPStatus.INTERNAL_SERVER_ERROR and not redirects
-        return True
+    @property
+    def reports_success(self) -> bool:
+        """Whether the status goes with something that was done: no error reports that."""
+        return self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def reports_answer(self) -> bool:
+        """Whether the status goes with a plain no: neither a redirect nor a failure of the server."""
+        redirects = HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
+        return self.status < HTTPStatus.INTERNAL_SERVER_ERROR and not redirects
 
 
 def http_client(
-    access: HttpAccess, *, ca_file: Path | None, timeout_seconds: float, connections_max: int
+    access: HttpAccess,
+    *,
+    ca_file: Path | None,
+    ca_setting: str = "the file of certificate authorities",
+    timeout_seconds: float,
+    connections_max: int,
 ) -> httpx.AsyncClient:
     """Return a client for `access`. It follows no redirect, so that credentials go nowhere else.
+
+    `ca_setting` is what an error calls `ca_file`: the variable that names it.
 
     Raises:
         ConfigurationError: `ca_file` cannot be used.
@@ -90,7 +97,7 @@ def http_client(
         base_url=access.url or "",
         headers=headers,
         auth=basic,
-        verify=True if ca_file is None else _trusting(ca_file),
+        verify=True if ca_file is None else _trusting(ca_file, ca_setting),
         timeout=httpx.Timeout(timeout_seconds),
         limits=httpx.Limits(max_connections=connections_max),
         follow_redirects=False,
@@ -98,12 +105,12 @@ def http_client(
     )
 
 
-def _trusting(ca_file: Path) -> ssl.SSLContext:
+def _trusting(ca_file: Path, ca_setting: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         message = (
-            f"PERENNIAL_ORDERS_HTTP_CA_FILE cannot be used ({type(error).__name__}): "
+            f"{ca_setting} cannot be used ({type(error).__name__}): "
             "name a PEM file of certificate authorities"
         )
         raise ConfigurationError(message) from None
