@@ -46,6 +46,8 @@ EVENTS: Final[tuple[tuple[type[Event], Topic], ...]] = (
     (notifier.NotificationSent, NOTIFICATIONS),
     (notifier.NotificationFailed, NOTIFICATIONS),
     (notifier.NotificationSuppressed, NOTIFICATIONS),
+    (notifier.NotificationDelivered, NOTIFICATIONS),
+    (notifier.NotificationUndelivered, NOTIFICATIONS),
 )
 
 ROWS: Final[tuple[tuple[type[Message], Topic], ...]] = ((catalogue.PlanOffered, CATALOGUE),)

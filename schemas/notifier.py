@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
 from uuid import UUID
 
 from schemas.envelope import Event, Identifier, Sha256Hex, ShortText, UtcDatetime
+from schemas.requests import Channel
 
 
 class NotificationFailureReason(StrEnum):
@@ -26,17 +26,26 @@ class NotificationSuppressionReason(StrEnum):
     RATE_LIMITED = "rate_limited"
 
 
+class UndeliveredReason(StrEnum):
+    """Why an accepted message did not arrive, or is not known to have."""
+
+    UNDELIVERABLE = "undeliverable"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    UNREPORTED = "unreported"
+
+
 class _OfOneFact(Event):
     notification_id: Identifier
     fact_event_id: UUID
     fact_type: ShortText
-    channel: Literal["email"]
+    channel: Channel
     template: Identifier
     template_version: Identifier
 
 
 class NotificationSent(_OfOneFact):
-    """The mail server accepted one message about one fact.
+    """The mail server, or the aggregator of the channel, accepted one message about one fact.
 
     `settled_by` and `settlement_reason` are set when a person says so: `message_id` is then what
     the person named, `locale` is `und` and `message_sha256` that of no bytes.
@@ -66,10 +75,29 @@ class NotificationFailed(_OfOneFact):
 class NotificationSuppressed(_OfOneFact):
     """The fact got no message of its own: another one of its kind listed it, and was accepted.
 
-    `rate_limited`: the mailbox had too many of the kind. `digest_notification_id` is the
-    notification whose message told of this one too; the address of both is the same mailbox.
+    `rate_limited`: the mailbox or number had too many of the kind. `digest_notification_id` is the
+    notification whose message told of this one too; both went to the same mailbox or number.
     """
 
     reason: NotificationSuppressionReason
     digest_notification_id: Identifier
     suppressed_at: UtcDatetime
+
+
+class NotificationDelivered(_OfOneFact):
+    """The message arrived, as its channel reports: after NotificationSent, once.
+
+    Emails are not reported. `delivered_at` is the time that the report names.
+    """
+
+    delivered_at: UtcDatetime
+
+
+class NotificationUndelivered(_OfOneFact):
+    """The message of NotificationSent did not arrive, as its channel reports; it is not sent again.
+
+    `unreported`: no report came within days, so nobody knows.
+    """
+
+    reason: UndeliveredReason
+    undelivered_at: UtcDatetime

@@ -109,14 +109,26 @@ class PaymentInstruction(Part):
         return self
 
 
+class Channel(StrEnum):
+    """A way to reach the customer."""
+
+    EMAIL = "email"
+    SMS = "sms"
+
+
 class Contact(Part):
-    """Where and in which language to reach the customer. Checked in depth by the notifier alone."""
+    """Where and in which language to reach the customer. Checked in depth by the notifier alone.
+
+    A customer gets one message of each of the `channels`; sms needs a `phone` in the form of E.164,
+    `+` and up to 15 digits.
+    """
 
     email: Annotated[str, StringConstraints(min_length=3, max_length=320)]
     phone: Annotated[str, StringConstraints(max_length=32)] | None = None
     name: ShortText | None = None
     locale: Annotated[str, StringConstraints(min_length=2, max_length=35)] = "en"
     time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "UTC"
+    channels: list[Channel] = Field(default=[Channel.EMAIL], min_length=1, max_length=8)
 
 
 class OfOneOrder(Event):
@@ -161,7 +173,7 @@ class TopUpRequested(Event):
 
 
 class CustomerContactChanged(Event):
-    """The customer has a new address or language; it replaces the stored contact."""
+    """The customer has a new address, language or choice of channels; it replaces the stored contact."""
 
     contact: Contact
     changed_at: HappenedAt

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.demo.expected.comparison import compare_outcomes
-from deploy.demo.findings import find_books, find_mails, find_timeline
+from deploy.demo.findings import find_books, find_mails, find_sms, find_timeline
 from deploy.demo.publish import MANIFEST_FILE
 from deploy.demo.report.page import page
 from deploy.demo.result import DemoResult, Used
@@ -73,10 +73,11 @@ def _run(stack: LocalStack, manifest: dict[str, Any], result: DemoResult, consol
 
 def _find(stack: LocalStack, manifest: dict[str, Any], tally: Tally, result: DemoResult) -> None:
     addresses = stack.addresses()
-    mails = find_mails(result, stack.mail_folder, tally.notifications)
+    messages = find_mails(result, stack.mail_folder, tally.notifications)
+    messages += find_sms(result, addresses.sms_folder, tally.notifications)
     letters = asyncio.run(dead_letters(addresses))
     result.comparisons += compare_outcomes(
-        manifest, tally.counts, letters, mails, tally.orders_by_account()
+        manifest, tally.counts, letters, messages, tally.orders_by_account()
     )
     find_books(result, addresses, manifest)
     find_timeline(result, addresses, manifest["shown_renewal"])

@@ -14,7 +14,7 @@ from email.policy import default as modern
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.demo.expected.comparison import books_seen, compare_books, kinds_of_mails
+from deploy.demo.expected.comparison import books_seen, compare_books, kinds_of_messages
 from deploy.demo.expected.outcomes import Counts, nested
 from deploy.demo.result import DemoCheck, DemoMail, DemoResult, Moment
 from deploy.local.processes import ROOT
@@ -36,14 +36,28 @@ def find_mails(
     A message that no NotificationSent speaks of, or that came twice, counts as `unexplained`.
     """
     files = sorted(folder.glob("*.eml"))
-    kinds = kinds_of_mails((str(_message(file)["Message-ID"]) for file in files), notifications)
+    kinds = kinds_of_messages(
+        "email", (str(_message(file)["Message-ID"]) for file in files), notifications
+    )
     shown: dict[tuple[str, str], DemoMail] = {}
     for kind, file in zip(kinds, files, strict=True):
         if kind not in shown:
-            shown[kind] = _mail(file, *kind)
+            shown[kind] = _mail(file, kind[0].removesuffix(" by email"), kind[1])
     result.mails = [shown[kind] for kind in sorted(shown)][:_SHOWN_MAILS]
     result.mail_count = len(kinds)
     result.mail_folder = folder
+    return Counter(kinds)
+
+
+def find_sms(
+    result: DemoResult, folder: Path, notifications: Mapping[str, tuple[str, str]]
+) -> Counts:
+    """Count the accepted SMS by (template, locale), as `find_mails` does."""
+    kinds = kinds_of_messages(
+        "sms", (file.stem for file in sorted(folder.glob("*.json"))), notifications
+    )
+    result.sms_count = len(kinds)
+    result.sms_folder = folder
     return Counter(kinds)
 
 

@@ -66,6 +66,8 @@ class DemoResult:
     mails: list[DemoMail] = field(default_factory=list)
     mail_count: int = 0
     mail_folder: Path = Path()
+    sms_count: int = 0
+    sms_folder: Path = Path()
     memory: list[Used] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     requests: int = 0

@@ -33,6 +33,7 @@ def show(result: DemoResult, page: Path, console: Console) -> None:
 requests        {result.requests:,} over {result.accounts} accounts
 replay digest   {result.replay_sha256} over {result.replay_positions:,} events
 emails          {result.mail_count:,} in {result.mail_folder}
+sms             {result.sms_count:,} in {result.sms_folder}
 page            {page}
 memory          {memory}
 time            {result.seconds:.1f} s: {stages}

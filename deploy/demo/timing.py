@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.demo.expected.prices import WORLD
+from deploy.local.services import SMS_SANDBOX
 
 _ORDERS: Final = {
     "TRUST_CONFIRMATIONS_OF": WORLD["trusted_gateway"],
@@ -38,6 +39,9 @@ _NOTIFIER: Final = {
     # An email whose contact is one batch behind looks again soon.
     "RETRY_SECONDS": "0.5",
     "RETRY_SECONDS_MAX": "2",
+    **SMS_SANDBOX,
+    # The sandbox reports what arrived at once.
+    "REPORT_SECONDS": "0.5",
 }
 
 _HEADS: Final = {

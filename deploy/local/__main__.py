@@ -16,7 +16,7 @@ from deploy.local.clients import SHELL_ROLES, write_clients
 from deploy.local.errors import StackError
 from deploy.local.folder import STATE, holder, write_private
 from deploy.local.processes import ROOT
-from deploy.local.services import SERVICES
+from deploy.local.services import SERVICES, SMS_SANDBOX
 from deploy.local.stack import LocalStack
 from schemas.access import OPERATOR
 
@@ -27,6 +27,9 @@ _RESTART_SECONDS: Final = 2
 # A service that halted or cannot use its configuration waits for a person: services.runtime.app.start.
 _NOT_RESTARTED: Final = frozenset({70, 78})
 _DOWN_SECONDS: Final = 90
+
+_SETTINGS: Final = {f"PERENNIAL_NOTIFIER_{name}": each for name, each in SMS_SANDBOX.items()}
+"""What the services are started with beside addresses and secrets."""
 
 
 def up(folder: Path, *, virtual_clock: bool) -> None:
@@ -78,7 +81,7 @@ def serve(folder: Path, *, virtual_clock: bool) -> None:
         say=lambda text: print(text, flush=True),
     ) as stack:
         try:
-            stack.start()
+            stack.start(_SETTINGS)
             write_private(STACK_FILE, json.dumps(_description(stack), indent=2) + "\n")
             _look_after(stack)
         finally:
@@ -105,7 +108,7 @@ def _look_after(stack: LocalStack) -> NoReturn:
                 print(f"{name} ended with {code} and waits for you: see {child.log}", flush=True)
                 continue
             print(f"{name} ended with {code}: starting it again", flush=True)
-            restart.get(name, lambda service=name: stack.start_service(service))()
+            restart.get(name, lambda service=name: stack.start_service(service, _SETTINGS))()
 
 
 def _description(stack: LocalStack) -> dict[str, object]:
@@ -117,6 +120,7 @@ def _description(stack: LocalStack) -> dict[str, object]:
         "postgres": addresses.postgres,
         "http": addresses.http,
         "mail_folder": str(stack.mail_folder),
+        "sms_folder": str(addresses.sms_folder),
         "event_keys_file": str(stack.event_keys_file),
         "anchor_keys_file": str(stack.anchor_keys_file),
         "heads_folder": str(stack.heads_folder),
@@ -170,6 +174,7 @@ def _what_next(stack: dict[str, Any]) -> None:
 Perennial is up.
   Kafka      {stack["bootstrap_servers"]}{how}
   Mail       {stack["mail_folder"]}
+  SMS        {stack["sms_folder"]}
   Logs       {stack["log_folder"]}
   All addresses, for programs: {STACK_FILE}
 

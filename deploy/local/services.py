@@ -26,6 +26,9 @@ _PROBE_SECONDS: Final = 5
 _ANCHOR_SECONDS: Final = "300"
 _SECRETS: Final = ("POSTGRES_DSN", "EVENT_KEYS", "ANCHOR_KEYS", "ESIM_HASH_SALT")
 
+SMS_SANDBOX: Final = {"SMS": "sandbox", "SMS_SENDER": "Perennial"}
+"""What has the notifier write SMS into files; without it, customers get emails alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalAddresses:
@@ -45,6 +48,11 @@ class LocalAddresses:
     """What says how far the clock of the stack is ahead, where it is virtual."""
     kafka_logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By user of the broker, the settings that let it in; empty where everybody is let in."""
+
+    @property
+    def sms_folder(self) -> Path:
+        """Where the sandbox writes the SMS that it takes."""
+        return self.sandbox_folder / "sms"
 
     def kafka(self, user: str) -> dict[str, str]:
         """Return the settings by which `user` reaches the broker, without their prefix."""
@@ -77,6 +85,7 @@ class LocalAddresses:
             own["SMTP_PORT"] = str(self.smtp_port)
             own["SMTP_TLS"] = "none"
             own["FROM_ADDRESS"] = "billing@perennial.example"
+            own["SMS_FOLDER"] = str(self.sms_folder)
         named = {f"PERENNIAL_{service.upper()}_{name}": value for name, value in own.items()}
         shared = {VARIABLE: "demo"}
         if self.clock_file is not None:

@@ -23,6 +23,14 @@ type Allowance struct {
 	Sms     *int64 `json:"sms,omitzero"`
 }
 
+// Channel: A way to reach the customer.
+type Channel string
+
+const (
+	ChannelEmail Channel = "email"
+	ChannelSms   Channel = "sms"
+)
+
 // ChargeRefusalReason: Why the wallet does not pay.
 type ChargeRefusalReason string
 
@@ -52,13 +60,14 @@ type Consideration struct {
 	Bonus           Money  `json:"bonus"`
 }
 
-// Contact: Where and in which language to reach the customer. Checked in depth by the notifier alone.
+// Contact: Where and in which language to reach the customer. Checked in depth by the notifier alone. A customer gets one message of each of the `channels`; sms needs a `phone` in the form of E.164, `+` and up to 15 digits.
 type Contact struct {
-	Email    string  `json:"email"`
-	Phone    *string `json:"phone,omitzero"`
-	Name     *string `json:"name,omitzero"`
-	Locale   *string `json:"locale,omitzero"`
-	TimeZone *string `json:"time_zone,omitzero"`
+	Email    string    `json:"email"`
+	Phone    *string   `json:"phone,omitzero"`
+	Name     *string   `json:"name,omitzero"`
+	Locale   *string   `json:"locale,omitzero"`
+	TimeZone *string   `json:"time_zone,omitzero"`
+	Channels []Channel `json:"channels,omitzero"`
 }
 
 // DeclineReason: Why a payment failed; the customer email puts each into words.
@@ -234,6 +243,16 @@ const (
 	TopUpRejectionReasonAboveMaximum             TopUpRejectionReason = "above_maximum"
 )
 
+// UndeliveredReason: Why an accepted message did not arrive, or is not known to have.
+type UndeliveredReason string
+
+const (
+	UndeliveredReasonUndeliverable UndeliveredReason = "undeliverable"
+	UndeliveredReasonExpired       UndeliveredReason = "expired"
+	UndeliveredReasonRejected      UndeliveredReason = "rejected"
+	UndeliveredReasonUnreported    UndeliveredReason = "unreported"
+)
+
 // UnknownCause: Why we do not know whether the gateway charged.
 type UnknownCause string
 
@@ -268,7 +287,7 @@ type TopUpRequested struct {
 	RequestedAt time.Time          `json:"requested_at"`
 }
 
-// CustomerContactChanged: The customer has a new address or language; it replaces the stored contact.
+// CustomerContactChanged: The customer has a new address, language or choice of channels; it replaces the stored contact.
 type CustomerContactChanged struct {
 	AccountID string    `json:"account_id"`
 	Contact   Contact   `json:"contact"`
@@ -697,13 +716,13 @@ type LowBalanceDetected struct {
 	DetectedAt time.Time `json:"detected_at"`
 }
 
-// NotificationSent: The mail server accepted one message about one fact. `settled_by` and `settlement_reason` are set when a person says so: `message_id` is then what the person named, `locale` is `und` and `message_sha256` that of no bytes.
+// NotificationSent: The mail server, or the aggregator of the channel, accepted one message about one fact. `settled_by` and `settlement_reason` are set when a person says so: `message_id` is then what the person named, `locale` is `und` and `message_sha256` that of no bytes.
 type NotificationSent struct {
 	AccountID        string    `json:"account_id"`
 	NotificationID   string    `json:"notification_id"`
 	FactEventID      string    `json:"fact_event_id"`
 	FactType         string    `json:"fact_type"`
-	Channel          string    `json:"channel"`
+	Channel          Channel   `json:"channel"`
 	Template         string    `json:"template"`
 	TemplateVersion  string    `json:"template_version"`
 	Locale           string    `json:"locale"`
@@ -720,7 +739,7 @@ type NotificationFailed struct {
 	NotificationID   string                    `json:"notification_id"`
 	FactEventID      string                    `json:"fact_event_id"`
 	FactType         string                    `json:"fact_type"`
-	Channel          string                    `json:"channel"`
+	Channel          Channel                   `json:"channel"`
 	Template         string                    `json:"template"`
 	TemplateVersion  string                    `json:"template_version"`
 	Reason           NotificationFailureReason `json:"reason"`
@@ -729,18 +748,43 @@ type NotificationFailed struct {
 	FailedAt         time.Time                 `json:"failed_at"`
 }
 
-// NotificationSuppressed: The fact got no message of its own: another one of its kind listed it, and was accepted. `rate_limited`: the mailbox had too many of the kind. `digest_notification_id` is the notification whose message told of this one too; the address of both is the same mailbox.
+// NotificationSuppressed: The fact got no message of its own: another one of its kind listed it, and was accepted. `rate_limited`: the mailbox or number had too many of the kind. `digest_notification_id` is the notification whose message told of this one too; both went to the same mailbox or number.
 type NotificationSuppressed struct {
 	AccountID            string                        `json:"account_id"`
 	NotificationID       string                        `json:"notification_id"`
 	FactEventID          string                        `json:"fact_event_id"`
 	FactType             string                        `json:"fact_type"`
-	Channel              string                        `json:"channel"`
+	Channel              Channel                       `json:"channel"`
 	Template             string                        `json:"template"`
 	TemplateVersion      string                        `json:"template_version"`
 	Reason               NotificationSuppressionReason `json:"reason"`
 	DigestNotificationID string                        `json:"digest_notification_id"`
 	SuppressedAt         time.Time                     `json:"suppressed_at"`
+}
+
+// NotificationDelivered: The message arrived, as its channel reports: after NotificationSent, once. Emails are not reported. `delivered_at` is the time that the report names.
+type NotificationDelivered struct {
+	AccountID       string    `json:"account_id"`
+	NotificationID  string    `json:"notification_id"`
+	FactEventID     string    `json:"fact_event_id"`
+	FactType        string    `json:"fact_type"`
+	Channel         Channel   `json:"channel"`
+	Template        string    `json:"template"`
+	TemplateVersion string    `json:"template_version"`
+	DeliveredAt     time.Time `json:"delivered_at"`
+}
+
+// NotificationUndelivered: The message of NotificationSent did not arrive, as its channel reports; it is not sent again. `unreported`: no report came within days, so nobody knows.
+type NotificationUndelivered struct {
+	AccountID       string            `json:"account_id"`
+	NotificationID  string            `json:"notification_id"`
+	FactEventID     string            `json:"fact_event_id"`
+	FactType        string            `json:"fact_type"`
+	Channel         Channel           `json:"channel"`
+	Template        string            `json:"template"`
+	TemplateVersion string            `json:"template_version"`
+	Reason          UndeliveredReason `json:"reason"`
+	UndeliveredAt   time.Time         `json:"undelivered_at"`
 }
 
 // PlanOffered: A plan as it is sold now: its version, prices, and the promotions that can lower them. The newest record of its code holds; one without a value says that the plan is sold no more. With `calendar_days`, the days of its validity are those of the customer's time zone, that of the activation the first; else a day has 24 hours.
@@ -798,5 +842,7 @@ var New = map[string]func() any{
 	"billing.NotificationSent.v1":            func() any { return new(NotificationSent) },
 	"billing.NotificationFailed.v1":          func() any { return new(NotificationFailed) },
 	"billing.NotificationSuppressed.v1":      func() any { return new(NotificationSuppressed) },
+	"billing.NotificationDelivered.v1":       func() any { return new(NotificationDelivered) },
+	"billing.NotificationUndelivered.v1":     func() any { return new(NotificationUndelivered) },
 	"billing.PlanOffered.v1":                 func() any { return new(PlanOffered) },
 }

@@ -11,6 +11,9 @@ export interface Allowance {
   sms?: number;
 }
 
+/** A way to reach the customer. */
+export type Channel = "email" | "sms";
+
 /** Why the wallet does not pay. */
 export type ChargeRefusalReason = "insufficient_funds";
 
@@ -25,13 +28,14 @@ export interface Consideration {
   bonus: Money;
 }
 
-/** Where and in which language to reach the customer. Checked in depth by the notifier alone. */
+/** Where and in which language to reach the customer. Checked in depth by the notifier alone. A customer gets one message of each of the `channels`; sms needs a `phone` in the form of E.164, `+` and up to 15 digits. */
 export interface Contact {
   email: string;
   phone?: string;
   name?: string;
   locale?: string;
   time_zone?: string;
+  channels?: Array<Channel>;
 }
 
 /** Why a payment failed; the customer email puts each into words. */
@@ -126,6 +130,9 @@ export type SurplusReason = "paid_twice" | "paid_another_way" | "order_expired" 
 /** Why a top-up was refused before any money moved. */
 export type TopUpRejectionReason = "below_minimum_top_up" | "currency_not_supported" | "payment_method_not_accepted" | "topup_id_reused" | "account_blocked" | "above_maximum";
 
+/** Why an accepted message did not arrive, or is not known to have. */
+export type UndeliveredReason = "undeliverable" | "expired" | "rejected" | "unreported";
+
 /** Why we do not know whether the gateway charged. */
 export type UnknownCause = "timeout" | "connection_lost" | "gateway_error";
 
@@ -154,7 +161,7 @@ export interface TopUpRequested {
   requested_at: string;
 }
 
-/** The customer has a new address or language; it replaces the stored contact. */
+/** The customer has a new address, language or choice of channels; it replaces the stored contact. */
 export interface CustomerContactChanged {
   account_id: string;
   contact: Contact;
@@ -583,13 +590,13 @@ export interface LowBalanceDetected {
   detected_at: string;
 }
 
-/** The mail server accepted one message about one fact. `settled_by` and `settlement_reason` are set when a person says so: `message_id` is then what the person named, `locale` is `und` and `message_sha256` that of no bytes. */
+/** The mail server, or the aggregator of the channel, accepted one message about one fact. `settled_by` and `settlement_reason` are set when a person says so: `message_id` is then what the person named, `locale` is `und` and `message_sha256` that of no bytes. */
 export interface NotificationSent {
   account_id: string;
   notification_id: string;
   fact_event_id: string;
   fact_type: string;
-  channel: "email";
+  channel: Channel;
   template: string;
   template_version: string;
   locale: string;
@@ -606,7 +613,7 @@ export interface NotificationFailed {
   notification_id: string;
   fact_event_id: string;
   fact_type: string;
-  channel: "email";
+  channel: Channel;
   template: string;
   template_version: string;
   reason: NotificationFailureReason;
@@ -615,18 +622,43 @@ export interface NotificationFailed {
   failed_at: string;
 }
 
-/** The fact got no message of its own: another one of its kind listed it, and was accepted. `rate_limited`: the mailbox had too many of the kind. `digest_notification_id` is the notification whose message told of this one too; the address of both is the same mailbox. */
+/** The fact got no message of its own: another one of its kind listed it, and was accepted. `rate_limited`: the mailbox or number had too many of the kind. `digest_notification_id` is the notification whose message told of this one too; both went to the same mailbox or number. */
 export interface NotificationSuppressed {
   account_id: string;
   notification_id: string;
   fact_event_id: string;
   fact_type: string;
-  channel: "email";
+  channel: Channel;
   template: string;
   template_version: string;
   reason: NotificationSuppressionReason;
   digest_notification_id: string;
   suppressed_at: string;
+}
+
+/** The message arrived, as its channel reports: after NotificationSent, once. Emails are not reported. `delivered_at` is the time that the report names. */
+export interface NotificationDelivered {
+  account_id: string;
+  notification_id: string;
+  fact_event_id: string;
+  fact_type: string;
+  channel: Channel;
+  template: string;
+  template_version: string;
+  delivered_at: string;
+}
+
+/** The message of NotificationSent did not arrive, as its channel reports; it is not sent again. `unreported`: no report came within days, so nobody knows. */
+export interface NotificationUndelivered {
+  account_id: string;
+  notification_id: string;
+  fact_event_id: string;
+  fact_type: string;
+  channel: Channel;
+  template: string;
+  template_version: string;
+  reason: UndeliveredReason;
+  undelivered_at: string;
 }
 
 /** A plan as it is sold now: its version, prices, and the promotions that can lower them. The newest record of its code holds; one without a value says that the plan is sold no more. With `calendar_days`, the days of its validity are those of the customer's time zone, that of the activation the first; else a day has 24 hours. */
@@ -684,6 +716,8 @@ export interface EventData {
   "billing.NotificationSent.v1": NotificationSent;
   "billing.NotificationFailed.v1": NotificationFailed;
   "billing.NotificationSuppressed.v1": NotificationSuppressed;
+  "billing.NotificationDelivered.v1": NotificationDelivered;
+  "billing.NotificationUndelivered.v1": NotificationUndelivered;
   "billing.PlanOffered.v1": PlanOffered;
 }
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 import asyncpg
 import structlog
 
-from services.notifier.channels.email.effect import EmailPorts
-from services.notifier.channels.email.opening import build_channel
-from services.notifier.channels.email.settings import letterhead_of
+from schemas.requests import Channel
+from services.notifier.channels.definition import ChannelPorts, OpenChannel
+from services.notifier.channels.registry import CHANNELS
 from services.notifier.contacts.contacts import Contacts, contacts_projection
 from services.notifier.effects import build_effects
 from services.notifier.handlers import build_processor
@@ -25,24 +25,26 @@ from services.runtime.processor import Processor
 async def open_notifier(
     settings: NotifierSettings, pool: asyncpg.Pool, clock: Callable[[], datetime]
 ) -> AsyncIterator[Processor]:
-    """Open the email channel and yield the notifier."""
-    channel = build_channel(settings)
-    policy = policy_of(settings)
+    """Open the channels that the settings name, and yield the notifier."""
     logger = structlog.get_logger().bind(service="notifier")
-    ports = EmailPorts(
-        contacts=Contacts(pool),
-        turns=RecipientLimits(pool, limit_of=policy.limit_of, clock=clock),
-        channel=channel,
-        letterhead=letterhead_of(settings),
-        clock=clock,
-        logger=logger,
-    )
-    projections = (
-        contacts_projection(clock, accepted_kept=policy.contact_deadline),
-        settle_held_back,
-    )
-    try:
-        async with swept(Sweeper(pool, clock=clock, logger=logger)):
-            yield build_processor(policy, build_effects(ports), projections)
-    finally:
-        await channel.close()
+    contacts, turns = Contacts(pool), RecipientLimits(pool, clock=clock)
+    async with AsyncExitStack() as stack:
+        opened: dict[Channel, OpenChannel] = {}
+        for channel in CHANNELS:
+            found = channel.open(settings, clock)
+            if found is not None:
+                stack.push_async_callback(found.sender.close)
+                opened[channel.definition.name] = found
+        ports = {
+            name: ChannelPorts(
+                contacts, turns, each.sender, each.limits, frozenset(opened), clock, logger
+            )
+            for name, each in opened.items()
+        }
+        policy = policy_of(settings, tuple(ports))
+        projections = (
+            contacts_projection(clock, accepted_kept=policy.contact_deadline),
+            settle_held_back,
+        )
+        await stack.enter_async_context(swept(Sweeper(pool, clock=clock, logger=logger)))
+        yield build_processor(policy, build_effects(ports), projections)

@@ -19,7 +19,7 @@ from services.notifier.notification.archival import NOTIFICATION_STREAMS
 from services.notifier.notification.commands import Command, KeepAside, Notify, ReleaseHeld
 from services.notifier.notification.evolution import NotificationState, initial_state
 from services.notifier.notification.facts import Fact
-from services.notifier.notification.identities import hold_key, stream_id
+from services.notifier.notification.identities import fact_stream_id, hold_key, stream_id
 from services.notifier.notification.policy import Policy
 from services.notifier.notification.templates import TEMPLATE_OF
 from services.runtime.log.event_log import Transaction
@@ -83,7 +83,8 @@ def on_rejected(
 def _handlers(policy: Policy) -> dict[type[Event], Handler]:
     def on_fact(envelope: Envelope, event: Event, now: datetime) -> Task:
         fact = Fact.of(envelope, event, contact_by=now + policy.contact_deadline)
-        return Task(stream_id(fact.key), Notify(fact))
+        beside = tuple(stream_id(fact.key, channel) for channel in policy.channels)
+        return Task(fact_stream_id(fact.key), Notify(fact), beside=beside)
 
     # Facts without a template have no handler, so their bodies are not even parsed.
     handlers: dict[type[Event], Handler] = dict.fromkeys(TEMPLATE_OF, on_fact)

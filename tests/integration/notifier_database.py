@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -16,16 +16,20 @@ import structlog
 
 from schemas import EVENT_TYPES, TOPIC_OF
 from schemas.envelope import Event
+from schemas.requests import Channel
 from services.cli.setup.setup import set_up_postgres
+from services.notifier.channels.definition import ChannelPorts, Sender
 from services.notifier.channels.email.channel import OutgoingEmail
-from services.notifier.channels.email.effect import EmailPorts
+from services.notifier.channels.email.effect import EmailSender
 from services.notifier.channels.email.message import Letterhead
+from services.notifier.channels.sms.channel import SmsChannel
+from services.notifier.channels.sms.effect import SmsSender
 from services.notifier.contacts.contacts import Contacts, contacts_projection
 from services.notifier.effects import build_effects
 from services.notifier.handlers import build_processor
 from services.notifier.limits.turns import RecipientLimits, settle_held_back
 from services.notifier.notification.outcomes import Delivered, DeliveryOutcome
-from services.notifier.notification.policy import Policy
+from services.notifier.notification.policy import Limits, Policy
 from services.notifier.sweeper import Sweeper
 from services.runtime.app.start import open_pool
 from services.runtime.flow.effects.runner import EffectRunner
@@ -71,6 +75,7 @@ class Notifier:
     pool: asyncpg.Pool
     postbox: Postbox
     now: datetime = T0
+    sms: SmsChannel | None = None
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     sequences: dict[tuple[str, int], int] = field(default_factory=dict)
     contacts: Contacts = field(init=False)
@@ -89,14 +94,22 @@ class Notifier:
             send_deadline=timedelta(hours=1),
             retry_first=timedelta(seconds=10),
         )
-        ports = EmailPorts(
-            self.contacts,
-            RecipientLimits(self.pool, limit_of=policy.limit_of, clock=lambda: self.now),
-            self.postbox,
-            LETTERHEAD,
-            lambda: self.now,
-            structlog.get_logger(),
-        )
+        senders: dict[Channel, Sender] = {Channel.EMAIL: EmailSender(self.postbox, LETTERHEAD)}
+        if self.sms is not None:
+            senders[Channel.SMS] = SmsSender(self.sms, "Shop", 3)
+        policy = replace(policy, channels=tuple(senders))
+        ports = {
+            name: ChannelPorts(
+                self.contacts,
+                RecipientLimits(self.pool, clock=lambda: self.now),
+                sender,
+                Limits(),
+                frozenset(senders),
+                lambda: self.now,
+                structlog.get_logger(),
+            )
+            for name, sender in senders.items()
+        }
         projections = (contacts_projection(lambda: self.now), settle_held_back)
         processor = build_processor(policy, build_effects(ports), projections)
         journal = Journal(processor)
@@ -209,11 +222,11 @@ class Notifier:
 
 
 @asynccontextmanager
-async def notifier_on(admin_dsn: str) -> AsyncIterator[Notifier]:
+async def notifier_on(admin_dsn: str, sms: SmsChannel | None = None) -> AsyncIterator[Notifier]:
     """Prepare the notifier's schema, run it under its own role, and stop it."""
     await set_up_postgres(admin_dsn, "notifier", "secret", SHARDS)
     pool = await open_pool("notifier", settings_for(admin_dsn, role="perennial_notifier:secret"))
-    notifier = Notifier(pool, Postbox())
+    notifier = Notifier(pool, Postbox(), sms=sms)
     try:
         yield notifier
     finally:

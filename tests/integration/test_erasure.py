@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final
@@ -28,6 +29,7 @@ from tests.integration.notifier_database import Notifier, notifier_on
 ACCOUNT: Final = "acct-100042"
 NEIGHBOUR: Final = "acct-1000420"
 CANARY: Final = "canary.bird@example.org"
+PHONE: Final = "+4915112345678"
 JSON: Final = ("content-type", b"application/json")
 STRUCTURED: Final = ("content-type", b"application/cloudevents+json")
 
@@ -70,6 +72,10 @@ def spellings(notifier: Notifier) -> list[RedrivenRecord]:
         sent(key=CANARY.encode(), value=b"{}", headers=[JSON]),
         sent(value=b"{}", key=None, headers=[("ce_subject", CANARY.encode()), JSON]),
         sent(value=b"\xff\xfe" + CANARY.encode() + b"\x00", key=None, headers=[JSON]),
+        *(
+            sent(value=f'{{"phone": "{number}"'.encode(), key=None, headers=[JSON])
+            for number in (PHONE, "0049 151 1234-5678", "(+49) 151/123 456 78", "4915112345678")
+        ),
     ]
 
 
@@ -102,9 +108,9 @@ async def test_no_spelling_of_a_contact_is_left_in_a_database(
     notifier: Notifier, fresh_database: str
 ) -> None:
     await set_up_postgres(fresh_database, "orders", "secret", 1)
-    await notifier.take(notifier.contact_changed(CANARY))
+    await notifier.take(notifier.contact_changed(CANARY, phone=PHONE, channels=["sms"]))
     await notifier.take(
-        notifier.record("RenewalRequested", contact={"email": CANARY}),
+        notifier.record("RenewalRequested", contact={"email": CANARY, "phone": PHONE}),
         notifier.record("TopUpRequested", account_id=NEIGHBOUR, contact={"email": "a@example.org"}),
     )
     records = spellings(notifier)
@@ -122,15 +128,17 @@ async def test_no_spelling_of_a_contact_is_left_in_a_database(
     for service in ("notifier", "orders"):
         await keep_letters(fresh_database, service, letters)
         assert "canary.bird" in await dump(connection, service)
+        assert "5112345678" in await dump(connection, service)
     await connection.execute("SET search_path TO notifier")
     erasure, known = await erase(connection, ACCOUNT)
-    assert known == {CANARY}
+    assert known == {CANARY, PHONE}
     assert (erasure.contact, erasure.dead_letters) == (True, len(records))
     await connection.execute("SET search_path TO orders")
     assert await blank_letters(connection, ACCOUNT, known) == len(records)
     for service in ("notifier", "orders"):
         left = await dump(connection, service)
         assert "canary.bird" not in left
+        assert re.search(r"151\W{0,3}1234?", left) is None
         assert left.count(NEIGHBOUR) >= 1
     await connection.close()
 

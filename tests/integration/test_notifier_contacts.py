@@ -230,7 +230,9 @@ async def test_an_erased_contact_is_gone_and_older_requests_do_not_bring_it_back
     assert await email_of(notifier) is None
     kept = await connection.fetchrow("SELECT * FROM contact")
     assert kept is not None
-    assert {name for name, value in kept.items() if value} == {"account_id", "as_of", "erased_at"}
+    known = {name for name, value in kept.items() if value}
+    assert known == {"account_id", "as_of", "channels", "erased_at"}
+    assert kept["channels"] == "email", "what everybody gets who chose nothing"
     letters = await connection.fetch("SELECT record_value, closed_as FROM dead_letter")
     assert [tuple(letter) for letter in letters] == [(None, "discarded")]
     notifier.now = kept["erased_at"] + timedelta(minutes=1)

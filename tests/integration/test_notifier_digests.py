@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.notifier.limits.turns import Admitted, MessageKind, RecipientLimits
+from services.notifier.limits.turns import Admitted, RecipientLimits, TurnWanted
 from services.notifier.notification.facts import Fact
 from services.notifier.notification.outcomes import DeferralCause, Deferred
-from services.notifier.notification.policy import Policy
+from services.notifier.notification.policy import Limits
 from services.notifier.notification.templates import order_of
 from services.runtime.errors import Transient
 from tests.controls import T0
@@ -81,6 +81,11 @@ async def test_what_a_mail_listed_that_moved_to_another_mailbox_is_told_by_the_n
     assert (await outcomes(notifier, until=AT_ONCE + 3))["NotificationSuppressed"] == 1
 
 
+def wanted(fact: Fact, reference: str) -> TurnWanted:
+    limit = Limits().of("payment_failed")
+    return TurnWanted(fact.key, "payment_failed", reference, limit, STRANGER, fact.admitted)
+
+
 async def test_what_a_run_listed_that_had_lost_its_lease_waits_for_another_mail(
     notifier: Notifier,
 ) -> None:
@@ -91,10 +96,9 @@ async def test_what_a_run_listed_that_had_lost_its_lease_waits_for_another_mail(
     leases = await notifier.log.lease_due_effects(now=now, limit=1)
     [stale] = [lease.run for lease in leases]
     await notifier.pool.execute("UPDATE effect SET attempt = attempt + 1")
-    limits = RecipientLimits(notifier.pool, limit_of=Policy().limit_of, clock=lambda: now)
-    kind = MessageKind("payment_failed", "order/x")
+    limits = RecipientLimits(notifier.pool, clock=lambda: now)
     with pytest.raises(Transient, match="lost its lease"):
-        await limits.ask(stale, Fact.from_payload(stale.payload), kind, STRANGER)
+        await limits.ask(stale, wanted(Fact.from_payload(stale.payload), "order/x"))
     listed = "SELECT count(*) FROM held_mail WHERE digest IS NOT NULL"
     assert await notifier.pool.fetchval(listed) == 0
 
@@ -130,14 +134,14 @@ async def test_a_mail_that_waited_and_gets_its_turn_is_listed_by_no_other_of_its
     await decline(notifier, [AT_ONCE + 3])
     await notifier.pool.execute("UPDATE effect SET lease_until = NULL")
     now = notifier.now = T0 + HOUR * AT_ONCE
-    limits = RecipientLimits(notifier.pool, limit_of=Policy().limit_of, clock=lambda: now)
+    limits = RecipientLimits(notifier.pool, clock=lambda: now)
     runs = [lease.run for lease in await notifier.log.lease_due_effects(now=now, limit=9)]
     runs.sort(key=lambda run: run.account_id == f"acct-{AT_ONCE + 3}")
     facts = [Fact.from_payload(run.payload) for run in runs]
     references = [order_of(fact.event()) for fact in facts]
     turns = await asyncio.gather(
         *(
-            limits.ask(run, fact, MessageKind("payment_failed", reference), STRANGER)
+            limits.ask(run, wanted(fact, reference))
             for run, fact, reference in zip(runs, facts, references, strict=True)
         )
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas import BILLING
+from schemas.requests import Channel
 from schemas.topics import TOPICS
 from services.ledger.handlers import build_processor as build_ledger
 from services.ledger.handlers import load_low_balance
@@ -19,11 +20,10 @@ from services.notifier.notification.commands import (
     RecordDelivered,
     RecordInDigest,
     RecordNotDelivered,
-    SentText,
     Template,
 )
 from services.notifier.notification.facts import Fact
-from services.notifier.notification.outcomes import Refused
+from services.notifier.notification.outcomes import Refused, SentText
 from services.notifier.notification.policy import Policy
 from services.runtime.effect import EffectRun
 from services.runtime.flow.intake.intake import Intake
@@ -192,7 +192,11 @@ class Pipeline:
 
     async def _mail(self, run: EffectRun, _mark: Mark) -> object:
         """Answer in turn as mail servers and mailboxes do."""
-        fact, template, now = Fact.from_payload(run.payload), Template("any", "1"), self.world.now
+        fact, template, now = (
+            Fact.from_payload(run.payload),
+            Template(Channel.EMAIL, "any", "1"),
+            self.world.now,
+        )
         self._mails += 1
         match self._mails % 3:
             case 0:

@@ -40,10 +40,10 @@ PURE: Final = (
         *("rules." + name for name in ("accounts", "amounts", "postings", "rule_set", "variables")),
     )),
     *("services.notifier." + name for name in (
-        "decider",
+        "channels.email.mailboxes", "channels.sms.segments", "decider",
         *("notification." + name for name in (
             "archival", "commands", "evolution", "facts", "identities", "outcomes", "policy",
-            "rate_limit", "templates",
+            "rate_limit", "reports", "templates",
         )),
     )),
 )  # fmt: skip

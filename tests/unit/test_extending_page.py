@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "EXTENDING.md").read_text(encoding="utf-8")
 FILES_OF_AN_EVENT: Final = 5
+FILES_BESIDE_A_CHANNEL: Final = 4
 BLOCK: Final = re.compile(r"<!-- (file|in): (\S+) -->\n```\w+\n(.*?)```\n", re.DOTALL)
 
 
@@ -21,6 +23,8 @@ def replay(recipe: str, folder: Path) -> None:
     for name in ("schemas", "services"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "deploy").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "deploy" / "configuration_meanings.toml", folder / "deploy")
     for kind, path, text in BLOCK.findall(section(recipe)):
         file = folder / path
         if kind == "file":
@@ -171,6 +175,22 @@ for moment in (
 """
 
 
+def test_channel_is_added_by_its_folder_and_four_other_files(tmp_path: Path) -> None:
+    replay("A channel", tmp_path)
+    paths = {path for _, path, _ in BLOCK.findall(section("A channel"))}
+    beside = {path for path in paths if not path.startswith("services/notifier/channels/inbox/")}
+    assert len(beside) <= FILES_BESIDE_A_CHANNEL
+    done(tmp_path, tool("ruff"), "check", "--no-cache", "services/notifier", "schemas")
+    done(tmp_path, tool("ruff"), "format", "--no-cache", "--check", "services/notifier", "schemas")
+    meanings = tomllib.loads((tmp_path / "deploy/configuration_meanings.toml").read_text("utf-8"))
+    assert {"inbox_url", "inbox_token"} <= meanings["notifier"].keys()
+    (tmp_path / "program.py").write_text(INBOX, encoding="utf-8")
+    said = done(tmp_path, sys.executable, "program.py").splitlines()
+    assert said == ["inbox", "NotWanted", "sent inbox 1", "recipient", "Unknown", "unreachable"]
+    shown = done(tmp_path, sys.executable, "-m", "services.cli", "effects", "settle", "--help")
+    assert re.search(r"inbox +sent \(--reference\)", shown)
+
+
 def test_gateway_is_added_by_its_file_its_settings_and_where_it_is_opened(tmp_path: Path) -> None:
     replay("A gateway", tmp_path)
     done(tmp_path, tool("ruff"), "check", "--no-cache", "services/orders")
@@ -247,6 +267,92 @@ async def main() -> None:
             outcome = await AcmeGateway(http).charge(CHARGE)
             more = getattr(outcome, "gateway_txn_id", getattr(outcome, "reason", None))
             print(outcome.outcome, *([more] if more else []))
+
+
+asyncio.run(main())
+"""
+
+
+INBOX: Final = """
+import asyncio
+import json
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx
+import structlog
+
+from schemas import EVENT_TYPES
+from schemas.requests import Channel, Contact
+from services.notifier.channels.definition import ChannelPorts
+from services.notifier.channels.inbox.effect import InboxSender
+from services.notifier.channels.registry import CHANNELS
+from services.notifier.effects import build_effects
+from services.notifier.limits.turns import Admitted
+from services.notifier.notification.facts import Fact
+from services.notifier.notification.policy import Limits
+from services.notifier.settings import NotifierSettings
+from services.runtime.effect import EffectRun
+from services.runtime.settings import load_settings
+
+SETTINGS = {
+    "POSTGRES_DSN": "postgresql://notifier@127.0.0.1/perennial",
+    "BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "SMTP_HOST": "127.0.0.1",
+    "FROM_ADDRESS": "plans@shop.example.com",
+    "INBOX_URL": "https://inbox.example.com",
+}
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+ANSWERS = [200, 404, 503, None]
+EXAMPLE = json.load(open("schemas/examples/PlanActivated/v1.json"))
+KEY = UUID(EXAMPLE["id"])
+FACT = Fact(KEY, KEY, EXAMPLE["type"], "acct-1", NOW, json.dumps(EXAMPLE["data"]), NOW)
+structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+
+def reply(request: httpx.Request) -> httpx.Response:
+    answer = ANSWERS.pop(0)
+    if answer is None:
+        raise httpx.ConnectError("nobody is there")
+    return httpx.Response(answer, stream=httpx.ByteStream(b"{}"))
+
+
+class World:
+    contact = Contact(email="a@example.org")
+
+    async def find(self, account_id: str) -> Contact:
+        return self.contact
+
+    async def ask(self, run: EffectRun, wanted: object) -> Admitted:
+        return Admitted("ab" * 16)
+
+    async def mark(self, checkpoint: str) -> None:
+        pass
+
+
+async def main() -> None:
+    values = {f"PERENNIAL_NOTIFIER_{name}": value for name, value in SETTINGS.items()}
+    settings = load_settings(NotifierSettings, values)
+    opened = {each.definition.name: each.open(settings, lambda: NOW) for each in CHANNELS}
+    found = opened[Channel.INBOX]
+    print(Channel.INBOX if found else "off")
+    await found.sender.close()
+    world = World()
+    transport = httpx.MockTransport(reply)
+    async with httpx.AsyncClient(transport=transport, base_url="https://inbox.example.com") as http:
+        ports = ChannelPorts(
+            world, world, InboxSender(http), Limits(), frozenset(Channel), lambda: NOW,
+            structlog.get_logger(),
+        )
+        effect = build_effects({Channel.INBOX: ports})["inbox"]
+        run = EffectRun(1, "inbox/1", "inbox", "acct-1", "s", FACT.payload(), 1, False, None)
+        print(type(await effect.execute(run, world.mark)).__name__)
+        world.contact = Contact(email="a@example.org", channels=[Channel.INBOX])
+        result = await effect.execute(run, world.mark)
+        print("sent", result.template.channel, result.template.version)
+        for _ in range(len(ANSWERS)):
+            outcome = (await effect.execute(run, world.mark)).outcome
+            print(getattr(outcome, "what", getattr(outcome, "cause", type(outcome).__name__)))
 
 
 asyncio.run(main())

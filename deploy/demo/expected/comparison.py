@@ -28,14 +28,14 @@ class Comparison:
 
 
 def compare_outcomes(
-    manifest: Mapping[str, Any], events: Counts, letters: Counts, mails: Counts, orders: Counts
+    manifest: Mapping[str, Any], events: Counts, letters: Counts, messages: Counts, orders: Counts
 ) -> list[Comparison]:
-    """Compare events, dead letters and emails, and how many orders each account had accepted."""
+    """Compare events, dead letters and messages, and how many orders each account had accepted."""
     accepted = Counter({(account_id, ""): n for account_id, n in manifest["orders"].items()})
     return [
         *_compare("outcomes", flat(manifest["outcomes"]), events),
         *_compare("dead letters", flat(manifest["dead_letters"]), letters),
-        *_compare("emails", flat(manifest["emails"]), mails),
+        *_compare("messages", flat(manifest["messages"]), messages),
         *_in_short("accepted orders", "accounts", accepted, orders),
     ]
 
@@ -71,15 +71,16 @@ def books_seen(rows: Iterable[Mapping[str, Any]]) -> tuple[Counts, Counts]:
     return balances, wallets
 
 
-def kinds_of_mails(
-    message_ids: Iterable[str], notifications: Mapping[str, tuple[str, str]]
+def kinds_of_messages(
+    channel: str, message_ids: Iterable[str], notifications: Mapping[str, tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Return (template, locale) of each mail, unless it came twice or no notification speaks of it."""
+    """Return (template, locale) of each; of what came twice or has no notification, that."""
     seen: set[str] = set()
     kinds = []
     for message_id in message_ids:
-        kind = notifications.get(message_id, ("unexplained", ""))
-        kinds.append(("unexplained", "sent twice") if message_id in seen else kind)
+        template, locale = notifications.get(message_id, ("unexplained", ""))
+        kind = ("unexplained", "sent twice") if message_id in seen else (template, locale)
+        kinds.append((f"{kind[0]} by {channel}", kind[1]))
         seen.add(message_id)
     return kinds
 

@@ -1,4 +1,4 @@
-"""What must be seen in the end, counted: events and dead letters by phase, emails, accepted orders."""
+"""What must be seen in the end, counted: events and dead letters by phase, messages, accepted orders."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ Counts = Counter[tuple[str, str]]
 class Outcomes:
     """Everything that is expected because of what phase `phase`, and those before it, send.
 
-    A fact is told to its customer at once, or as soon as it is known in which language.
+    A fact is told to its customer at once, or as soon as it is known how and in which language.
     """
 
     phase: int = 0
     events: defaultdict[int, Counts] = field(default_factory=lambda: defaultdict(Counter))
     dead_letters: defaultdict[int, Counts] = field(default_factory=lambda: defaultdict(Counter))
-    emails: Counts = field(default_factory=Counter)
+    messages: Counts = field(default_factory=Counter)
     orders: Counter[str] = field(default_factory=Counter)
-    _locales: dict[str, str] = field(default_factory=dict)
+    _contacts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _untold: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def event(self, account_id: str, name: str, detail: str = "") -> None:
-        """Expect one event, and the email about it if it has one."""
+        """Expect one event, and the messages about it if it has any."""
         self.events[self.phase][name, detail] += 1
         if name in WORLD["email"]:
             self._untold[account_id].append(WORLD["email"][name])
             self._tell(account_id)
 
-    def contact(self, account_id: str, locale: str) -> None:
-        """The customer's emails are in this language from now on."""
-        self._locales[account_id] = locale
+    def contact(self, account_id: str, contact: Mapping[str, Any]) -> None:
+        """The customer is told there, and so, from now on: by email where no channel is named."""
+        self._contacts[account_id] = contact
         self._tell(account_id)
 
     def as_json(self) -> dict[str, Any]:
@@ -50,15 +50,17 @@ class Outcomes:
             "dead_letters_by_phase": {
                 str(key): nested(each) for key, each in self.dead_letters.items()
             },
-            "emails": nested(self.emails),
+            "messages": nested(self.messages),
             "orders": dict(sorted(self.orders.items())),
         }
 
     def _tell(self, account_id: str) -> None:
-        if account_id in self._locales:
-            for template in self._untold.pop(account_id, []):
-                self.emails[template, self._locales[account_id]] += 1
+        contact = self._contacts.get(account_id, {})
+        for template in self._untold.pop(account_id, []) if contact else []:
+            for channel in contact.get("channels", ["email"]):
+                self.messages[f"{template} by {channel}", contact["locale"]] += 1
                 self.events[self.phase]["NotificationSent", template] += 1
+                self.events[self.phase]["NotificationDelivered", template] += channel == "sms"
 
 
 def nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:

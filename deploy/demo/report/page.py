@@ -31,7 +31,7 @@ from deploy.demo.report.figures import (
 from deploy.demo.result import DemoMail, DemoResult
 from schemas.money import exponent_of
 
-_AREAS: Final = ("outcomes", "dead letters", "emails", "wallets")
+_AREAS: Final = ("outcomes", "dead letters", "messages", "wallets")
 _TRIAL_BALANCE: Final = "trial balance"
 _CHART_ORDER: Final = ("Assets", "Liabilities", "Equity", "Income", "Expenses")
 _LANGUAGES: Final = {
@@ -147,6 +147,7 @@ def _numbers(result: DemoResult) -> list[tuple[str, str]]:
         ("Time", seconds_text(result.seconds)),
         ("Renewals per second", rate_text(result.renewals_per_second)),
         ("Emails", count_text(result.mail_count)),
+        ("SMS", count_text(result.sms_count)),
         ("Numbers that agree", f"{count_text(agreeing)} of {count_text(len(result.comparisons))}"),
     ]
 

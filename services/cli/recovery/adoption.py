@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
 
+from schemas import BILLING
 from schemas.topics import REQUESTS, TOPICS, source_of
 from services.notifier import effects as notifier
+from services.notifier.notification.evolution import NotificationState, evolve, initial_state
 from services.orders.catalogue.catalogue_file import CATALOGUE_DEFAULT, load_catalogue
 from services.orders.restoration import requests_of, take_up
 from services.runtime.authenticity import EventKeys
 from services.runtime.errors import ConfigurationError
+from services.runtime.log.event_log import StoredEvent
 from services.runtime.log.tables import cursors
 from services.runtime.recovery.adoption import Adopted, adopt, events_after, heads, records_between
 from services.runtime.recovery.positions import refuse_running
@@ -57,7 +61,7 @@ async def _settle(
     stream_ids = [stream_id for each in adopted for stream_id in each.stream_ids]
     if service == "notifier":
         streams = await streams_of(connection, stream_ids)
-        return await restore_effects(connection, streams, notifier.EFFECTS, lambda _: None)
+        return await restore_effects(connection, streams, notifier.EFFECTS, _notification)
     rows = await connection.fetch(cursors.OF_TOPIC, REQUESTS.name)
     nexts = {row["partition"]: row["next_offset"] for row in rows}
     unread = await records_between(
@@ -68,6 +72,13 @@ async def _settle(
         Path(os.environ.get("PERENNIAL_ORDERS_CATALOGUE", CATALOGUE_DEFAULT))
     )
     return await take_up(connection, stream_ids, requests, catalogue, _salt())
+
+
+def _notification(stored: Sequence[StoredEvent]) -> NotificationState:
+    state = initial_state()
+    for each in stored:
+        state = evolve(state, each.event(BILLING))
+    return state
 
 
 def _salt() -> str:

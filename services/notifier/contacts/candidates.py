@@ -14,12 +14,12 @@ from schemas.envelope import Envelope, Event
 from schemas.orders import RenewalAccepted, RenewalRejected, TopUpAccepted, TopUpRejected
 from schemas.requests import Contact, RenewalRequested, TopUpRequested
 from services.notifier.contacts.contact_check import checked
+from services.notifier.contacts.rows import columns_of, contact_of
 from services.runtime.processor import Incoming
 
 CANDIDATES_PER_ACCOUNT_MAX: Final = 64
 """Of more, the newest stay: orders answers within a moment, whoever floods an account."""
 _KEPT_FOR: Final = timedelta(days=7)
-_CONTACT: Final = ("email", "phone", "name", "locale", "time_zone")
 _KEY: Final = ("account_id", "order_id", "event_id")
 """What an answer names of a request; an older one no upstream."""
 _SAME_SOURCE: Final = "({0}.source IS NULL OR {0}.source = {1}.source)"
@@ -31,28 +31,28 @@ _SAME: Final = " AND ".join(f"{{0}}.{name} = {{1}}.{name}" for name in _KEY)
 # neither counts.
 _KEEP: Final = (
     "WITH asked AS (SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[],"  # noqa: S608
-    " $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[],"
-    " $11::boolean[]) AS asked(account_id, order_id, event_id, source, email, phone, name, locale,"
-    " time_zone, as_of, contested)),"
+    " $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[],"
+    " $12::boolean[]) AS asked(account_id, order_id, event_id, source, email, phone, name, locale,"
+    " time_zone, channels, as_of, contested)),"
     " met AS (DELETE FROM accepted_request USING asked"
     f" WHERE {_SAME.format('accepted_request', 'asked')}"
     f" AND {_SAME_SOURCE.format('accepted_request', 'asked')} RETURNING asked.*),"
     " kept AS (INSERT INTO contact_candidate (account_id, order_id, event_id, source, email, phone,"
-    " name, locale, time_zone, as_of, contested, expires_at)"
-    " SELECT asked.*, $12 FROM asked"
+    " name, locale, time_zone, channels, as_of, contested, expires_at)"
+    " SELECT asked.*, $13 FROM asked"
     f" WHERE NOT EXISTS (SELECT FROM met WHERE {_SAME.format('met', 'asked')})"
     " AND NOT EXISTS (SELECT FROM contact WHERE contact.account_id = asked.account_id"
     " AND contact.erased_at IS NOT NULL AND contact.as_of > asked.as_of)"
     " ON CONFLICT (account_id, order_id, event_id, source) DO UPDATE SET contested ="
     " contact_candidate.contested OR excluded.contested OR"
     " (contact_candidate.email, contact_candidate.phone,"
-    " contact_candidate.name, contact_candidate.locale, contact_candidate.time_zone)"
-    " IS DISTINCT FROM (excluded.email, excluded.phone, excluded.name,"
-    " excluded.locale, excluded.time_zone)"
+    " contact_candidate.name, contact_candidate.locale, contact_candidate.time_zone,"
+    " contact_candidate.channels) IS DISTINCT FROM (excluded.email, excluded.phone, excluded.name,"
+    " excluded.locale, excluded.time_zone, excluded.channels)"
     " RETURNING account_id, (SELECT count(*) FROM contact_candidate AS own"
     " WHERE own.account_id = contact_candidate.account_id) AS others)"
-    " SELECT account_id, email, phone, name, locale, time_zone, as_of, false AS crowded"
-    " FROM met WHERE NOT contested UNION ALL SELECT DISTINCT account_id, '', NULL, NULL, '', '',"
+    " SELECT account_id, email, phone, name, locale, time_zone, channels, as_of, false AS crowded"
+    " FROM met WHERE NOT contested UNION ALL SELECT DISTINCT account_id, '', NULL, NULL, '', '', '',"
     f" clock_timestamp(), true FROM kept WHERE others >= {CANDIDATES_PER_ACCOUNT_MAX}"
 )
 _PRUNE: Final = (
@@ -77,7 +77,7 @@ _TAKE: Final = (
     " SELECT account_id, order_id, event_id, source, $6 FROM answered WHERE accepted"
     f" AND NOT EXISTS (SELECT FROM taken WHERE {_SAME.format('taken', 'answered')})"
     " ON CONFLICT DO NOTHING)"
-    " SELECT account_id, email, phone, name, locale, time_zone, as_of"
+    " SELECT account_id, email, phone, name, locale, time_zone, channels, as_of"
     " FROM taken JOIN alone USING (account_id, order_id, event_id)"
     " WHERE accepted AND NOT contested"
 )
@@ -190,7 +190,7 @@ async def keep(
     rows = await connection.fetch(
         _KEEP,
         *([getattr(each, name) for each in candidates] for name in (*_KEY, "source")),
-        *([getattr(each.contact, name) for each in candidates] for name in _CONTACT),
+        *columns_of(each.contact for each in candidates),
         [each.as_of for each in candidates],
         [each.contested for each in candidates],
         now + _KEPT_FOR,
@@ -216,5 +216,4 @@ async def take(
 
 
 def _change(row: Any) -> ContactChange:  # noqa: ANN401 - an asyncpg record
-    contact = Contact(**{name: row[name] for name in _CONTACT})
-    return ContactChange(row["account_id"], contact, row["as_of"])
+    return ContactChange(row["account_id"], contact_of(row), row["as_of"])

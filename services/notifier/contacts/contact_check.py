@@ -1,4 +1,4 @@
-"""Looks at a contact in depth before it is kept: what it becomes part of is an email's header."""
+"""Looks at a contact in depth before it is kept: it becomes part of headers, and costs money."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final, Never
 
 from email_validator import EmailNotValidError, validate_email
 
-from schemas.requests import Contact
+from schemas.requests import Channel, Contact
+from services.notifier.channels.sms.phone_numbers import phone_number
 from services.notifier.wording.locales import zone_named
 from services.runtime.errors import Poison
 
@@ -28,14 +29,23 @@ _DIRECTION_CONTROLS: Final = frozenset(
 
 
 def checked(contact: Contact) -> Contact:
-    """Return `contact` with its address in the form that goes to the mail server.
+    """Return `contact` with its addresses in the forms that go to the channels.
+
+    A phone number that no channel can use is not kept; it is refused where sms is wanted.
 
     Raises:
         Poison: a field is unusable. The text names the field, never the value.
     """
     for name in ("email", "name", "phone", "locale", "time_zone"):
         _check_one_line(name, getattr(contact, name) or "")
-    changed = {"email": mail_address(contact.email), "name": (contact.name or "").strip() or None}
+    changed: dict[str, object] = {
+        "email": mail_address(contact.email),
+        "phone": phone_number(contact.phone or ""),
+        "name": (contact.name or "").strip() or None,
+        "channels": sorted(set(contact.channels)),
+    }
+    if Channel.SMS in contact.channels and changed["phone"] is None:
+        _refuse("phone", "sms needs a number in the form of E.164, + and at most 15 digits")
     # A mail in English or with times in UTC is better than none.
     if _LOCALE.fullmatch(contact.locale) is None:
         changed["locale"] = LOCALE_OTHERWISE

@@ -19,6 +19,7 @@ from services.notifier.contacts.candidates import (
     take,
 )
 from services.notifier.contacts.contact_check import checked
+from services.notifier.contacts.rows import columns_of, contact_of
 from services.notifier.gathering import Gathered
 from services.notifier.notification.identities import hold_key
 from services.runtime.log.event_log import Transaction
@@ -28,19 +29,19 @@ from services.runtime.postgres.errors import transient_when_unwell
 from services.runtime.processor import Filed, Incoming, Projection
 
 _FIND: Final = (
-    "SELECT account_id, email, phone, name, locale, time_zone FROM contact"
+    "SELECT account_id, email, phone, name, locale, time_zone, channels FROM contact"
     " WHERE account_id = ANY($1::text[]) AND erased_at IS NULL"
 )
-_CONTACT: Final = ("email", "phone", "name", "locale", "time_zone")
 _STORE: Final = (
     # What could not be used before needs nobody's attention any more.
     f"WITH mended AS ({superseded('$1', 'contact_refused', 'a later contact took its place')})"  # noqa: S608 - constants
-    " INSERT INTO contact (account_id, email, phone, name, locale, time_zone, as_of)"
+    " INSERT INTO contact (account_id, email, phone, name, locale, time_zone, channels, as_of)"
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
-    " $7::timestamptz[])"
+    " $7::text[], $8::timestamptz[])"
     " ON CONFLICT (account_id) DO UPDATE SET email = excluded.email, phone = excluded.phone,"
     " name = excluded.name, locale = excluded.locale, time_zone = excluded.time_zone,"
-    " as_of = excluded.as_of, erased_at = NULL WHERE contact.as_of <= excluded.as_of"
+    " channels = excluded.channels, as_of = excluded.as_of, erased_at = NULL"
+    " WHERE contact.as_of <= excluded.as_of"
 )
 
 
@@ -123,19 +124,13 @@ class Contacts:
     async def _read(self, account_ids: Sequence[str]) -> list[Contact | None]:
         with transient_when_unwell():
             rows = await self._pool.fetch(_FIND, account_ids)
-        found = {
-            row["account_id"]: Contact(**{name: row[name] for name in _CONTACT}) for row in rows
-        }
+        found = {row["account_id"]: contact_of(row) for row in rows}
         return [found.get(account_id) for account_id in account_ids]
 
 
 def _columns(changes: Sequence[ContactChange]) -> list[list[Any]]:
     return [
         [change.account_id for change in changes],
-        [change.contact.email for change in changes],
-        [change.contact.phone for change in changes],
-        [change.contact.name for change in changes],
-        [change.contact.locale for change in changes],
-        [change.contact.time_zone for change in changes],
+        *columns_of(change.contact for change in changes),
         [change.as_of for change in changes],
     ]

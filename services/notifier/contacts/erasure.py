@@ -11,24 +11,28 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.notifier.limits.mailboxes import FORGET_MAILBOXES, mailbox_hash, mailbox_key
+from services.notifier.channels.registry import recipients_of
+from services.notifier.limits.recipients import FORGET_RECIPIENTS, recipient_hash, recipient_key
 from services.runtime.log.tables import dead_letters
 from services.runtime.postgres.errors import transient_when_unwell
 
 _KNOWN: Final = (
-    "SELECT email FROM contact WHERE account_id = $1 AND email IS NOT NULL"
-    " UNION SELECT email FROM contact_candidate WHERE account_id = $1"
+    "WITH known AS (SELECT email, phone FROM contact WHERE account_id = $1"
+    " UNION SELECT email, phone FROM contact_candidate WHERE account_id = $1)"
+    " SELECT address FROM known, unnest(ARRAY[email, phone]) AS address WHERE address IS NOT NULL"
 )
 _ERASE: Final = (
     "WITH kept AS (SELECT account_id FROM contact WHERE account_id = $1 AND erased_at IS NULL)"
     " INSERT INTO contact (account_id, as_of, erased_at)"
     " VALUES ($1, clock_timestamp(), clock_timestamp())"
     " ON CONFLICT (account_id) DO UPDATE SET email = NULL, phone = NULL, name = NULL,"
-    " locale = NULL, time_zone = NULL, as_of = excluded.as_of, erased_at = excluded.erased_at"
+    " locale = NULL, time_zone = NULL, channels = excluded.channels, as_of = excluded.as_of,"
+    " erased_at = excluded.erased_at"
     " RETURNING EXISTS (SELECT FROM kept)"
 )
 _ESCAPE: Final = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|([\"\\/]))")
 _PART_OF_ID: Final = rb"[A-Za-z0-9._:-]"
+_PHONE: Final = re.compile(r"\+[0-9]+", re.ASCII)
 _PREFETCHED: Final = 50
 _ERASED: Final = "contact erased"
 
@@ -53,14 +57,14 @@ async def erase(
     with transient_when_unwell():
         async with connection.transaction():
             rows = await connection.fetch(_KNOWN, account_id)
-            known = frozenset(row["email"] for row in rows) | frozenset(addresses)
+            known = frozenset(row["address"] for row in rows) | frozenset(addresses)
             existed: bool = await connection.fetchval(_ERASE, account_id)
             await connection.execute(
                 "DELETE FROM contact_candidate WHERE account_id = $1", account_id
             )
-            key = await mailbox_key(connection)
-            mailboxes = [mailbox_hash(address, key) for address in known]
-            await connection.execute(FORGET_MAILBOXES, mailboxes)
+            key = await recipient_key(connection)
+            recipients = [recipient_hash(each, key) for one in known for each in recipients_of(one)]
+            await connection.execute(FORGET_RECIPIENTS, recipients)
             blanked = await blank_letters(connection, account_id, known)
     return Erasure(existed, blanked), known
 
@@ -92,10 +96,22 @@ def _pattern(account_id: str, addresses: Iterable[str]) -> re.Pattern[bytes]:
     account = re.escape(account_id.encode())
     wanted = [rb"(?<!%b)%b(?!%b)" % (_PART_OF_ID, account, _PART_OF_ID)]
     for address in addresses:
+        if _PHONE.fullmatch(address):
+            wanted.append(_spellings_of_number(address))
+            continue
         for spelling in {address, _with_unicode_domain(address)}:
             text = re.escape(spelling.encode())
             wanted.append(rb"(?<![A-Za-z0-9])(?i:%b)(?![A-Za-z0-9])" % text)
     return re.compile(b"|".join(wanted))
+
+
+def _spellings_of_number(phone: str) -> bytes:
+    """Return a pattern of the digits of a number, however people set them apart."""
+    digits = phone.removeprefix("+").encode()
+    between = rb"[^0-9A-Za-z]{0,3}"
+    return rb"(?<![0-9])(?:00)?%b(?![0-9])" % between.join(
+        digits[at : at + 1] for at in range(len(digits))
+    )
 
 
 def _with_unicode_domain(address: str) -> str:

@@ -1,7 +1,7 @@
-"""How many mails of a kind a mailbox gets, across accounts and shards, and which one tells of the rest.
+"""How many messages of a kind a recipient gets over all accounts, and which one tells of the rest.
 
-A mail asks for its turn just before it is sent. What gets none is kept in `held_mail` and asks again
-later; the first that then gets one lists the others, and they end when its message was accepted.
+A message asks for its turn just before it is sent. What gets none is kept in `held_mail` and asks
+again later; the first that then gets one lists the others, and they end when its message was accepted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from asyncpg.pool import PoolConnectionProxy
 
 from schemas.notifier import NotificationFailed, NotificationSent, NotificationSuppressed
 from services.notifier.gathering import Gathered
-from services.notifier.limits.mailboxes import mailbox_hash, mailbox_key
-from services.notifier.notification.facts import Fact
-from services.notifier.notification.identities import fact_key_of
+from services.notifier.limits.recipients import recipient_hash, recipient_key
+from services.notifier.notification.identities import key_of
 from services.notifier.notification.rate_limit import Limit
 from services.runtime.effect import EffectRun, RunKey
 from services.runtime.errors import Transient
@@ -31,9 +30,9 @@ from services.runtime.processor import Filed, Incoming
 DIGEST_FACTS_MAX: Final = 500
 """So many references fit into a message that mail clients show whole; more wait for the next."""
 _MARK: Final = "admitted/"
-"""The checkpoint of a mail that had its turn, followed by the mailbox."""
+"""The checkpoint of a message that had its turn, followed by the recipient."""
 Place = tuple[bytes, str]
-"""A mailbox and a template."""
+"""A recipient and a template. A mailbox and a phone never have the same hash."""
 
 # A new row is written as if nobody else asked. The rows of a round stay locked until its end.
 _LOCK: Final = (
@@ -61,7 +60,7 @@ _HOLD: Final = (
     " ON CONFLICT (fact_key) DO NOTHING"
 )
 _LET_GO: Final = "DELETE FROM held_mail WHERE fact_key = $1"
-# What is listed and not told waits anew: that of the mailbox which a mail no more goes to, and what
+# What is listed and not told waits anew: that of the recipient whom it no more goes to, and what
 # a run that lost its lease took.
 _UNLIST: Final = (
     "UPDATE held_mail SET digest = NULL WHERE digest = $1 AND mailbox <> $2 AND NOT told"
@@ -86,20 +85,20 @@ _SETTLE: Final = (
 
 
 class Admitted(NamedTuple):
-    """The mail may go to `mailbox`; `listed` are the orders of the facts that it tells of besides."""
+    """The message may go to `recipient`; `listed` are the orders of what it tells of besides."""
 
-    mailbox: str
+    recipient: str
     listed: tuple[str, ...] = ()
 
 
 class Postponed(NamedTuple):
-    """The mailbox had too many: ask again at `until`; None: soon, another mail is telling of it."""
+    """The recipient had too many: ask again at `until`; None: soon, another message tells of it."""
 
     until: datetime | None
 
 
 class InDigest(NamedTuple):
-    """The message about the fact with the key `digest` told of this one too."""
+    """The message of the notification with the key `digest` told of this one too."""
 
     digest: UUID
 
@@ -107,65 +106,74 @@ class InDigest(NamedTuple):
 TurnGiven = Admitted | Postponed | InDigest
 
 
-class MessageKind(NamedTuple):
-    """The template of a mail, and the order that it is about; "" when it is about none."""
+class TurnWanted(NamedTuple):
+    """A message that is about to be sent, by the `key` of its notification.
 
+    `reference` is the order that it is about, "" when it is about none. `recipient` is the one
+    spelling of the address; it is not kept. `admitted` is the recipient in whose name it had its
+    turn before, as hex.
+    """
+
+    key: UUID
     template: str
     reference: str
+    limit: Limit
+    recipient: str
+    admitted: str | None
 
 
 class Turns(Protocol):
-    """The limits that say whether a mail may be sent."""
+    """The limits that say whether a message may be sent."""
 
-    async def ask(self, run: EffectRun, fact: Fact, kind: MessageKind, address: str) -> TurnGiven:
-        """Return what is to be done with a mail; a turn that was given is not counted again."""
+    async def ask(self, run: EffectRun, wanted: TurnWanted) -> TurnGiven:
+        """Return what is to be done with it; a turn that was given is not counted again."""
 
 
 class TurnRequest(NamedTuple):
-    """One mail that is about to be sent. `admitted`: it had its turn in this mailbox before.
+    """One message that is about to be sent. `admitted`: it had its turn for this recipient before.
 
-    `moved`: it had its turn in another mailbox, and may have told others there.
+    `moved`: it had its turn for another recipient, and may have told others there.
     """
 
     run: RunKey
-    fact_key: UUID
+    key: UUID
     reference: str
     place: Place
+    limit: Limit
     admitted: bool
     moved: bool
 
 
 class RecipientLimits:
-    """The turns of all mailboxes, in the notifier's schema: what every process agrees on."""
+    """The turns of all recipients, in the notifier's schema: what every process agrees on."""
 
-    def __init__(
-        self,
-        pool: asyncpg.Pool,
-        *,
-        limit_of: Callable[[str], Limit],
-        clock: Callable[[], datetime],
-    ) -> None:
-        """Give turns by the limit of each template."""
+    def __init__(self, pool: asyncpg.Pool, *, clock: Callable[[], datetime]) -> None:
+        """Give turns on `pool`, whose search_path begins with the notifier's schema."""
         self._pool = pool
-        self._limit_of = limit_of
         self._clock = clock
         self._key: bytes | None = None
         self._gathered: Gathered[TurnRequest, TurnGiven | None] = Gathered(self._answer)
 
-    async def ask(self, run: EffectRun, fact: Fact, kind: MessageKind, address: str) -> TurnGiven:
-        """Return what is to be done with a mail; a turn that was given is not counted again.
+    async def ask(self, run: EffectRun, wanted: TurnWanted) -> TurnGiven:
+        """Return what is to be done with a message; a turn that was given is not counted again.
 
         Raises:
-            Transient: the database is unwell, or another worker has the mail.
+            Transient: the database is unwell, or another worker has the message.
         """
         if self._key is None:
             with transient_when_unwell():
-                self._key = await mailbox_key(self._pool)
-        mailbox = mailbox_hash(address, self._key)
-        before = {fact.admitted, _mailbox_of(run.checkpoint)} - {None}
-        place = (mailbox, kind.template)
-        admitted, moved = mailbox.hex() in before, bool(before - {mailbox.hex()})
-        request = TurnRequest(run.key, fact.key, kind.reference, place, admitted, moved)
+                self._key = await recipient_key(self._pool)
+        recipient = recipient_hash(wanted.recipient, self._key)
+        before = {wanted.admitted, _recipient_of(run.checkpoint)} - {None}
+        request = TurnRequest(
+            run.key,
+            wanted.key,
+            wanted.reference,
+            (recipient, wanted.template),
+            wanted.limit,
+            admitted=recipient.hex() in before,
+            moved=bool(before - {recipient.hex()}),
+        )
         turn = await self._gathered.ask(request)
         if turn is None:
             message = f"attempt {run.attempt} of {run.effect_id} lost its lease: another goes on"
@@ -175,9 +183,9 @@ class RecipientLimits:
     async def _answer(self, requests: Sequence[TurnRequest]) -> list[TurnGiven | None]:
         with transient_when_unwell():
             async with self._pool.acquire() as connection, connection.transaction():
-                # No mail goes before the mark of its final dot is on the disk, and this with it.
+                # Nothing goes before the mark of its last step is on the disk, and this with it.
                 await connection.execute("SET LOCAL synchronous_commit = off")
-                return await _Round(connection, self._limit_of, self._clock()).give(requests)
+                return await _Round(connection, self._clock()).give(requests)
 
 
 async def settle_held_back(
@@ -187,7 +195,7 @@ async def settle_held_back(
     ended, sent = [], []
     for _, event in appended:
         if isinstance(event, NotificationSent | NotificationFailed | NotificationSuppressed):
-            ended.append(fact_key_of(event.notification_id))
+            ended.append(key_of(event.notification_id))
             if isinstance(event, NotificationSent):
                 sent.append(ended[-1])
     if ended:
@@ -195,19 +203,16 @@ async def settle_held_back(
 
 
 class _Held(NamedTuple):
-    mailbox: bytes
+    recipient: bytes
     digest: UUID | None
     told: bool
 
 
 class _Round:
-    """Turns given in one transaction, which holds the rows of all mailboxes that it is about."""
+    """Turns given in one transaction, which holds the rows of all recipients that it is about."""
 
-    def __init__(
-        self, connection: PoolConnectionProxy, limit_of: Callable[[str], Limit], now: datetime
-    ) -> None:
+    def __init__(self, connection: PoolConnectionProxy, now: datetime) -> None:
         self._connection = connection
-        self._limit_of = limit_of
         self._now = now
         self._stored: dict[Place, datetime] = {}
         self._expected: dict[Place, datetime] = {}
@@ -221,7 +226,7 @@ class _Round:
         await self._lock(requests)
         for each in requests:
             if each.moved:
-                await self._connection.execute(_UNLIST, each.fact_key, each.place[0])
+                await self._connection.execute(_UNLIST, each.key, each.place[0])
         await self._read(requests)
         turns = [await self._turn(each) for each in requests]
         kept = await self._write(requests, turns)
@@ -232,64 +237,64 @@ class _Round:
         ]
 
     async def _lock(self, requests: Sequence[TurnRequest]) -> None:
-        asking = Counter({each.place: 0 for each in requests})
+        limits = {each.place: each.limit for each in requests}
+        asking = Counter(dict.fromkeys(limits, 0))
         asking.update(each.place for each in requests if not each.admitted)
         places = sorted(asking)
-        alone = [self._expected_alone(place, asking[place]) for place in places]
+        alone = [self._expected_alone(limits[place], asking[place]) for place in places]
         for row in await self._connection.fetch(_LOCK, *_columns(places), alone):
             place = (row["mailbox"], row["template"])
             self._stored[place] = row["expected_at"]
             self._expected[place] = self._now if row["is_new"] else row["expected_at"]
 
-    def _expected_alone(self, place: Place, asking: int) -> datetime:
-        limit = self._limit_of(place[1])
+    def _expected_alone(self, limit: Limit, asking: int) -> datetime:
         return self._now + limit.interval * min(asking, limit.burst)
 
     async def _read(self, requests: Sequence[TurnRequest]) -> None:
-        keys = [each.fact_key for each in requests]
+        keys = [each.key for each in requests]
         for row in await self._connection.fetch(_KNOWN, keys, *_columns(list(self._expected))):
             if row["fact_key"] is None:
                 self._crowded.add(row["mailbox"])
             else:
                 self._held[row["fact_key"]] = _Held(row["mailbox"], row["digest"], row["told"])
-        if again := [each.fact_key for each in requests if each.admitted]:
+        if again := [each.key for each in requests if each.admitted]:
             for row in await self._connection.fetch(_LISTED, again):
                 self._listed.setdefault(row["digest"], []).append(row["reference"])
 
     async def _turn(self, request: TurnRequest) -> TurnGiven:
-        mailbox, template = request.place
-        held = self._held.get(request.fact_key)
-        if held is not None and held.mailbox != mailbox:
+        recipient, _ = request.place
+        held = self._held.get(request.key)
+        if held is not None and held.recipient != recipient:
             await self._let_go(request)  # nobody told of it, or will, where it belongs now
             held = None
         if held is not None and held.digest is not None:
             return InDigest(held.digest) if held.told else Postponed(None)
         if not request.admitted:
-            turn = self._limit_of(template).take(self._expected[request.place], self._now)
+            turn = request.limit.take(self._expected[request.place], self._now)
             self._expected[request.place] = turn.expected_at
             if not turn.admitted:
                 if held is None:
-                    self._to_hold.append((request.fact_key, *request.place, request.reference))
+                    self._to_hold.append((request.key, *request.place, request.reference))
                 return Postponed(turn.at)
         if held is not None:
             await self._let_go(request)  # before another one of this round lists it
-        if not request.admitted and mailbox in self._crowded:
+        if not request.admitted and recipient in self._crowded:
             await self._list_others(request)
-        return Admitted(mailbox.hex(), tuple(self._listed.get(request.fact_key, ())))
+        return Admitted(recipient.hex(), tuple(self._listed.get(request.key, ())))
 
     async def _let_go(self, request: TurnRequest) -> None:
-        await self._connection.execute(_LET_GO, request.fact_key)
-        del self._held[request.fact_key]
+        await self._connection.execute(_LET_GO, request.key)
+        del self._held[request.key]
 
     async def _list_others(self, request: TurnRequest) -> None:
-        rows = await self._connection.fetch(_LIST, *request.place, request.fact_key)
+        rows = await self._connection.fetch(_LIST, *request.place, request.key)
         for row in rows:
             self._held[row["fact_key"]] = _Held(row["mailbox"], row["digest"], row["told"])
-        self._listed[request.fact_key] = [row["reference"] for row in rows]
+        self._listed[request.key] = [row["reference"] for row in rows]
         self._taken[request.run] = [row["fact_key"] for row in rows]
 
     async def _give_back(self, requests: Iterable[TurnRequest]) -> None:
-        """Have what was listed for runs that lost their lease wait anew: others send those mails."""
+        """Have what was listed for runs that lost their lease wait anew: others send those messages."""
         taken = [key for each in requests for key in self._taken.get(each.run, ())]
         if taken:
             await self._connection.execute(_GIVE_BACK, taken)
@@ -304,19 +309,19 @@ class _Round:
             times = [self._expected[place] for place in moved]
             await self._connection.execute(_EXPECT, *_columns(moved), times)
         admitted = [
-            (each, turn.mailbox)
+            (each, turn.recipient)
             for each, turn in zip(requests, turns, strict=True)
             if isinstance(turn, Admitted)
         ]
         if not admitted:
             return set()
         runs = [list(column) for column in zip(*(each.run for each, _ in admitted), strict=True)]
-        marks = [f"{_MARK}{mailbox}" for _, mailbox in admitted]
+        marks = [f"{_MARK}{recipient}" for _, recipient in admitted]
         return {tuple(row) for row in await self._connection.fetch(MARK, *runs, marks)}
 
 
-def _mailbox_of(checkpoint: str | None) -> str | None:
-    """Return the mailbox of a run's mark, as hex; None when it had no turn yet."""
+def _recipient_of(checkpoint: str | None) -> str | None:
+    """Return the recipient of a run's mark, as hex; None when it had no turn yet."""
     if checkpoint is None or not checkpoint.startswith(_MARK):
         return None
     return checkpoint.removeprefix(_MARK)

@@ -16,7 +16,7 @@ from services.runtime.processor import Archival, StreamKind
 
 
 def is_over(state: NotificationState) -> bool:
-    """Say whether the customer was told, or never will be."""
+    """Say whether the customer was told, or never will be, and no report is to come."""
     return isinstance(state, Settled)
 
 
@@ -33,4 +33,4 @@ def restored(_content: JsonObject) -> NotificationState:
 NOTIFICATION_STREAMS: Final[StreamKind[NotificationState]] = StreamKind(
     KIND, initial_state, evolve, archival=Archival(is_over, remains, restored)
 )
-"""One stream for each fact that a customer is told."""
+"""One stream for each fact that a customer is told by a channel, and one for the fact."""

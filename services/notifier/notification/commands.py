@@ -7,25 +7,26 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from schemas.requests import Channel
 from services.notifier.notification.facts import Fact
-from services.notifier.notification.outcomes import Deferred, Refused, Unknown
+from services.notifier.notification.outcomes import (
+    Deferred,
+    Refused,
+    Report,
+    SentText,
+    Unanswered,
+    Unknown,
+)
+from services.notifier.notification.reports import AwaitedReport
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Which text told, or would have told, of the fact."""
+    """Which text of a channel told, or would have told, of the fact."""
 
+    channel: Channel
     name: str
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class SentText:
-    """What identifies the message that went to the channel, without its contents."""
-
-    locale: str
-    message_id: str
-    message_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,14 @@ class Notify:
     """A fact that the customer is to be told of."""
 
     fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyBy:
+    """The same, by one channel: sent on to its stream."""
+
+    fact: Fact
+    channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,14 @@ class ReleaseHeld:
 @dataclass(frozen=True, slots=True)
 class KeepAside:
     """A contact that may count later, or no more: the projection keeps or forgets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotWanted:
+    """The customer does not want messages of this channel."""
+
+    fact: Fact
+    template: Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +90,14 @@ class RecordNotDelivered:
 
     fact: Fact
     template: Template
-    outcome: Refused | Deferred | Unknown
+    outcome: Refused | Deferred | Unknown | Unanswered
     attempt: int
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPostponed:
-    """The mailbox had too many: it is asked again at `until`, or soon, when that is None."""
+    """The recipient had too many: it is asked again at `until`, or soon, when that is None."""
 
     fact: Fact
     template: Template
@@ -101,15 +118,15 @@ class RecordInDigest:
 
 @dataclass(frozen=True, slots=True)
 class FoundSent:
-    """A person found the message accepted, under a reference of the mail server."""
+    """A person found the message accepted, under a reference of the other side."""
 
     reference: str
     sent_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class SettleEmail:
-    """A person says what became of an email."""
+class SettleMessage:
+    """A person says what became of a message."""
 
     fact: Fact
     template: Template
@@ -119,14 +136,27 @@ class SettleEmail:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RecordReport:
+    """A channel was asked whether a message arrived."""
+
+    awaited: AwaitedReport
+    found: Report
+    attempt: int
+    now: datetime
+
+
 Command = (
     Notify
+    | NotifyBy
+    | RecordReport
     | ReleaseHeld
     | KeepAside
+    | NotWanted
     | RecordNoContact
     | RecordDelivered
     | RecordNotDelivered
     | RecordPostponed
     | RecordInDigest
-    | SettleEmail
+    | SettleMessage
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
+
+from schemas.notifier import UndeliveredReason
 
 
 class DeferralCause(StrEnum):
@@ -48,4 +51,39 @@ class Unknown:
     """The message went out whole and no answer came: it may have been accepted."""
 
 
-DeliveryOutcome = Delivered | Refused | Deferred | Unknown
+@dataclass(frozen=True, slots=True)
+class SentText:
+    """What identifies the message that went to the channel, without its contents."""
+
+    locale: str
+    message_id: str
+    message_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """As `Unknown`, and the other side can be asked what became of it: that is not known yet."""
+
+    text: SentText
+
+
+DeliveryOutcome = Delivered | Refused | Deferred | Unknown | Unanswered
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The channel reports that the customer has the message."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The channel reports that it will not arrive."""
+
+    reason: UndeliveredReason
+    at: datetime
+
+
+Report = Arrived | Lost | None
+"""None: there is none yet, or nobody answered."""

@@ -51,7 +51,7 @@ NEEDED: Final = {
     "PERENNIAL_ORDERS_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     "PERENNIAL_ORDERS_ESIM_HASH_SALT": "a salt for tests",
 }
-EMAILS: Final = "NotificationSent"
+MESSAGES: Final = frozenset({"NotificationSent", "NotificationDelivered"})
 
 
 class Market:
@@ -66,7 +66,7 @@ class Market:
         self._told = 0
         self._phase = ""
         self._details: dict[str, str] = WORLD["detail"]
-        self.emails: Counts = Counter()
+        self.messages: Counts = Counter()
         self._untold: list[Event] = []
         self._contacts: dict[str, ContactChange] = {}
         self._accepted: set[tuple[str, str]] = set()
@@ -80,7 +80,7 @@ class Market:
         return {
             "outcomes": self.outcomes,
             "dead letters": {phase: each for phase, each in self.dead_letters.items() if each},
-            "emails": self.emails,
+            "messages": self.messages,
             "books": {key: minor for key, minor in self.balances.items() if minor},
             "wallets": {
                 account_id: held
@@ -139,8 +139,10 @@ class Market:
         waiting, self._untold = self._untold, []
         for event in waiting:
             if event.account_id in self._contacts:
-                locale = locale_of(self._contacts[event.account_id].contact)
-                self.emails[TEMPLATE_OF[type(event)], locale] += 1
+                contact = self._contacts[event.account_id].contact
+                for channel in contact.channels:
+                    told = f"{TEMPLATE_OF[type(event)]} by {channel}"
+                    self.messages[told, locale_of(contact)] += 1
             else:
                 self._untold.append(event)
 
@@ -247,13 +249,13 @@ def wanted(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must come of a manifest's records. The emails are counted by language alone."""
     return {
         "outcomes": {
-            phase: Counter({key: n for key, n in flat(nested).items() if key[0] != EMAILS})
+            phase: Counter({key: n for key, n in flat(nested).items() if key[0] not in MESSAGES})
             for phase, nested in manifest["outcomes_by_phase"].items()
         },
         "dead letters": {
             phase: flat(nested) for phase, nested in manifest["dead_letters_by_phase"].items()
         },
-        "emails": flat(manifest["emails"]),
+        "messages": flat(manifest["messages"]),
         "books": flat(manifest["trial_balance"]),
         "wallets": manifest["wallets"],
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.demo.expected.comparison import compare_outcomes
-from deploy.demo.findings import find_balances, find_mails, verified
+from deploy.demo.findings import find_balances, find_mails, find_sms, verified
 from deploy.demo.result import DemoResult
 from deploy.demo.tally import Tally
 
@@ -21,10 +21,13 @@ MANIFEST: dict[str, Any] = {
         "RenewalAccepted": {"": 2},
         "TopUpAccepted": {"": 1},
         "PaymentCaptured": {"card": 3},
-        "NotificationSent": {"renewal_confirmed": 2},
+        "NotificationSent": {"renewal_confirmed": 3},
     },
     "dead_letters": {"orders": {"body_invalid": 1}},
-    "emails": {"renewal_confirmed": {"en": 1, "zh-Hans": 1}},
+    "messages": {
+        "renewal_confirmed by email": {"en": 1, "zh-Hans": 1},
+        "renewal_confirmed by sms": {"en": 1},
+    },
     "orders": {"acct-1": 2, "acct-2": 1},
     "trial_balance": {
         "USD": {
@@ -57,12 +60,12 @@ def record(number: int, name: str, version: int = 1, **data: str) -> tuple[Heade
     return [(key, text.encode()) for key, text in headers.items()], json.dumps(data).encode()
 
 
-def sent(number: int, locale: str) -> tuple[Headers, bytes]:
-    """Return the fact that mail `<number>@demo` was accepted."""
+def sent(number: int, locale: str, message_id: str = "") -> tuple[Headers, bytes]:
+    """Return the fact that mail `<number>@demo`, or another message, was accepted."""
     return record(
         number,
         "NotificationSent",
-        message_id=f"<{number}@demo>",
+        message_id=message_id or f"<{number}@demo>",
         template="renewal_confirmed",
         locale=locale,
     )
@@ -80,12 +83,14 @@ class Observed:
             *(record(number, "PaymentCaptured", method="card") for number in (4, 5, 6)),
             sent(7, "en"),
             sent(8, "zh-Hans"),
+            sent(30, "en", "sms-9"),
         ]
     )
     letters: dict[tuple[str, str], int] = field(
         default_factory=lambda: {("orders", "body_invalid"): 1}
     )
     mails: list[str] = field(default_factory=lambda: ["<7@demo>", "<8@demo>"])
+    sms: list[str] = field(default_factory=lambda: ["sms-9"])
     balances: dict[tuple[str, str], int] = field(
         default_factory=lambda: {(account, "USD"): minor for account, minor in BALANCES.items()}
     )
@@ -104,9 +109,12 @@ class Observed:
         for number, message_id in enumerate(self.mails):
             text = f"Message-ID: {message_id}\nSubject: Done\n\nHello\n"
             (folder / f"{number:06d}.eml").write_text(text, encoding="utf-8")
-        mails = find_mails(result, folder, tally.notifications)
+        for message_id in self.sms:
+            (folder / f"{message_id}.json").write_text("{}", encoding="utf-8")
+        messages = find_mails(result, folder, tally.notifications)
+        messages += find_sms(result, folder, tally.notifications)
         result.comparisons += compare_outcomes(
-            MANIFEST, tally.counts, Counter(self.letters), mails, tally.orders_by_account()
+            MANIFEST, tally.counts, Counter(self.letters), messages, tally.orders_by_account()
         )
         rows = [
             {"account": account, "currency": currency, "amount_minor": minor}

@@ -29,7 +29,7 @@ def manifest() -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("what", ["outcomes", "dead letters", "emails", "books", "wallets"])
+@pytest.mark.parametrize("what", ["outcomes", "dead letters", "messages", "books", "wallets"])
 def test_services_do_what_the_manifest_says(
     market: Market, manifest: dict[str, Any], what: str
 ) -> None:

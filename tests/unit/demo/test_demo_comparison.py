@@ -99,28 +99,36 @@ DIFFERENCES: dict[str, tuple[Callable[[Observed], object], list[str]]] = {
     ),
     "a mail sent twice": (
         lambda it: it.mails.append("<7@demo>"),
-        ["emails: unexplained sent twice expected 0, seen 1"],
+        ["messages: unexplained by email sent twice expected 0, seen 1"],
     ),
     "a mail sent twice, in place of another": (
         lambda it: it.mails.__setitem__(1, "<7@demo>"),
         [
-            "emails: renewal_confirmed zh-Hans expected 1, seen 0",
-            "emails: unexplained sent twice expected 0, seen 1",
+            "messages: renewal_confirmed by email zh-Hans expected 1, seen 0",
+            "messages: unexplained by email sent twice expected 0, seen 1",
         ],
     ),
     "a mail that no event speaks of": (
         lambda it: it.mails.append("<9@demo>"),
-        ["emails: unexplained expected 0, seen 1"],
+        ["messages: unexplained by email expected 0, seen 1"],
     ),
     "a missing mail": (
         lambda it: it.mails.pop(),
-        ["emails: renewal_confirmed zh-Hans expected 1, seen 0"],
+        ["messages: renewal_confirmed by email zh-Hans expected 1, seen 0"],
+    ),
+    "a missing sms": (
+        lambda it: it.sms.pop(),
+        ["messages: renewal_confirmed by sms en expected 1, seen 0"],
+    ),
+    "an sms that no event speaks of": (
+        lambda it: it.sms.append("sms-31"),
+        ["messages: unexplained by sms expected 0, seen 1"],
     ),
     "a mail in another language": (
         lambda it: it.records.__setitem__(7, sent(8, "en")),
         [
-            "emails: renewal_confirmed en expected 1, seen 2",
-            "emails: renewal_confirmed zh-Hans expected 1, seen 0",
+            "messages: renewal_confirmed by email en expected 1, seen 2",
+            "messages: renewal_confirmed by email zh-Hans expected 1, seen 0",
         ],
     ),
     "a balance that differs": (

@@ -73,11 +73,17 @@ def test_phases_add_up_to_the_totals(manifest: dict[str, Any]) -> None:
     assert _sum(manifest["dead_letters_by_phase"].values()) == _flat(manifest["dead_letters"])
 
 
-def test_every_email_is_a_notification_of_its_template(manifest: dict[str, Any]) -> None:
-    per_template = {name: sum(row.values()) for name, row in manifest["emails"].items()}
+def test_every_message_is_a_notification_of_its_template(manifest: dict[str, Any]) -> None:
+    told: dict[str, Counter[str]] = {"email": Counter(), "sms": Counter()}
+    for name, row in manifest["messages"].items():
+        template, _, channel = name.partition(" by ")
+        told[channel][template] = sum(row.values())
+        assert channel == "sms" or len(row) == 3
 
-    assert per_template == manifest["outcomes"]["NotificationSent"]
-    assert all(len(row) == 3 for row in manifest["emails"].values())
+    assert told["email"] + told["sms"] == manifest["outcomes"]["NotificationSent"]
+    assert told["sms"] == manifest["outcomes"]["NotificationDelivered"]
+    assert told["sms"].total() >= 50
+    assert set(told["sms"]) >= {"renewal_confirmed", "payment_failed", "top_up_confirmed"}
 
 
 def test_every_accepted_order_ends_once(manifest: dict[str, Any]) -> None:

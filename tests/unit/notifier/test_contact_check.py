@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.requests import Contact
+from schemas.requests import Channel, Contact
 from services.notifier.contacts.contact_check import checked, mail_address
 from services.notifier.wording.locales import zone_named
 from services.runtime.errors import Poison
@@ -158,3 +159,59 @@ def test_a_name_of_spaces_is_no_name() -> None:
 def test_the_contract_itself_bounds_every_length() -> None:
     with pytest.raises(ValidationError):
         Contact(email="lin@example.org", name="x" * 201)
+
+
+BY_SMS = CONTACT.model_copy(update={"channels": [Channel.SMS, Channel.EMAIL, Channel.SMS]})
+
+
+@pytest.mark.parametrize(
+    "phone", ["+4917012345678", "+85255500142", "+14155550100", "+390612345678", "+881612345678"]
+)
+def test_a_number_in_the_form_of_e164_is_kept_and_channels_are_kept_once(phone: str) -> None:
+    kept = checked(BY_SMS.model_copy(update={"phone": phone}))
+    assert (kept.phone, kept.channels) == (phone, [Channel.EMAIL, Channel.SMS])
+
+
+UNUSABLE = [
+    *(
+        "",
+        "017012345678",
+        "4917012345678",
+        "004917012345678",
+        "+49 170 12345678",
+        "+49",
+        "+0170123456",
+    ),
+    *(
+        "+4917012345678,+19005550100",
+        "+4917012345678;ext=1",
+        "tel:+4917012345678",
+        "+1-800-FLOWERS",
+    ),
+    *("+\u0664\u06691701234567", "+\uff14\uff1917012345678", "+49170123456789012", "+999123456789"),
+    *("+4917012345678 ", "+19005550100", "+449098790000", "+1415555010", "lin@example.org"),
+]
+
+
+@pytest.mark.parametrize("phone", [None, *UNUSABLE])
+def test_a_number_that_sms_cannot_use_is_refused_where_sms_is_wanted(phone: str | None) -> None:
+    with pytest.raises(Poison) as refusal:
+        checked(BY_SMS.model_copy(update={"phone": phone}))
+    assert refusal.value.reason == "contact_refused"
+    assert "contact.phone is refused: sms needs a number" in str(refusal.value)
+    assert not phone or phone not in str(refusal.value)  # it is nobody else's to read
+
+
+@pytest.mark.parametrize("phone", [None, *UNUSABLE])
+def test_an_old_request_means_email_only_and_its_unusable_number_is_not_kept(
+    phone: str | None,
+) -> None:
+    """Such requests were taken before there were other channels, whatever their number was."""
+    kept = checked(CONTACT.model_copy(update={"phone": phone}))
+    assert (kept.phone, kept.channels) == (None, [Channel.EMAIL])
+
+
+@given(phone=st.text(st.sampled_from("+0123456789 -()\u0661"), max_size=18))
+def test_what_is_kept_of_a_number_is_e164_or_nothing(phone: str) -> None:
+    kept = checked(CONTACT.model_copy(update={"phone": phone})).phone
+    assert kept is None or (kept == phone and re.fullmatch(r"\+[1-9][0-9]{6,14}", kept, re.ASCII))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from services.notifier.limits.mailboxes import mailbox_hash, plain_mailbox
+from services.notifier.channels.email.mailboxes import plain_mailbox
+from services.notifier.limits.recipients import recipient_hash
 
 KEY = bytes(31)
+
+
+def mailbox_hash(address: str, key: bytes) -> bytes:
+    return recipient_hash(plain_mailbox(address), key)
 
 
 @pytest.mark.parametrize(

@@ -13,27 +13,34 @@ from schemas.notifier import (
     NotificationSent,
     NotificationSuppressed,
 )
+from schemas.requests import Channel
 from services.notifier.decider import IgnoredReason, decide
 from services.notifier.notification.commands import (
     Notify,
+    NotifyBy,
     RecordDelivered,
     RecordInDigest,
     RecordNoContact,
     RecordNotDelivered,
     RecordPostponed,
     ReleaseHeld,
-    SentText,
     Template,
 )
 from services.notifier.notification.evolution import NotificationState, evolve, initial_state
 from services.notifier.notification.facts import Fact
-from services.notifier.notification.outcomes import DeferralCause, Deferred, Refused, Unknown
+from services.notifier.notification.outcomes import (
+    DeferralCause,
+    Deferred,
+    Refused,
+    SentText,
+    Unknown,
+)
 from services.runtime.effect import Release, Retry, Start
 from services.runtime.processor import Decision, Ignored
 from tests.given_when_then import Decider
 from tests.unit.notifier.builders import NOW, POLICY, fact_of
 
-TEMPLATE = Template("renewal_confirmed", "3")
+TEMPLATE = Template(Channel.EMAIL, "renewal_confirmed", "3")
 TEXT = SentText("zh-Hans", "<1@mail.example.com>", "ab" * 32)
 BUSY = Deferred(DeferralCause.BUSY, 451)
 
@@ -62,7 +69,7 @@ def failed(reason: NotificationFailureReason, now: datetime = NOW) -> Notificati
         notification_id=f"ntf-{fact.key}",
         fact_event_id=fact.event_id,
         fact_type="billing.PlanActivated.v1",
-        channel="email",
+        channel=Channel.EMAIL,
         template="renewal_confirmed",
         template_version="3",
         reason=reason,
@@ -71,7 +78,7 @@ def failed(reason: NotificationFailureReason, now: datetime = NOW) -> Notificati
 
 
 def test_a_fact_starts_one_email_that_carries_the_fact_and_no_address() -> None:
-    decision = notification.when(Notify(fact_of()))
+    decision = notification.when(NotifyBy(fact_of(), Channel.EMAIL))
     assert isinstance(decision, Decision)
     assert decision.events == ()
     (start,) = decision.effects
@@ -89,7 +96,7 @@ def test_an_accepted_message_is_sent() -> None:
         notification_id=f"ntf-{fact.key}",
         fact_event_id=fact.event_id,
         fact_type="billing.PlanActivated.v1",
-        channel="email",
+        channel=Channel.EMAIL,
         template="renewal_confirmed",
         template_version="3",
         locale="zh-Hans",

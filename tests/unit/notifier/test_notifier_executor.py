@@ -6,16 +6,19 @@ import email
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.policy import SMTP
+from typing import Final
 
 import pytest
 import structlog
 
-from schemas.requests import Contact
+from schemas.requests import Channel, Contact
+from services.notifier.channels.definition import ChannelPorts
 from services.notifier.channels.email.channel import OutgoingEmail
-from services.notifier.channels.email.effect import EMAIL, EmailPorts
+from services.notifier.channels.email.effect import EMAIL, EmailSender
 from services.notifier.channels.email.message import sha256_of
-from services.notifier.limits.turns import Admitted, InDigest, MessageKind, Postponed, TurnGiven
+from services.notifier.limits.turns import Admitted, InDigest, Postponed, TurnGiven, TurnWanted
 from services.notifier.notification.commands import (
+    NotWanted,
     RecordDelivered,
     RecordInDigest,
     RecordNoContact,
@@ -31,6 +34,7 @@ from services.notifier.notification.outcomes import (
     Refused,
     Unknown,
 )
+from services.notifier.notification.policy import Limits
 from services.notifier.notification.templates import TEMPLATE_OF
 from services.runtime.effect import EffectRun
 from services.runtime.processor import Mark
@@ -46,8 +50,9 @@ class Post:
     outcome: DeliveryOutcome = field(default_factory=Delivered)
     contact: Contact | None = CONTACT
     turn: TurnGiven = ADMITTED
+    open_channels: frozenset[Channel] = frozenset({Channel.EMAIL})
     mails: list[OutgoingEmail] = field(default_factory=list)
-    asked: list[tuple[Fact, MessageKind]] = field(default_factory=list)
+    asked: list[TurnWanted] = field(default_factory=list)
 
     async def send(self, mail: OutgoingEmail, mark: Mark) -> DeliveryOutcome:
         await mark("dot_sent")
@@ -57,9 +62,9 @@ class Post:
     async def close(self) -> None:
         self.mails.clear()
 
-    async def ask(self, _run: EffectRun, fact: Fact, kind: MessageKind, address: str) -> TurnGiven:
-        assert address == CONTACT.email
-        self.asked.append((fact, kind))
+    async def ask(self, _run: EffectRun, wanted: TurnWanted) -> TurnGiven:
+        assert wanted.recipient == CONTACT.email
+        self.asked.append(wanted)
         return self.turn
 
     async def find(self, _account_id: str) -> Contact | None:
@@ -69,7 +74,15 @@ class Post:
 async def send(
     post: Post, fact: Fact, *, recovered: bool = False, checkpoint: str | None = None
 ) -> object:
-    ports = EmailPorts(post, post, post, LETTERHEAD, lambda: NOW, structlog.get_logger())
+    ports = ChannelPorts(
+        contacts=post,
+        turns=post,
+        sender=EmailSender(post, LETTERHEAD),
+        limits=Limits(),
+        open_channels=post.open_channels,
+        clock=lambda: NOW,
+        logger=structlog.get_logger(),
+    )
     run = EffectRun(
         shard=1,
         effect_id=f"email/{fact.key}",
@@ -141,7 +154,8 @@ async def test_what_the_mailbox_has_too_many_of_is_not_sent_and_asks_again() -> 
     assert post.mails == []
     assert isinstance(result, RecordPostponed)
     assert (result.until, result.attempt) == (NOW + timedelta(hours=1), 2)
-    assert post.asked[0][1] == MessageKind("payment_failed", "rnw-2026-000301")
+    (wanted,) = post.asked
+    assert (wanted.template, wanted.reference) == ("payment_failed", "rnw-2026-000301")
 
 
 async def test_what_another_message_told_of_is_not_sent() -> None:
@@ -167,3 +181,18 @@ async def test_a_mail_that_is_put_off_keeps_the_turn_that_it_had() -> None:
     result = await send(post, fact_of())
     assert isinstance(result, RecordNotDelivered)
     assert Fact.from_payload(result.fact.payload()).admitted == "cd" * 16
+
+
+BY_SMS: Final = CONTACT.model_copy(update={"channels": [Channel.SMS], "phone": "+85255500142"})
+
+
+async def test_who_wants_another_channel_gets_no_email() -> None:
+    post = Post(contact=BY_SMS, open_channels=frozenset(Channel))
+    assert isinstance(await send(post, fact_of()), NotWanted)
+    assert (post.mails, post.asked) == ([], [])
+
+
+async def test_who_wants_a_channel_that_is_not_open_gets_an_email() -> None:
+    post = Post(contact=BY_SMS)
+    assert isinstance(await send(post, fact_of()), RecordDelivered)
+    assert len(post.mails) == 1

@@ -23,11 +23,15 @@ def names(**attributes: Any) -> tuple[str, str, str, str]:
     task = handler(arrived.envelope, arrived.event, NOW)
     assert isinstance(task, Task)
     fact = task.command.fact  # type: ignore[attr-defined]
-    decision = decide(task.command, initial_state(), POLICY)  # type: ignore[arg-type]
+    fanned = decide(task.command, initial_state(), POLICY)  # type: ignore[arg-type]
+    assert isinstance(fanned, Decision)
+    [sent] = fanned.sends
+    assert task.beside == (sent.stream_id,)
+    decision = decide(sent.command, initial_state(), POLICY)  # type: ignore[arg-type]
     assert isinstance(decision, Decision)
     [start] = decision.effects
     assert isinstance(start, Start)
-    return task.stream_id, start.effect_id, f"ntf-{fact.key}", LETTERHEAD.message_id(fact)
+    return sent.stream_id, start.effect_id, f"ntf-{fact.key}", LETTERHEAD.message_id(fact)
 
 
 @pytest.mark.parametrize(

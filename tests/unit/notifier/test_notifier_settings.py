@@ -11,10 +11,12 @@ from services.notifier.channels.email.counting import CountingChannel
 from services.notifier.channels.email.opening import build_channel
 from services.notifier.channels.email.settings import letterhead_of
 from services.notifier.channels.email.texts.house import House
+from services.notifier.channels.sms.opening import open_sms
 from services.notifier.notification.outcomes import DeferralCause, Deferred, Delivered
 from services.notifier.settings import NotifierSettings, policy_of
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import load_settings
+from tests.unit.notifier.builders import NOW
 from tests.unit.notifier.mail_server import mail_server
 
 PREFIX = "PERENNIAL_NOTIFIER_"
@@ -114,3 +116,52 @@ async def test_the_counting_channel_needs_no_server_and_delivers_nothing() -> No
     assert isinstance(channel, CountingChannel)
     assert await channel.send(MAIL, no_mark) == Delivered()
     assert channel.accepted == 1
+
+
+SMS = {"SMS": "http", "SMS_URL": "https://sms.example.com/v1", "SMS_SENDER": "Shop"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"SMS_SENDER": ""}, f"{PREFIX}SMS_SENDER"),
+        ({"SMS_URL": ""}, f"{PREFIX}SMS_URL"),
+        ({"SMS_URL": "http://sms.example.com"}, "set SMS_URL to an https:// address"),
+        ({"SMS_URL": "https://user:hunter2hunter2@sms.example.com"}, "not in the URL"),
+        ({"SMS": "sandbox"}, "SMS=sandbox"),
+        ({"SMS_USERNAME": "shop"}, "SMS_PASSWORD"),
+        (
+            {"SMS_TOKEN": "hunter2hunter2", "SMS_USERNAME": "a", "SMS_PASSWORD": "hunter2hunter2"},
+            "not both",
+        ),
+        ({"SMS_SENDER": "Twelve chars"}, f"{PREFIX}SMS_SENDER"),
+        ({"SMS_SENDER": "Shop\r\nTo: +19005550100"}, f"{PREFIX}SMS_SENDER"),
+        ({"SMS_PREFIXES": "49"}, f"{PREFIX}SMS_PREFIXES"),
+        ({"SMS_SEGMENTS_MAX": "0"}, f"{PREFIX}SMS_SEGMENTS_MAX"),
+        ({"REPORT_SECONDS": "10", "REPORT_SECONDS_MAX": "5"}, "REPORT_SECONDS_MAX"),
+    ],
+)
+def test_an_sms_channel_that_cannot_be_meant_is_refused(changed: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        settings(**(SMS | changed))
+    assert told in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("absent", ["SMS_SENDER", "SMS_URL"])
+def test_what_an_sms_channel_needs_is_asked_for(absent: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"set {absent} to"):
+        settings(**{name: value for name, value in SMS.items() if name != absent})
+
+
+@pytest.mark.parametrize("sender", ["Shop", "Shop 24", "+4915112345678", "12345"])
+def test_a_sender_is_a_name_a_number_or_a_short_code(sender: str) -> None:
+    assert settings(**(SMS | {"SMS_SENDER": sender})).sms_sender == sender
+
+
+async def test_sms_is_off_unless_it_is_set() -> None:
+    assert open_sms(settings(), lambda: NOW) is None
+    opened = open_sms(settings(**SMS, SMS_PREFIXES="+49, +852"), lambda: NOW)
+    assert opened is not None
+    assert opened.limits.of("payment_failed").burst == 3
+    await opened.sender.close()

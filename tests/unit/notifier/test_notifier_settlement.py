@@ -11,7 +11,7 @@ import pytest
 from schemas.notifier import NotificationFailed, NotificationFailureReason, NotificationSent
 from services.notifier.channels.email.effect import EMAIL
 from services.notifier.decider import IgnoredReason, decide
-from services.notifier.notification.commands import SettleEmail
+from services.notifier.notification.commands import SettleMessage
 from services.notifier.notification.evolution import NotificationState, Settled, Untold
 from services.runtime.effect import EffectRun
 from services.runtime.errors import SettlementRefused
@@ -36,7 +36,7 @@ def settle(state: NotificationState | None = None, **said: Any) -> Decision | Ig
         checkpoint=None,
     )
     command = EMAIL.settle(Settlement.model_validate(BY | said), run, NOW)
-    assert isinstance(command, SettleEmail)
+    assert isinstance(command, SettleMessage)
     return decide(command, state or Untold(), POLICY)
 
 

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from datetime import datetime
 
 import aiosmtplib
 
+from services.notifier.channels.definition import OpenChannel
 from services.notifier.channels.email.channel import EmailChannel
 from services.notifier.channels.email.counting import CountingChannel
-from services.notifier.channels.email.settings import PORT_OF, EmailSettings
+from services.notifier.channels.email.effect import EmailSender
+from services.notifier.channels.email.settings import (
+    PORT_OF,
+    EmailSettings,
+    email_limits_of,
+    letterhead_of,
+)
 from services.notifier.channels.email.smtp import SmtpChannel
 from services.notifier.channels.email.smtp_connections import Connections
 from services.runtime.errors import ConfigurationError
+
+
+def open_email(settings: EmailSettings, _clock: Callable[[], datetime]) -> OpenChannel:
+    """Return the channel that `settings` describe, not connected yet.
+
+    Raises:
+        ConfigurationError: the file of certificate authorities cannot be used.
+    """
+    sender = EmailSender(build_channel(settings), letterhead_of(settings))
+    return OpenChannel(sender, email_limits_of(settings))
 
 
 def build_channel(settings: EmailSettings) -> EmailChannel:

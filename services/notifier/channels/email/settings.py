@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 
 from services.notifier.channels.email.message import Letterhead
 from services.notifier.channels.email.texts.house import House
+from services.notifier.notification.policy import Limits
+from services.notifier.notification.rate_limit import Limit
 from services.runtime.environment import refuse_outside_demo
 from services.runtime.settings import RuntimeSettings
 
@@ -83,6 +86,10 @@ class EmailSettings(RuntimeSettings):
     message_id_domain: (
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$")] | None
     ) = None
+    notices_at_once: int = Field(default=5, ge=1, le=1_000_000)
+    notice_seconds: Seconds = 3_600
+    receipts_at_once: int = Field(default=100, ge=1, le=1_000_000)
+    receipt_seconds: Seconds = 60
 
     @model_validator(mode="after")
     def _email_usable(self) -> Self:
@@ -119,4 +126,12 @@ def letterhead_of(settings: EmailSettings) -> Letterhead:
             seller_tax_number=settings.seller_tax_number,
             app_url=settings.app_url,
         ),
+    )
+
+
+def email_limits_of(settings: EmailSettings) -> Limits:
+    """Return how many emails one mailbox gets."""
+    return Limits(
+        notices=Limit(settings.notices_at_once, timedelta(seconds=settings.notice_seconds)),
+        receipts=Limit(settings.receipts_at_once, timedelta(seconds=settings.receipt_seconds)),
     )

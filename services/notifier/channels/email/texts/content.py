@@ -21,10 +21,10 @@ from schemas.surplus import SurplusCredited, SurplusReturned
 from services.notifier.channels.email.texts.house import NOBODY, House
 from services.notifier.channels.email.texts.wording import ReasonWords, TemplateWords, Wording
 from services.notifier.wording.figures import Figures, unbound
-from services.notifier.wording.greeting import holds_link, one_line, shown_id
+from services.notifier.wording.greeting import shown_id
+from services.notifier.wording.titles import title_in
 
 _SUBJECT_PLAN_MAX: Final = 72
-_RELATED: Final = {"zh-Hans": "zh-Hant", "zh-Hant": "zh-Hans", "en": "en"}
 
 
 _RECEIPTS: Final = (
@@ -285,11 +285,8 @@ def _content(letter: TemplateWords, facts: Mapping[str, str], rows: tuple[Row, .
 
 
 def _plan(titles: Mapping[str, str], words: Wording, otherwise: str) -> str:
-    for locale in (words.locale, _RELATED[words.locale], "en"):
-        title = one_line(titles.get(locale, ""))
-        if title and not holds_link(title):
-            return title
-    return shown_id(otherwise) if otherwise else ""
+    title = title_in(titles, words.locale)
+    return title or (shown_id(otherwise) if otherwise else "")
 
 
 def _reason(event: PaymentFailed, words: Wording) -> ReasonWords:

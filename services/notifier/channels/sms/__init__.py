@@ -1,0 +1,1 @@
+"""SMS: its texts, its segments, and how it reaches an aggregator."""
