@@ -66,6 +66,7 @@ class IgnoredReason(StrEnum):
 
     ALREADY_SETTLED = "already_settled"
     NO_CONTACT_IN_REQUEST = "no_contact_in_request"
+    PAY_LINK_EXPIRED = "pay_link_expired"
 
 
 def decide(command: Command, state: NotificationState, policy: Policy) -> Decision | Ignored:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from schemas import BILLING
+from schemas.confirmations import PaymentActionRequired
 from schemas.envelope import Envelope, Event
 from schemas.orders import RenewalAccepted, RenewalRejected, TopUpAccepted, TopUpRejected
 from schemas.requests import CustomerContactChanged, RenewalRequested, TopUpRequested
@@ -81,8 +83,15 @@ def on_rejected(
 
 
 def _handlers(policy: Policy) -> dict[type[Event], Handler]:
-    def on_fact(envelope: Envelope, event: Event, now: datetime) -> Task:
+    def on_fact(envelope: Envelope, event: Event, now: datetime) -> Task | Ignored:
         fact = Fact.of(envelope, event, contact_by=now + policy.contact_deadline)
+        if isinstance(event, PaymentActionRequired):
+            if now >= event.pay_by:
+                return Ignored(IgnoredReason.PAY_LINK_EXPIRED)
+            # After it nobody can pay any more.
+            fact = replace(
+                fact, contact_by=min(fact.contact_by, event.pay_by), send_by=event.pay_by
+            )
         beside = tuple(stream_id(fact.key, channel) for channel in policy.channels)
         return Task(fact_stream_id(fact.key), Notify(fact), beside=beside)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from schemas.confirmations import PaymentActionRequired
 from schemas.envelope import Event
 from schemas.ledger import LowBalanceDetected
 from schemas.orders import (
@@ -27,6 +28,7 @@ TEMPLATE_OF: Final[Mapping[type[Event], str]] = MappingProxyType(
         LowBalanceDetected: "low_balance",
         SurplusReturned: "surplus_returned",
         SurplusCredited: "surplus_credited",
+        PaymentActionRequired: "payment_action_required",
     }
 )
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from schemas.confirmations import PaymentActionRequired
 from schemas.envelope import Event
 from schemas.ledger import LowBalanceDetected
 from schemas.orders import ActivationDelayed, PaymentFailed, PlanActivated, WalletToppedUp
@@ -27,9 +28,14 @@ from tests.unit.notifier_emails.facts import (
     failed_top_up,
 )
 
-SIGNS: Final = {PaymentFailed: "✗", ActivationDelayed: "!", LowBalanceDetected: "!"}
+SIGNS: Final = {
+    PaymentFailed: "✗",
+    ActivationDelayed: "!",
+    LowBalanceDetected: "!",
+    PaymentActionRequired: "!",
+}
 ASKING: Final = (PaymentFailed, LowBalanceDetected)
-NO_RECEIPT: Final = (PaymentFailed, LowBalanceDetected, ActivationDelayed)
+NO_RECEIPT: Final = (PaymentFailed, LowBalanceDetected, ActivationDelayed, PaymentActionRequired)
 
 
 def heading(html: str) -> str:
@@ -84,6 +90,14 @@ def test_one_button_where_there_is_something_to_do_and_none_without_a_link(
             (HOUSE.app_url, label)
         ]
         assert f"\n{label}:\n{HOUSE.app_url}\n" in email.text
+    elif isinstance(event, PaymentActionRequired):
+        label = WORDING[locale].pay_button
+        assert [(unescape(url), unescape(words)) for url, words in links] == [
+            (event.pay_link, label)
+        ]
+        assert f"\n{label}:\n{event.pay_link}\n" in email.text
+        assert render(event, contact(locale)) == email
+        return
     else:
         assert links == []
         assert str(HOUSE.app_url) not in email.text

@@ -9,7 +9,9 @@ from typing import Final
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from schemas.confirmations import PaymentActionRequired
 from schemas.envelope import Event
 from schemas.orders import (
     ActivationDelayed,
@@ -70,11 +72,25 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+def pay_links(event: Event) -> list[str]:
+    """Return the only address that an email without a house may hold: the page of the gateway."""
+    return [event.pay_link] if isinstance(event, PaymentActionRequired) else []
+
+
+def allowed(event: Event) -> set[str]:
+    return {*_ALLOWED, *("a" for _ in pay_links(event))}
+
+
 @pytest.mark.parametrize(("event", "locale"), EVERY_CASE, ids=case_id)
 def test_html_loads_nothing_links_nowhere_and_runs_nothing(event: Event, locale: str) -> None:
     html = render(event, contact(locale)).html
     page = Page(html)
-    assert {tag for tag, _ in page.tags} <= _ALLOWED
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links == pay_links(event)
+    for link in links:
+        html = html.replace(f'href="{link}"', "")
+    page = Page(html)
+    assert {tag for tag, _ in page.tags} <= allowed(event)
     assert not [attributes for _, attributes in page.tags if _REMOTE & set(attributes)]
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     for fragment in ("http", "//", "url(", "@import", "@font-face"):
@@ -102,7 +118,9 @@ def test_html_and_text_say_the_same(event: Event, locale: str) -> None:
     # A joiner keeps two characters on one line and shows nothing.
     shown = "".join(Page(email.html).text.replace("\u2060", "").split())
     for line in email.text.splitlines():
-        for part in line.strip("- ").replace("：", ": ").split(": "):
+        if line in pay_links(event):
+            continue
+        for part in line.strip("- ").removesuffix(":").replace("：", ": ").split(": "):
             assert "".join(part.split()) in shown
 
 
@@ -132,7 +150,7 @@ def test_name_is_shown_as_written_and_never_as_markup(name: str, escaped: str, l
         assert escaped in email.html
         assert name in email.text
         assert name not in email.subject
-        assert {tag for tag, _ in Page(email.html).tags} <= _ALLOWED
+        assert {tag for tag, _ in Page(email.html).tags} <= allowed(event)
 
 
 @pytest.mark.parametrize(
@@ -279,3 +297,25 @@ def test_event_that_no_email_is_about_is_refused() -> None:
 @pytest.mark.parametrize("event", EVERY_FACT, ids=case_id)
 def test_english_text_fits_a_terminal(event: Event) -> None:
     assert max(map(len, render(event, contact()).text.splitlines())) < 78
+
+
+@pytest.mark.parametrize(
+    "tail",
+    ['"><script>alert(1)</script>', "'onclick='x", "&amp;<b>", "{amount}{{7*7}}", "?a=1&b=<2>"],
+)
+def test_address_of_the_gateway_cannot_leave_its_link(tail: str) -> None:
+    link = f"https://pay.example/{tail}"
+    event = fact(PaymentActionRequired, pay_link=link)
+    email = render(event, contact())
+    page = Page(email.html)
+    assert [attributes["href"] for tag, attributes in page.tags if tag == "a"] == [link]
+    assert {tag for tag, _ in page.tags} <= allowed(event)
+    assert f"\n{link}\n" in email.text
+
+
+@pytest.mark.parametrize(
+    "link", ["http://pay.example/x", "javascript:alert(1)", "https://a b", "https://pay.example/\n"]
+)
+def test_link_that_is_none_is_no_fact(link: str) -> None:
+    with pytest.raises(ValidationError):
+        fact(PaymentActionRequired, pay_link=link)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
+from schemas.confirmations import PaymentActionRequired
 from schemas.envelope import Event
 from schemas.orders import (
     ActivationDelayed,
@@ -70,6 +71,7 @@ def _all_texts(locale: str) -> str:
     events: list[Event] = [
         *EVERY_FACT,
         failed_top_up(),
+        fact(PaymentActionRequired, renewal_id=None, topup_id="top-7"),
         *(fact(PaymentFailed, reason=reason) for reason in DeclineReason),
         *(fact(PaymentFailed, method=method) for method in PaymentMethod),
         _refund_into_the_wallet(),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from schemas.confirmations import PaymentActionRequired
 from schemas.envelope import Event
 from schemas.ledger import LowBalanceDetected
 from schemas.orders import (
@@ -19,7 +20,12 @@ from schemas.orders import (
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusCredited, SurplusReturned
 from services.notifier.channels.email.texts.house import NOBODY, House
-from services.notifier.channels.email.texts.wording import ReasonWords, TemplateWords, Wording
+from services.notifier.channels.email.texts.wording import (
+    PaymentWords,
+    ReasonWords,
+    TemplateWords,
+    Wording,
+)
 from services.notifier.wording.figures import Figures, unbound
 from services.notifier.wording.greeting import shown_id
 from services.notifier.wording.titles import title_in
@@ -122,6 +128,8 @@ def _composed(event: Event, figures: Figures[Wording]) -> Content:
             return _surplus_credited(event, figures)
         case LowBalanceDetected():
             return _low_balance(event, figures)
+        case PaymentActionRequired():
+            return _action_required(event, figures)
         case _:
             message = f"no email is written about {type(event).__name__}: look in TEMPLATE_OF first"
             raise TypeError(message)
@@ -150,10 +158,7 @@ def _renewal_confirmed(event: PlanActivated, figures: Figures[Wording]) -> Conte
 def _payment_failed(event: PaymentFailed, figures: Figures[Wording]) -> Content:
     words, labels = figures.words, figures.words.labels
     letter, reason = words.payment_failed, _reason(event, words)
-    if event.renewal_id is not None:
-        purpose, order = letter.for_renewal, Row(labels.order, shown_id(event.renewal_id))
-    else:
-        purpose, order = letter.for_top_up, Row(labels.top_up, shown_id(event.topup_id or ""))
+    purpose, order = _ordered(event, letter, words)
     facts = {
         "amount": figures.money(event.amount),
         "purpose": purpose,
@@ -268,6 +273,37 @@ def _low_balance(event: LowBalanceDetected, figures: Figures[Wording]) -> Conten
         Row(labels.detected_at, figures.moment(event.detected_at)),
     )
     return _content(words.low_balance, facts, rows)
+
+
+def _action_required(event: PaymentActionRequired, figures: Figures[Wording]) -> Content:
+    """The button opens the page of the gateway, which made its address."""
+    words, labels, letter = (
+        figures.words,
+        figures.words.labels,
+        figures.words.payment_action_required,
+    )
+    purpose, order = _ordered(event, letter, words)
+    facts = {
+        "amount": figures.money(event.amount),
+        "purpose": purpose,
+        "pay_by": figures.moment(event.pay_by),
+    }
+    rows = (
+        Row(labels.amount, facts["amount"], strong=True),
+        Row(labels.payment_method, words.methods[event.method]),
+        order,
+        Row(labels.pay_by, facts["pay_by"], strong=True),
+    )
+    return replace(_content(letter, facts, rows), button=Button(words.pay_button, event.pay_link))
+
+
+def _ordered(
+    event: PaymentFailed | PaymentActionRequired, letter: PaymentWords, words: Wording
+) -> tuple[str, Row]:
+    """Return what the payment is for, in words, and the row of the order."""
+    if event.renewal_id is not None:
+        return letter.for_renewal, Row(words.labels.order, shown_id(event.renewal_id))
+    return letter.for_top_up, Row(words.labels.top_up, shown_id(event.topup_id or ""))
 
 
 def _content(letter: TemplateWords, facts: Mapping[str, str], rows: tuple[Row, ...]) -> Content:

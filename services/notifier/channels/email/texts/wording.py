@@ -38,7 +38,7 @@ class TemplateWords(_Words):
     next_steps: tuple[Phrase, ...]
 
 
-class PaymentFailedWords(TemplateWords):
+class PaymentWords(TemplateWords):
     """Its `{purpose}` is one of these."""
 
     for_renewal: Phrase
@@ -82,6 +82,7 @@ class Labels(_Words):
     amount: Phrase
     top_up: Phrase
     failed_at: Phrase
+    pay_by: Phrase
     topped_up_at: Phrase
     credit_until: Phrase
     promised_by: Phrase
@@ -110,18 +111,20 @@ class Wording(Formats):
     footer: tuple[Phrase, ...]
     held_back: Phrase
     button: Phrase
+    pay_button: Phrase
     methods: dict[PaymentMethod, Phrase]
     labels: Labels
     reasons: dict[DeclineReason, ReasonWords]
     wallet_insufficient_funds: ReasonWords
     renewal_confirmed: TemplateWords
-    payment_failed: PaymentFailedWords
+    payment_failed: PaymentWords
     top_up_confirmed: TemplateWords
     activation_delayed: TemplateWords
     refund_completed: RefundWords
     surplus_returned: SurplusWords
     surplus_credited: SurplusWords
     low_balance: TemplateWords
+    payment_action_required: PaymentWords
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.confirmations import PaymentActionRequired
 from schemas.envelope import Event
 from schemas.ledger import LowBalanceDetected
 from schemas.money import Money
@@ -91,6 +92,13 @@ def _facts(event: Event, figures: Figures[SmsWording]) -> Mapping[str, str]:
         case PaymentFailed():
             purpose = words.for_top_up if event.renewal_id is None else words.for_renewal
             return {"amount": _money(event.amount, figures), "purpose": purpose}
+        case PaymentActionRequired():
+            purpose = words.for_top_up if event.renewal_id is None else words.for_renewal
+            return {
+                "amount": _money(event.amount, figures),
+                "purpose": purpose,
+                "pay_by": figures.moment(event.pay_by),
+            }
         case ActivationDelayed():
             return {"plan": _title(event.plan_title, words, event.renewal_id), "order": order}
         case RefundCompleted():
