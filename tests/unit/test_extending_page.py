@@ -167,11 +167,9 @@ for moment in (
         captured_at=moment,
     )
     entry = post(paid, moment, RULES)
-    for each in entry.postings[1:]:
-        name = f"{each.rule_id} v{each.rule_version}"
-        print(f"{moment.date()}: {name} {each.account} {each.amount_minor}")
-    for rule_id, version, reason in entry.reasons:
-        print(f"{moment.date()}: {rule_id} v{version} {reason}")
+    moved = ((p.rule_id, p.rule_version, f"{p.account} {p.amount_minor}") for p in entry.postings[1:])
+    for rule_id, version, what in (*moved, *entry.reasons):
+        print(f"{moment.date()}: {rule_id} v{version} {what}")
 """
 
 
