@@ -103,7 +103,7 @@ def test_series_of_a_counter_are_as_many_as_its_sets_and_no_more() -> None:
         "orders_payments": 6 + len(DeclineReason) + len(UnknownCause) + len(SurplusReason),
         "ledger_wallet_decisions": 2 + len(ChargeRefusalReason),
         "ledger_entries": 2,
-        "notifier_notifications": 8
+        "notifier_notifications": 9
         * (2 * (2 + len(NotificationFailureReason)) + 1 + len(UndeliveredReason)),
     }
     assert {len(counter.series) < 1_000 for counter in COUNTERS} == {True}

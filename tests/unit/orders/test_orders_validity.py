@@ -36,8 +36,10 @@ ROWS: Final = re.findall(
 )
 BY_CALENDAR: Final = replace(
     RULES,
-    catalogue=RULES.catalogue.model_copy(
-        update={
+    # Made anew: a copy of the model would keep what was looked up in the original.
+    catalogue=type(RULES.catalogue).model_construct(
+        **{name: getattr(RULES.catalogue, name) for name in type(RULES.catalogue).model_fields}
+        | {
             "plans": [
                 plan.model_copy(update={"calendar_days": True}) for plan in RULES.catalogue.plans
             ]
