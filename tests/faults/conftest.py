@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local.ports import choose_ports
 from deploy.local.processes import Processes
-from tests.faults.physical_backup import ArchivedPostgres
+from tests.faults.recovery.physical_backup import ArchivedPostgres
 from tests.faults.stream import Stream, start_services
 from tests.infrastructure import Infrastructure
 from tests.infrastructure.databases import new_database

@@ -11,8 +11,8 @@ import pytest
 from deploy.local.ports import choose_ports
 from tests.faults.conftest import Books
 from tests.faults.postgres_proxy import COMMIT, OTHER, TURN, Loss, PostgresProxy, RandomLosses
+from tests.faults.processes.test_start import address, at_port
 from tests.faults.stream import SETTINGS, Stream, all_are_ready
-from tests.faults.test_start import address, at_port
 from tests.infrastructure.system import System
 
 SHARES: Final = {

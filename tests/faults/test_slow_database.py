@@ -15,10 +15,10 @@ from deploy.local.processes import Child
 from schemas.topics import REQUESTS
 from services.runtime.flow.effects.runner import BACKLOG_MAX
 from tests.faults.outcome import Outcome
+from tests.faults.processes.test_start import address, at_port
 from tests.faults.proxy import Proxy
 from tests.faults.requests import Wave, card_renewal
 from tests.faults.test_back_pressure import effects, recorded
-from tests.faults.test_start import address, at_port
 from tests.infrastructure.system import System
 
 DELAY_SECONDS: Final = 0.1

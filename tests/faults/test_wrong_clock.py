@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from services.runtime.app.process import ServiceProcess
-from tests.faults.orders_process import orders_process
+from tests.faults.processes.orders_process import orders_process
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import System
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.orders_database import Orders, orders_on
+from tests.integration.orders.orders_database import Orders, orders_on
 
 
 @pytest.fixture

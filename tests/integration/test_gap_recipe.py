@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas.topics import ORDERS
 from services.runtime.kafka.records.partitions import shard_of
-from tests.faults.recovery import recover
+from tests.faults.recovery.recovery import recover
 from tests.faults.requests import card_renewal
 from tests.infrastructure.system import SHARDS, System
 

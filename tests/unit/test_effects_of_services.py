@@ -14,7 +14,7 @@ from services.cli.app import app
 from services.cli.operation.effects import definitions
 from services.orders import effects as orders
 from services.runtime.effect_definition import EffectDefinition
-from tests.unit.runtime.test_runtime_effect_definition import KNOCK
+from tests.unit.runtime.effects.test_runtime_effect_definition import KNOCK
 
 Definition = EffectDefinition[Any, Any, Any]
 ALL: Final = [each for effects in definitions().values() for each in effects]

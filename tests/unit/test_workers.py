@@ -5,12 +5,12 @@ from __future__ import annotations
 from deploy.local.processes import ROOT
 from tests.infrastructure.workers import ALONE, together
 
-A_FILE = "tests/faults/test_start.py"
+A_FILE = "tests/faults/processes/test_start.py"
 
 
 def test_tests_of_a_file_stay_together() -> None:
     assert together(f"{A_FILE}::test_a[tests/clients/::x]") == together(f"{A_FILE}::test_b")
-    assert together(f"{A_FILE}::test_a") != together("tests/faults/test_stuck.py::test_a")
+    assert together(f"{A_FILE}::test_a") != together("tests/faults/processes/test_stuck.py::test_a")
 
 
 def test_files_that_fetch_into_one_cache_stay_together() -> None:

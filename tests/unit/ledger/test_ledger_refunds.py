@@ -38,7 +38,7 @@ from tests.unit.ledger.builders import (
     take,
     topped_up,
 )
-from tests.unit.ledger.test_ledger_checks import stored
+from tests.unit.ledger.verification.test_ledger_checks import stored
 
 RULES = load_rules()
 PAID = consideration(661, 39, 500)
