@@ -104,9 +104,16 @@ def test_closed_stream_leads_nowhere(command: str, closed: str, status: int) -> 
     assert "Traceback" not in ended.stderr
 
 
+HEEDING_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Starts a program that heeds SIGINT, though a shell that runs the tests behind it ignores it."""
+
+
 def test_interruption_ends_with_130() -> None:
     with subprocess.Popen(
-        [*PERENNIAL, "check-records", "-"],
+        [sys.executable, "-c", HEEDING_SIGINT, *PERENNIAL, "check-records", "-"],
         cwd=CHECKOUT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -116,10 +123,11 @@ def test_interruption_ends_with_130() -> None:
         assert process.stdout is not None
         process.stdin.write(json.dumps(GOOD).encode() + b"\n" * 2)
         process.stdin.flush()
-        # It reads a whole line before it says anything: then it waits for the next.
         process.stdin.write((json.dumps(GOOD).encode() + b"\n") * 200)
         process.stdin.flush()
-        process.stdout.readline()
+        # When it has told of all of them, it waits for the next.
+        for _ in range(201):
+            process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.decode()) == (130, "perennial: interrupted\n")
