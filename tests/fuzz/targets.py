@@ -307,6 +307,12 @@ _PAYLOADS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
         "gateway": "g", "gateway_txn_id": "t", "agreed": True, "not_found_count": 0,
     },
     "email": _fact,
+    "sms": _fact,
+    "sms_report": lambda: {
+        "account_id": "acct-1", "notification_id": "n", "fact_event_id": _fact()["event_id"],
+        "fact_type": "billing.PlanActivated.v1", "channel": "sms", "template": "renewal_confirmed",
+        "template_version": "1", "message_id": "m", "until": "2026-11-23T08:00:00Z",
+    },
 }  # fmt: skip
 
 
