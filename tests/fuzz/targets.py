@@ -51,6 +51,7 @@ from services.upstream.files import read_file
 from tests.fuzz import hostile
 from tests.fuzz.contents import ANSWERS, CSV_COLUMNS, FILE_BYTES_MAX, OUTCOMES
 from tests.fuzz.examples import example
+from tests.fuzz.payloads import PAYLOADS
 from tests.fuzz.records import SHARDS, Record, record
 
 NOW: Final = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -281,39 +282,9 @@ class OperatorRequests(Target):
 
 def _run(kind: str) -> EffectRun:
     return EffectRun(
-        0, f"{kind}/1", kind, "acct-1", "order/1", _PAYLOADS[kind](), 1,
+        0, f"{kind}/1", kind, "acct-1", "order/1", PAYLOADS[kind](), 1,
         recovered=False, checkpoint=None,
     )  # fmt: skip
-
-
-def _fact() -> dict[str, Any]:
-    fact = example("billing.PlanActivated.v1")
-    return {
-        "event_id": fact["id"], "type": fact["type"], "account_id": fact["partitionkey"],
-        "occurred_at": fact["time"], "body": hostile.written(fact["data"]),
-        "contact_by": fact["time"], "send_by": None,
-    }  # fmt: skip
-
-
-_PAYLOADS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
-    "charge": lambda: {"payment_id": "p", "not_found_count": 0},
-    "activate": lambda: {"reference": "r"},
-    "refund": lambda: {
-        "refund_id": "r", "payment_id": "p", "gateway": "g", "gateway_txn_id": "t",
-        "method": "card", "amount": {"amount_minor": 1, "currency": "USD"},
-    },
-    "expire": dict,
-    "confirm": lambda: {
-        "gateway": "g", "gateway_txn_id": "t", "agreed": True, "not_found_count": 0,
-    },
-    "email": _fact,
-    "sms": _fact,
-    "sms_report": lambda: {
-        "account_id": "acct-1", "notification_id": "n", "fact_event_id": _fact()["event_id"],
-        "fact_type": "billing.PlanActivated.v1", "channel": "sms", "template": "renewal_confirmed",
-        "template_version": "1", "message_id": "m", "until": "2026-11-23T08:00:00Z",
-    },
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
