@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
-from schemas.generation.sections import with_sections
+from deploy.generated_page import DOCS, keep_up_to_date, table, with_generated
 from services.ledger.rules.accounts import CHART, ChartEntry
 from services.ledger.rules.rule_file import POSTING_RULES
 from services.ledger.rules.variables import VARIABLES, Choice, Variable
 
-ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "ACCOUNTING.md"
+PAGE: Final = DOCS / "ACCOUNTING.md"
 Written = Mapping[str, Any]
 """The rules as their file has them."""
 
@@ -26,32 +23,17 @@ def with_tables(page: str, written: Written) -> str:
     Raises:
         ValueError: the page lacks the place of one.
     """
-    tables: dict[str, Callable[[], str]] = {
-        "chart": lambda: _table(("account", "normal side", "holds"), map(_chart_row, CHART)),
-        "variables": lambda: _table(
-            ("in a name", "given by", "shown as"), map(_variable_row, VARIABLES.values())
-        ),
-        "rules": lambda: _table(
-            ("rule", "event", "amount", "debit", "credit"),
-            (_rule_row(table, written["methods"]) for table in written["rule"]),
-        ),
-    }
-    text = with_sections(page, tables)
-    for name, table in tables.items():
-        if table() not in text:
-            message = (
-                f"{PAGE.name} needs a section between the marks `generated: {name}` and the end"
-            )
-            raise ValueError(message)
-    return text
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head)]
-    text = [f"| {' | '.join(row)} |" for row in lines[:1]]
-    text.append("|---" * len(head) + "|")
-    text += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(text)
+    variables = map(_variable_row, VARIABLES.values())
+    rules = (_rule_row(rule, written["methods"]) for rule in written["rule"])
+    return with_generated(
+        PAGE.name,
+        page,
+        {
+            "chart": table(("account", "normal side", "holds"), map(_chart_row, CHART)),
+            "variables": table(("in a name", "given by", "shown as"), variables),
+            "rules": table(("rule", "event", "amount", "debit", "credit"), rules),
+        },
+    )
 
 
 def _chart_row(entry: ChartEntry) -> tuple[str, ...]:
@@ -69,19 +51,19 @@ def _variable_row(variable: Variable) -> tuple[str, ...]:
     return f"`{{{variable.name}}}`", f"`{variable.field}`", shown
 
 
-def _rule_row(table: Written, sets: Mapping[str, list[str]]) -> tuple[str, ...]:
-    event = f"`{table['event']}`"
-    if "purpose" in table:
-        event += f", {' or '.join(table['purpose'])}"
-    if "method" in table:
-        event += f", by {_methods(table['method'], sets)}"
-    amount = ", ".join(table.get("amount", [])) or "-"
-    name = f"`{table['id']}` v{table['version']}"
-    if table["version"] > 1:
-        name += f" from {table['valid_from'].date()}"
-    if "no_posting" in table:
-        return name, event, amount, f"none: {table['no_posting']}", ""
-    return name, event, amount, f"`{table['debit']}`", f"`{table['credit']}`"
+def _rule_row(rule: Written, sets: Mapping[str, list[str]]) -> tuple[str, ...]:
+    event = f"`{rule['event']}`"
+    if "purpose" in rule:
+        event += f", {' or '.join(rule['purpose'])}"
+    if "method" in rule:
+        event += f", by {_methods(rule['method'], sets)}"
+    amount = ", ".join(rule.get("amount", [])) or "-"
+    name = f"`{rule['id']}` v{rule['version']}"
+    if rule["version"] > 1:
+        name += f" from {rule['valid_from'].date()}"
+    if "no_posting" in rule:
+        return name, event, amount, f"none: {rule['no_posting']}", ""
+    return name, event, amount, f"`{rule['debit']}`", f"`{rule['credit']}`"
 
 
 def _methods(methods: str | list[str], sets: Mapping[str, list[str]]) -> str:
@@ -91,21 +73,10 @@ def _methods(methods: str | list[str], sets: Mapping[str, list[str]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 when the page is up to date (or now is), 1 when `--check` found a difference."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.accounting_docs", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
-    check = parser.parse_args(arguments).check
-    page = PAGE.read_text(encoding="utf-8")
-    text = with_tables(page, tomllib.loads(POSTING_RULES.read_text(encoding="utf-8")))
-    if page == text:
-        return 0
-    if check:
-        sys.stderr.write(
-            "out of date: docs/ACCOUNTING.md: run `python -m deploy.accounting_docs`\n"
-        )
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    sys.stdout.write("wrote docs/ACCOUNTING.md\n")
-    return 0
+    rules = tomllib.loads(POSTING_RULES.read_text(encoding="utf-8"))
+    return keep_up_to_date(
+        "deploy.accounting_docs", PAGE, lambda page: with_tables(page, rules), arguments
+    )
 
 
 if __name__ == "__main__":

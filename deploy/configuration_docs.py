@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,14 +11,14 @@ from typing import Final, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from deploy.generated_page import DOCS, ROOT, keep_up_to_date
 from services.cli.broker import BrokerSettings
 from services.ledger.settings import LedgerSettings
 from services.notifier.settings import NotifierSettings
 from services.orders.settings import OrdersSettings
 from services.runtime.settings import SHARED, KafkaSettings, RuntimeSettings, variable_of
 
-ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "CONFIGURATION.md"
+PAGE: Final = DOCS / "CONFIGURATION.md"
 MEANINGS: Final = Path(__file__).with_name("configuration_meanings.toml")
 SERVICES: Final[Mapping[str, type[RuntimeSettings]]] = {
     "orders": OrdersSettings,
@@ -161,22 +160,8 @@ def _bound(constraint: object) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 when the page is up to date (or now is), 1 when `--check` found a difference."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.configuration_docs", description=__doc__
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
-    check = parser.parse_args(arguments).check
     text = page(tomllib.loads(MEANINGS.read_text(encoding="utf-8")))
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    if check:
-        sys.stderr.write(
-            "out of date: docs/CONFIGURATION.md: run `python -m deploy.configuration_docs`\n"
-        )
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    sys.stdout.write("wrote docs/CONFIGURATION.md\n")
-    return 0
+    return keep_up_to_date("deploy.configuration_docs", PAGE, lambda _: text, arguments)
 
 
 if __name__ == "__main__":

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
+from deploy.generated_page import DOCS, keep_up_to_date, table, with_generated
 from schemas import EVENT_TYPES
-from schemas.generation.sections import with_sections
 from services.ledger.metrics import COUNTERS as LEDGER
 from services.notifier.metrics import COUNTERS as NOTIFIER
 from services.orders.metrics import COUNTERS as ORDERS
 from services.runtime.event_counter import EventCounter
 from services.runtime.metrics.meanings import COUNTED, OBSERVED, RELAY, Meaning
 
-ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "OPERATIONS.md"
+PAGE: Final = DOCS / "OPERATIONS.md"
 SERVICES: Final[Mapping[str, tuple[EventCounter, ...]]] = {
     "orders": ORDERS,
     "ledger": LEDGER,
@@ -32,12 +29,7 @@ def with_metrics(page: str) -> str:
     Raises:
         ValueError: the page has no such section.
     """
-    section = _metrics()
-    text = with_sections(page, {"metrics": lambda: section})
-    if section not in text:
-        message = f"{PAGE.name} needs a section between the marks `generated: metrics` and the end"
-        raise ValueError(message)
-    return text
+    return with_generated(PAGE.name, page, {"metrics": _metrics()})
 
 
 def _metrics() -> str:
@@ -64,8 +56,7 @@ def _as_meaning(counter: EventCounter) -> Meaning:
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> str:
-    head = "| metric | type | labels | meaning |\n|---|---|---|---|\n"
-    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return table(("metric", "type", "labels", "meaning"), rows) + "\n"
 
 
 def _row(meaning: Meaning) -> tuple[str, ...]:
@@ -89,19 +80,7 @@ def _values(counter: EventCounter, number: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 when the page is up to date (or now is), 1 when `--check` found a difference."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.metrics_docs", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
-    check = parser.parse_args(arguments).check
-    old = PAGE.read_text(encoding="utf-8")
-    new = with_metrics(old)
-    if new == old:
-        return 0
-    if check:
-        sys.stderr.write("out of date: docs/OPERATIONS.md: run `python -m deploy.metrics_docs`\n")
-        return 1
-    PAGE.write_text(new, encoding="utf-8")
-    sys.stdout.write("wrote docs/OPERATIONS.md\n")
-    return 0
+    return keep_up_to_date("deploy.metrics_docs", PAGE, with_metrics, arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from schemas.contents import EVENT_TYPES
 from schemas.envelope import Event, utc_text
-from schemas.money import Money, decimal_text
 from services.cli.connections import connect
 from services.orders.history import Entry, history
 from services.runtime.kafka.records.partitions import shard_of
@@ -62,7 +61,7 @@ async def _read(account_id: str) -> tuple[list[Entry], int]:
 
 
 def _event(row: asyncpg.Record) -> Event:
-    return EVENT_TYPES[row["type"]].model_validate_json(row["body"])
+    return EVENT_TYPES[row["type"]].parse(row["body"])
 
 
 def _content(entry: Entry) -> dict[str, Any]:
@@ -89,13 +88,9 @@ def _table(account_id: str, entries: list[Entry]) -> Table:
             utc_text(each.at)[:16].replace("T", " "),
             each.what or each.kind,
             each.order_id,
-            _amount(each.amount),
+            str(each.amount or ""),
             each.method or "",
             f"{each.status}: {each.reason}" if each.reason else each.status,
             each.receipt or "",
         )
     return table
-
-
-def _amount(money: Money | None) -> str:
-    return f"{decimal_text(money.amount_minor, money.currency)} {money.currency}" if money else ""

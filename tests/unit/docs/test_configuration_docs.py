@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.configuration_docs import MEANINGS, PAGE, ROOT, SERVICES, main, page
+from deploy.configuration_docs import MEANINGS, PAGE, SERVICES, main, page
+from deploy.generated_page import ROOT
 
 MEANT = tomllib.loads(MEANINGS.read_text(encoding="utf-8"))
 TEXT = page(MEANT)
