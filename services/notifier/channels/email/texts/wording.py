@@ -5,20 +5,16 @@ A file with a missing, empty or unknown key does not load: no language can fall 
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from schemas.envelope import Identifier, Sha256Hex
 from schemas.orders import DeclineReason
 from schemas.requests import PaymentMethod
 from schemas.surplus import SurplusReason
 from services.notifier.wording.figures import Formats, Phrase
-from services.notifier.wording.locales import LOCALES
+from services.notifier.wording.languages import versions_in, words_in
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -140,21 +136,5 @@ class Wording(Formats):
         return self
 
 
-class TemplateVersion(_Words):
-    """`version` is raised with every change of words or layout, which `fingerprint` notices."""
-
-    version: Identifier
-    fingerprint: Sha256Hex
-
-
-def _load(locale: str) -> Wording:
-    text = (_FOLDER / "languages" / f"{locale}.toml").read_text(encoding="utf-8")
-    return Wording.model_validate(tomllib.loads(text) | {"locale": locale})
-
-
-WORDING: Final[Mapping[str, Wording]] = MappingProxyType({each: _load(each) for each in LOCALES})
-VERSIONS: Final[Mapping[str, TemplateVersion]] = MappingProxyType(
-    TypeAdapter(dict[str, TemplateVersion]).validate_python(
-        tomllib.loads((_FOLDER / "versions.toml").read_text(encoding="utf-8"))
-    )
-)
+WORDING: Final = words_in(_FOLDER, Wording)
+VERSIONS: Final = versions_in(_FOLDER)

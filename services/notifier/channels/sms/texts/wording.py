@@ -5,18 +5,14 @@ A file with a missing, empty or unknown key does not load: no language can fall 
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import model_validator
 
-from schemas.envelope import Identifier, Sha256Hex
 from services.notifier.notification.templates import TEMPLATE_OF
 from services.notifier.wording.figures import Formats, Phrase
-from services.notifier.wording.locales import LOCALES
+from services.notifier.wording.languages import versions_in, words_in
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -41,23 +37,5 @@ class SmsWording(Formats):
         return self
 
 
-class SmsVersion(BaseModel):
-    """`version` is raised with every change of words, which `fingerprint` notices."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Identifier
-    fingerprint: Sha256Hex
-
-
-def _load(locale: str) -> SmsWording:
-    text = (_FOLDER / "languages" / f"{locale}.toml").read_text(encoding="utf-8")
-    return SmsWording.model_validate(tomllib.loads(text) | {"locale": locale})
-
-
-WORDING: Final[Mapping[str, SmsWording]] = MappingProxyType({each: _load(each) for each in LOCALES})
-VERSIONS: Final[Mapping[str, SmsVersion]] = MappingProxyType(
-    TypeAdapter(dict[str, SmsVersion]).validate_python(
-        tomllib.loads((_FOLDER / "versions.toml").read_text(encoding="utf-8"))
-    )
-)
+WORDING: Final = words_in(_FOLDER, SmsWording)
+VERSIONS: Final = versions_in(_FOLDER)
