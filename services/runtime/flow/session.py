@@ -61,6 +61,7 @@ class Session:
         self.tx = tx
         self._cache = cache
         self.streams: dict[str, Stream[Any]] = {}
+        self._replaced: dict[str, Stream[Any]] = {}
         self.recorded = Recorded()
 
     async def load(self, works: Sequence[Work]) -> None:
@@ -113,7 +114,7 @@ class Session:
         if not isinstance(decided.decision, Decision) or not decided.decision.sends:
             self._stage(work, decided, now)
             return decided.decision
-        streams = self.streams.copy()
+        self._replaced.clear()
         try:
             with all_or_nothing(self.tx.heads[work.shard], self.recorded):
                 self._stage(work, decided, now)
@@ -125,7 +126,7 @@ class Session:
                     decide=lambda sent: self._stage(sent, self._decide(sent), now),
                 )
         except BaseException:
-            self.streams = streams
+            self.streams |= self._replaced
             raise
         return decided.decision
 
@@ -179,6 +180,7 @@ class Session:
             stream = self._push(stored, event, stream)
         self._stage_effects(work, decision)
         if stream is not None:
+            self._replaced.setdefault(stream_id, self.streams[stream_id])
             self.streams[stream_id] = stream
         return decision
 

@@ -124,14 +124,15 @@ async def test_sends_without_an_end_are_refused_and_leave_nothing(
     assert await streams_of(couriers.log, "order/0", OWN) == [0, 0]
 
 
+@pytest.mark.parametrize("way", ["0.0", "0.0.0"], ids=["at once", "after it was counted"])
 @pytest.mark.parametrize("trouble", [Poison("unlucky", "no"), ValueError("a defect")])
 async def test_what_fails_where_it_was_sent_leaves_nothing_and_takes_nothing_along(
-    trouble: Exception,
+    trouble: Exception, way: str
 ) -> None:
     """The record before it and the one behind it are recorded in the same transaction."""
 
     def unlucky(command: Bring, state: int) -> Decision:
-        if command.way:
+        if len(command.way) == 1:
             raise trouble
         return decide(command, state)
 
@@ -141,7 +142,7 @@ async def test_what_fails_where_it_was_sent_leaves_nothing_and_takes_nothing_alo
     couriers.processor = replace(couriers.processor, streams=Streams(TOYS, *kinds))
     couriers.restart()
     await couriers.begin()
-    works = [work_of(couriers, name) for name in ("0", "0.0", "0-b")]
+    works = [work_of(couriers, name) for name in ("0", way, "0-b")]
     transaction = log.transaction(shards={SHARD})
     async with Journal(couriers.processor).session(transaction) as session:
         await session.load(works)
@@ -150,10 +151,12 @@ async def test_what_fails_where_it_was_sent_leaves_nothing_and_takes_nothing_alo
             await session.apply(works[1], T0)
         await session.apply(works[2], T0)
         await session.flush(T0)
-    assert await streams_of(log, "order/0", "order/0.0", "order/0-b", OWN) == [1, 0, 1, 2]
+    assert await streams_of(log, "order/0", f"order/{way}", "order/0-b", OWN) == [1, 0, 1, 2]
     found = await log.unpublished("/billing/orders", [SHARD], limit=10)
     numbers = [(event.position, event.sequence) for event in found[SHARD].events]
     assert numbers == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    own = [event.stream_version for event in found[SHARD].events if event.stream_id == OWN]
+    assert own == [1, 2], "the wallet goes on where it was before"
 
 
 async def test_parked_shard_makes_what_is_sent_to_it_wait_in_order(couriers: Couriers) -> None:
